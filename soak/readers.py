@@ -26,7 +26,7 @@ from telemetry.messages import topics
 from telemetry.messages.feed_documents import to_market_document
 from telemetry.messages.samples import CHIP_VARIABLES, RackBatch
 from telemetry.messages.topics import TopicKind
-from telemetry.mqtt.connection import parse_broker_url as parse_url
+from telemetry.mqtt.broker import parse_broker_url as parse_url
 from telemetry.mqtt.connection import parse_publishes
 from telemetry.mqtt.queues import MAX_PAYLOAD_BYTES
 from tests.support import feeds, flexing

@@ -26,8 +26,7 @@ from telemetry.messages.samples import (
     Sample,
     SimulationTick,
 )
-from telemetry.mqtt.client import Client
-from telemetry.mqtt.queues import PublishToken, wait_all
+from telemetry.mqtt.queues import MessageClient, PublishToken, wait_all
 from telemetry.points.binding import PointBinder
 from telemetry.points.point_meanings import INTEGRATION_NAME
 from twin.errors import JournalError
@@ -77,7 +76,9 @@ class CommandPublisher:
     write, and their units. ``path`` is the file of the last commands.
     """
 
-    def __init__(self, client: Client, site: str, *, binder: PointBinder, path: Path) -> None:
+    def __init__(
+        self, client: MessageClient, site: str, *, binder: PointBinder, path: Path
+    ) -> None:
         self._client, self._site, self._binder, self._path = client, site, binder, path
         self._lock = RLock()
         stored, self._sequence, self._stored_at = read_last_commands(path)

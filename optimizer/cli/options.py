@@ -13,7 +13,7 @@ import sites
 from optimizer.cli.output import option_error
 from optimizer.service.state_folder import LAYOUT_FILE, check_layout, owner_of
 from telemetry.durable_files import default_state_folder, is_stream
-from telemetry.mqtt.connection import TlsFiles
+from telemetry.mqtt.broker import TlsFiles
 from twin.errors import IssueCode, ServiceError
 
 FIGURE_SUFFIXES: Final = (".png", ".svg", ".pdf")

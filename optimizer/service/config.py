@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from optimizer.inputs.series_files import SeriesFiles
+from telemetry.mqtt.broker import TlsFiles, parse_broker_url
 from telemetry.mqtt.client import Client
-from telemetry.mqtt.connection import TlsFiles, parse_broker_url
 from telemetry.mqtt.queues import LastWill
 from telemetry.runtime import ClockMode
 

@@ -15,7 +15,7 @@ from telemetry.feed.flex_agent import FlexAgent, MeterReader, PlannedLoad, SendN
 from telemetry.feed.load_targets import IssuerTerms, LoadTargetStore
 from telemetry.feed.partners import Partner
 from telemetry.feed.signing import SigningKey
-from telemetry.mqtt.client import Client
+from telemetry.mqtt.queues import MessageClient
 from twin import variables
 from twin.feasibility.connection import IMPORT_LIMIT
 from twin.markets.contracts import LoadTargetContract
@@ -192,7 +192,7 @@ class LoadTargetReceiver:
         ended = self._ended.get(product)
         return is_recovering(self._site.reserves[product], called, edges, last_use_end=ended)
 
-    def _connect(self) -> Client:
+    def _connect(self) -> MessageClient:
         return self._settings.create_client(f"gigatwin-{self._site.name}-flex")
 
 

@@ -36,8 +36,8 @@ from telemetry.messages import topics
 from telemetry.messages.feed_documents import NoticeContent
 from telemetry.messages.strict_json import to_milliseconds
 from telemetry.messages.topics import TopicKind
-from telemetry.mqtt.client import STOP_TIMEOUT_S, AcknowledgingHandler, Client
-from telemetry.mqtt.queues import PublishToken, ReceivedMessage
+from telemetry.mqtt.client import STOP_TIMEOUT_S
+from telemetry.mqtt.queues import AcknowledgingHandler, MessageClient, PublishToken, ReceivedMessage
 from telemetry.runtime import RateLimiter
 from twin.errors import MessageError, SecurityError
 from twin.physics import FloatArray
@@ -138,7 +138,7 @@ class FlexAgent:
 
     def __init__(
         self,
-        connect: Callable[[], Client],
+        connect: Callable[[], MessageClient],
         *,
         agent: str,
         issuers: Mapping[str, Mapping[str, object]],
@@ -153,7 +153,7 @@ class FlexAgent:
         self._connect, self._agent, self._key = connect, agent, key
         self._issuers, self._min_target, self._meter = issuers, min_target, meter
         self._topic = topics.build_topic(TopicKind.POWER_STATE, site=agent)
-        self._client: Client | None = None
+        self._client: MessageClient | None = None
         self._handler, self._log_limiter = AcknowledgingHandler(), RateLimiter()
         self._lock = threading.RLock()
         self._load: PlannedLoad | None = None

@@ -53,8 +53,15 @@ from telemetry.messages.feed_documents import (
 )
 from telemetry.messages.strict_json import MESSAGE_VERSION, to_datetime, to_milliseconds
 from telemetry.messages.topics import TopicKind
-from telemetry.mqtt.client import STOP_TIMEOUT_S, AcknowledgingHandler, Client
-from telemetry.mqtt.queues import LastWill, PublishToken, ReceivedMessage, wait_all
+from telemetry.mqtt.client import STOP_TIMEOUT_S
+from telemetry.mqtt.queues import (
+    AcknowledgingHandler,
+    LastWill,
+    MessageClient,
+    PublishToken,
+    ReceivedMessage,
+    wait_all,
+)
 from telemetry.runtime import RateLimiter
 from twin.errors import IssueCode, MessageError, SecurityError
 from twin.time_axes import MINUTE
@@ -74,7 +81,7 @@ RequestEffect = Literal["answered", "refused", "limited"]
 REQUEST_EFFECTS: Final = get_args(RequestEffect)
 """All of them."""
 
-ConnectPartner = Callable[[str, LastWill], Client]
+ConnectPartner = Callable[[str, LastWill], MessageClient]
 """(name of the partner, last will) -> a client that is not yet started."""
 
 _logger = structlog.get_logger(__name__)
@@ -143,7 +150,7 @@ class SchedulePublisher:
         self.actuals = ActualStore(folder / "actuals")
         self.request_counters: Counter[str] = Counter()
         self._request_limiter = RateLimiter(MAX_REQUESTS_A_MINUTE)
-        self._clients: dict[str, Client] = {}
+        self._clients: dict[str, MessageClient] = {}
         self._handlers = {name: AcknowledgingHandler() for name in self._partners}
         self._tokens: list[PublishToken] = []
         self._retained: dict[tuple[str, TopicKind], bytes] = {}
@@ -455,7 +462,7 @@ class SchedulePublisher:
         return topics.build_topic(kind, site=self.site, partner=partner)
 
 
-def _connection(client: Client) -> int:
+def _connection(client: MessageClient) -> int:
     """Return the number of a client's connection; 0 before the first."""
     return client.counters.get("connections", 0)
 

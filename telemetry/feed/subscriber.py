@@ -28,8 +28,8 @@ from telemetry.messages.feed_documents import (
 )
 from telemetry.messages.strict_json import MESSAGE_VERSION, decode_json
 from telemetry.messages.topics import TopicKind
+from telemetry.mqtt.broker import TlsFiles
 from telemetry.mqtt.client import CONNECT_TIMEOUT_S, Client
-from telemetry.mqtt.connection import TlsFiles
 from telemetry.mqtt.queues import ReceivedMessage
 from twin.errors import IssueCode, MessageError, SecurityError
 

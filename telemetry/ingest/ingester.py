@@ -13,11 +13,11 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Literal, Protocol, Self, TextIO
+from typing import Final, Literal, Self, TextIO
 
 import structlog
 
@@ -25,9 +25,9 @@ from telemetry.delivery.tracker import SAVE_PERIOD_S, DeliveryTracker
 from telemetry.journal.follower import read_archived_position
 from telemetry.journal.format import JournalPosition
 from telemetry.journal.writer import CorruptionReport, Journal
+from telemetry.mqtt.broker import TlsFiles
 from telemetry.mqtt.client import Client
-from telemetry.mqtt.connection import TlsFiles
-from telemetry.mqtt.queues import ReceivedMessage
+from telemetry.mqtt.queues import MessageClient, ReceivedMessage
 from telemetry.runtime import configure_logging
 from twin.errors import GigatwinError, IssueCode, JournalError
 
@@ -37,27 +37,6 @@ CONNECTION_COUNTERS: Final = ("dropped", "oversized", "spoilt")
 _logger = structlog.get_logger(__name__)
 
 
-class MessageSource(Protocol):
-    """Source of messages: a :class:`telemetry.mqtt.client.Client`."""
-
-    def poll(self, limit: int = ..., timeout: float = ...) -> list[ReceivedMessage]:
-        """Return received messages; wait for the first at most ``timeout``. [s]"""
-
-    def acknowledge(self, messages: Sequence[ReceivedMessage]) -> None:
-        """Acknowledge messages, which the broker then deletes."""
-
-    def publish(self, topic: str, payload: bytes) -> object:
-        """Publish a message at QoS 0."""
-
-    @property
-    def oversized(self) -> Sequence[tuple[str, int]]:
-        """Topics and sizes of the latest messages that were too large. [B]"""
-
-    @property
-    def counters(self) -> Mapping[str, int]:
-        """Counters since the start, including ``oversized``."""
-
-
 class Ingester:
     """Ingester of a part of a site's messages; it neither starts nor stops its client.
 
@@ -65,7 +44,7 @@ class Ingester:
     - `damage`: damage of the journal found since the start.
     """
 
-    def __init__(self, client: MessageSource, journal: Journal) -> None:
+    def __init__(self, client: MessageClient, journal: Journal) -> None:
         self._client = client
         self._journal = journal
         self.oversized = OversizedMessages(client)
@@ -186,7 +165,7 @@ MAX_WAITING: Final = 50_000
 class OversizedMessages:
     """Messages of a source that were too large; ``count`` is their number at the last call."""
 
-    def __init__(self, source: MessageSource) -> None:
+    def __init__(self, source: MessageClient) -> None:
         self._source = source
         self.count = 0
 
@@ -197,7 +176,7 @@ class OversizedMessages:
         return list(self._source.oversized)[-new:] if new else []
 
 
-def drain(source: MessageSource) -> Iterator[list[ReceivedMessage]]:
+def drain(source: MessageClient) -> Iterator[list[ReceivedMessage]]:
     """Yield waiting messages at the end, until there are none or the time is over."""
     deadline = time.monotonic() + INGESTER_DRAIN_TIMEOUT_S
     while messages := source.poll(MAX_BATCH, 0.0):
@@ -206,7 +185,7 @@ def drain(source: MessageSource) -> Iterator[list[ReceivedMessage]]:
             return
 
 
-def read_batch(source: MessageSource) -> list[ReceivedMessage]:
+def read_batch(source: MessageClient) -> list[ReceivedMessage]:
     """Return the messages of one append: wait for the first, then shortly for more."""
     messages = source.poll(MAX_BATCH, FIRST_MESSAGE_TIMEOUT_S)
     if messages and len(messages) < MAX_BATCH:

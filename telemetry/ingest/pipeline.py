@@ -27,7 +27,6 @@ from telemetry.delivery.tracker import SAVE_PERIOD_S, DeliveryTracker
 from telemetry.ingest.ingester import (
     APPEND_RETRY_S,
     MAX_WAITING,
-    MessageSource,
     OversizedMessages,
     drain,
     read_batch,
@@ -36,7 +35,7 @@ from telemetry.ingest.router import SampleListener, SampleRouter, recent_reading
 from telemetry.journal.format import JournalPosition, JournalRecord
 from telemetry.journal.writer import CorruptionReport, Journal
 from telemetry.live.state import LiveState
-from telemetry.mqtt.queues import ReceivedMessage
+from telemetry.mqtt.queues import MessageClient, ReceivedMessage
 from telemetry.quality.tracker import PointCoverage
 from telemetry.runtime import SupervisedThread
 from twin.errors import ArchiveError, JournalError
@@ -66,7 +65,7 @@ class IngestPipeline:
 
     def __init__(
         self,
-        client: MessageSource,
+        client: MessageClient,
         journal: Journal,
         *,
         window: LiveState,

@@ -1,147 +1,49 @@
 """One connection to a broker at a time, over paho's interface for foreign event loops.
 
-paho's own loop makes one ``select`` call for each packet, waits between attempts without jitter,
-and hides why a connection failed. It also reads the socket byte by byte and writes once for each
-acknowledgement. :class:`ReadAheadPahoClient` reads ahead, and acknowledges in groups. For that it
-uses four private members of paho, so the lock file fixes paho's version and tests check them:
-
-* ``_sock_recv`` reads ahead.
-* ``_in_packet`` shows whether paho has begun to read a packet.
-* ``_packet_queue`` takes many acknowledgements as one write.
-* ``_ssl_context`` receives renewed certificates.
-
-The caller, :class:`telemetry.mqtt.network_loop.NetworkLoop`, drives the connection in one thread.
+paho takes 20 us to read a message piece by piece, with a system call for each piece. So its socket
+is a :class:`PacketStream`, which reads ahead, takes whole messages of QoS 0 and 1 out of the bytes,
+and leaves all other packets to paho (ADR 039). paho's hook for TLS contexts installs the stream, so
+no private name of paho is used. :class:`telemetry.mqtt.client.Client` drives the connection in one
+thread.
 """
 
-import ipaddress
-import random
 import socket
 import ssl
 import struct
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Final, Protocol
-from urllib.parse import unquote, urlsplit
+from typing import Final, Protocol, cast
 
 import structlog
 from paho.mqtt import client as paho
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
-from paho.mqtt.reasoncodes import ReasonCode
 
-from telemetry.mqtt.queues import LastWill, OutgoingMessage, ReceivedMessage
-from twin.errors import BrokerError, IssueCode
+from telemetry.mqtt.broker import BrokerAddress, TlsFiles
+from telemetry.mqtt.queues import LastWill, OutgoingMessage
 
-__all__ = [
-    "BrokerConnection",
-    "ConnectionListener",
-]
-
-RECONNECT_DELAYS_S: Final = (0.25, 3.0)
-"""Wait after the end of a stable connection, and the longest wait. [s]"""
+MAX_PACKETS_PER_READ: Final = 1000
+"""Packets that paho reads before other work gets its turn. [1]"""
 
 MAX_UNACKNOWLEDGED: Final = 1000
 """Most messages that are sent and not yet acknowledged by the broker. [1]"""
 
-MAX_PACKETS_PER_READ: Final = 1000
-"""Packets read before other work gets its turn. [1]"""
+KEEPALIVE_S: Final = 30
+"""Silence after which the broker is pinged. [s]"""
 
+SESSION_EXPIRY_S: Final = 86_400
+"""Time for which the broker keeps our session after a disconnect, on MQTT 5. [s]"""
 
-class ConnectionListener(Protocol):
-    """Receiver of the events of a connection, on the thread that drives it; it must not raise."""
+MAX_PACKET_ID: Final = 0xFFFF
+"""Largest packet id of MQTT. [1]"""
 
-    def on_connect(self, is_known: bool, window: int) -> None:
-        """The broker accepts us: whether it had our session, and how much it takes at once."""
+MAX_RECEIVED_PACKET_BYTES: Final = 1024 * 1024
+"""Largest packet that a broker on MQTT 5 may send. [B]"""
 
-    def on_refused(self, reason: str) -> None:
-        """The broker refuses the connection."""
-
-    def on_message(self, message: ReceivedMessage) -> None:
-        """A message has arrived; with an empty topic if its topic is no valid text."""
-
-    def on_puback(self, packet_id: int, is_accepted: bool) -> None:
-        """The broker answers a published message."""
-
-    def on_suback(self, packet_id: int, is_granted: Sequence[bool]) -> None:
-        """The broker answers a subscription."""
-
-    def on_disconnect(self, reason: str) -> None:
-        """The broker ends the connection and gives a reason."""
-
-
-def reconnect_delay(failures: int) -> float:
-    """Return a random wait before the next attempt; it doubles with each failure in a row. [s]"""
-    first, longest = RECONNECT_DELAYS_S
-    doublings = min(failures, 10)  # beyond 10 the longest wait applies anyway
-    return min(longest, first * 2.0**doublings) * random.uniform(0.5, 1.0)
-
-
-@dataclass(frozen=True, kw_only=True)
-class TlsFiles:
-    """Files for TLS, and whether a connection may do without TLS.
-
-    - `ca`: certificates of the authorities to trust; those of the system if None.
-    - `certificate`, `key`: our own certificate and its key, for brokers that require one.
-    - `allow_cleartext`: whether ``mqtt://`` to another machine is allowed; others on the way can
-      then read passwords and change orders.
-    """
-
-    ca: Path | None = None
-    certificate: Path | None = None
-    key: Path | None = None
-    allow_cleartext: bool = False
-
-    @property
-    def names_files(self) -> bool:
-        """Whether any file is named."""
-        return any((self.ca, self.certificate, self.key))
-
-    def ssl_context(self) -> ssl.SSLContext:
-        """Return the TLS context of these files; raise OSError if one is missing or invalid."""
-        for file in filter(None, (self.ca, self.certificate, self.key)):
-            file.open("rb").close()  # OpenSSL does not name a missing file
-        context = ssl.create_default_context(cafile=self.ca)
-        if self.certificate is not None:
-            context.load_cert_chain(self.certificate, self.key)
-        return context
-
-
-@dataclass(frozen=True, kw_only=True)
-class BrokerAddress:
-    """Address of a broker, with user and password."""
-
-    scheme: str
-    host: str
-    port: int
-    user: str | None = None
-    password: str | None = None
-
-    @property
-    def is_secure(self) -> bool:
-        """Whether the connection is encrypted."""
-        return self.scheme == "mqtts"
-
-    @property
-    def is_exposed(self) -> bool:
-        """Whether others can read the connection: without encryption, to another machine.
-
-        A name that resolves to loopback counts as another machine, except ``localhost``.
-        """
-        if self.is_secure or self.host == "localhost":
-            return False
-        try:
-            return not ipaddress.ip_address(self.host).is_loopback
-        except ValueError:
-            return True
-
-    def __str__(self) -> str:
-        """Return the URL without the password, safe to show."""
-        user = f"{self.user}@" if self.user else ""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{self.scheme}://{user}{host}:{self.port}"
+_logger = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,66 +59,121 @@ class ConnectOptions:
     receive_maximum: int
 
 
+class ConnectionListener(Protocol):
+    """Receiver of the events of a connection, on the thread that drives it; it must not raise."""
+
+    def on_connect(self, refusal: str, *, is_known: bool, window: int) -> None:
+        """The broker refuses us, or has our session and takes so many messages at once."""
+
+    def on_publish(self, topic: bytes, payload: bytes, flags: int, packet_id: int) -> None:
+        """A message has arrived, with the flags of its first byte; the packet id is 0 at QoS 0."""
+
+    def on_puback(self, packet_id: int, *, is_accepted: bool) -> None:
+        """The broker answers a published message."""
+
+    def on_suback(self, packet_id: int, is_granted: Sequence[bool]) -> None:
+        """The broker answers a subscription."""
+
+    def on_disconnect(self, reason: str) -> None:
+        """The broker ends the connection and gives a reason."""
+
+
 class BrokerConnection:
-    """A connection that can be opened again and again; it reports events to its listener."""
+    """A connection that can be opened again and again; it reports events to its listener.
+
+    Certificates are read again for each connection, because they expire while the client runs. If
+    that fails, the last ones stay, so that a failed renewal does not end the service. Raises
+    OSError if they cannot be read at first.
+    """
+
+    check_hostname = True  # by the TLS context
 
     def __init__(self, options: ConnectOptions, listener: ConnectionListener) -> None:
-        self._listener = listener
+        self._options, self._listener = options, listener
+        self._context = options.tls.ssl_context() if options.tls else None
+        self._stream: PacketStream | None = None
         self._is_writing = False
-        self.generation = 0
-        self._paho = paho_client = ReadAheadPahoClient(options)
-        paho_client.on_connect = self._on_connect
-        paho_client.on_publish = self._on_publish
-        paho_client.on_subscribe = self._on_subscribe
-        paho_client.on_disconnect = self._on_disconnect
-        paho_client.on_message = self._on_message
-        paho_client.on_socket_register_write = lambda *_: None  # the caller decides when to write
+        self._paho = create_paho_client(options)
+        self._paho.tls_set_context(cast("ssl.SSLContext", self))
+        self._paho.on_socket_register_write = lambda *_: None  # the caller decides when to write
+        self._paho.on_connect = lambda _, __, flags, code, properties: listener.on_connect(
+            str(code) if code.is_failure else "",
+            is_known=flags.session_present,
+            window=min(
+                getattr(properties, "ReceiveMaximum", MAX_UNACKNOWLEDGED), MAX_UNACKNOWLEDGED
+            ),
+        )
+        self._paho.on_message = lambda _, __, message: self._on_message(message)
+        self._paho.on_publish = lambda _, __, number, code, ___: self._on_puback(
+            number, is_accepted=not code.is_failure
+        )
+        self._paho.on_subscribe = lambda _, __, number, codes, ___: listener.on_suback(
+            number, [not code.is_failure for code in codes]
+        )
+        self._paho.on_disconnect = lambda _, __, flags, code, ___: (
+            listener.on_disconnect(str(code)) if flags.is_disconnect_packet_from_server else None
+        )
+
+    def _on_message(self, message: paho.MQTTMessage) -> None:
+        """Report a message that paho has parsed, such as a large one."""
+        try:
+            topic = message.topic.encode()
+        except UnicodeDecodeError:
+            topic = b"\xff"
+        flags = message.qos << 1 | message.retain | message.dup << 3
+        self._listener.on_publish(topic, bytes(message.payload), flags, message.mid)
+
+    def _on_puback(self, packet_id: int, *, is_accepted: bool) -> None:
+        if not self._is_writing:  # else it reports QoS 0, whose ids may also be those of QoS 1
+            self._listener.on_puback(packet_id, is_accepted=is_accepted)
+
+    def wrap_socket(
+        self, connection: socket.socket, *, server_hostname: str, do_handshake_on_connect: bool
+    ) -> "PacketStream":
+        """Return the stream of a socket that paho has just connected, with TLS if declared."""
+        if self._context is not None and self._options.tls is not None:
+            try:
+                self._context = self._options.tls.ssl_context()
+            except OSError as error:
+                _logger.warning("certificates not reloaded", because=str(error))
+            connection = self._context.wrap_socket(
+                connection,
+                server_hostname=server_hostname,
+                do_handshake_on_connect=do_handshake_on_connect,
+            )
+        self._stream = PacketStream(
+            connection, self._listener.on_publish, is_5=self._options.is_mqtt5
+        )
+        return self._stream
 
     @property
-    def socket(self) -> socket.socket | None:
-        """The open socket, to wait for."""
-        found = self._paho.socket()
-        return found if isinstance(found, socket.socket) else None
-
-    @property
-    def has_read_ahead(self) -> bool:
-        """Whether bytes were read ahead that waiting for the socket would not reveal."""
-        return not self._paho.is_buffer_empty
+    def stream(self) -> "PacketStream | None":
+        """The open connection, to wait for; None without one."""
+        return self._stream if self._stream and not self._stream.is_closed else None
 
     @property
     def has_to_write(self) -> bool:
         """Whether bytes wait that the socket did not accept yet."""
-        return self._paho.want_write()
-
-    @property
-    def seconds_since_received(self) -> float:
-        """Time since the broker last sent any bytes. [s]"""
-        return time.monotonic() - self._paho.last_received
+        stream = self.stream
+        return stream is not None and (self._paho.want_write() or stream.has_unsent)
 
     def open(self) -> None:
         """Open the connection and send CONNECT; raise OSError if nothing answers."""
-        self._paho.reset()
-        self._paho.reload_certificates()
         self._paho.reconnect()
 
     def read(self) -> None:
         """Process the packets that have arrived, at most a batch."""
-        count = 0
-        while (
-            count < MAX_PACKETS_PER_READ
-            and not self._paho.loop_read()
-            and not self._paho.is_buffer_empty
-        ):
-            count += 1
-            for topic, payload, flags, packet_id in self._paho.take_publishes():
-                count += 1
-                self._on_publish_packet(topic, payload, flags, packet_id)
+        for _ in range(MAX_PACKETS_PER_READ):
+            if self._paho.loop_read() or not (self._stream and self._stream.has_read_ahead):
+                return
 
     def write(self) -> None:
         """Send waiting bytes, as many as the socket accepts."""
         self._is_writing = True
         self._paho.loop_write()
         self._is_writing = False
+        if self._stream is not None:
+            self._stream.flush()
 
     def keep_alive(self) -> None:
         """Ping a silent broker."""
@@ -231,204 +188,160 @@ class BrokerConnection:
         """Subscribe to topics at their QoS; return the packet id of the answer."""
         return self._paho.subscribe(list(filters.items()))[1] or 0
 
-    def acknowledge(self, packet_ids: Sequence[int]) -> None:
-        """Acknowledge messages of QoS 1, as one write."""
-        self._paho.acknowledge(packet_ids)
-
     def disconnect(self) -> None:
         """Send DISCONNECT: the broker publishes no will, and the session stays as agreed."""
         self._paho.disconnect()
 
-    def close_socket(self) -> None:
+    def close(self) -> None:
         """Close the socket without DISCONNECT."""
-        self._paho.close_socket()
-
-    def _on_connect(
-        self,
-        _client: paho.Client,
-        _data: object,
-        flags: paho.ConnectFlags,
-        code: ReasonCode,
-        properties: Properties | None,
-    ) -> None:
-        if code.is_failure:
-            self._listener.on_refused(str(code))
-        else:
-            self.generation += 1
-            receive_maximum = getattr(properties, "ReceiveMaximum", MAX_UNACKNOWLEDGED)
-            window = min(MAX_UNACKNOWLEDGED, receive_maximum)
-            self._listener.on_connect(flags.session_present, window)
-
-    def _on_message(self, _client: paho.Client, _data: object, message: paho.MQTTMessage) -> None:
-        try:
-            topic = message.topic
-        except UnicodeDecodeError:
-            topic = ""
-        fields = (message.qos, message.retain, self.generation, message.mid, message.dup)
-        self._listener.on_message(ReceivedMessage(topic, bytes(message.payload), *fields))
-
-    def _on_publish_packet(self, topic: bytes, payload: bytes, flags: int, packet_id: int) -> None:
-        """Report a message that was parsed without paho."""
-        try:
-            name = topic.decode()
-        except UnicodeDecodeError:
-            name = ""
-        qos, retain, dup = flags >> 1 & 3, bool(flags & 1), bool(flags & 8)
-        message = ReceivedMessage(name, payload, qos, retain, self.generation, packet_id, dup)
-        self._listener.on_message(message)
-
-    def _on_publish(
-        self,
-        _client: paho.Client,
-        _data: object,
-        number: int,
-        code: ReasonCode,
-        _properties: Properties,
-    ) -> None:
-        if not self._is_writing:  # else it reports QoS 0, whose ids may also be those of QoS 1
-            self._listener.on_puback(number, not code.is_failure)
-
-    def _on_subscribe(
-        self,
-        _client: paho.Client,
-        _data: object,
-        number: int,
-        codes: list[ReasonCode],
-        _properties: Properties,
-    ) -> None:
-        self._listener.on_suback(number, [not code.is_failure for code in codes])
-
-    def _on_disconnect(
-        self,
-        _client: paho.Client,
-        _data: object,
-        flags: paho.DisconnectFlags,
-        code: ReasonCode,
-        _properties: Properties | None,
-    ) -> None:
-        if flags.is_disconnect_packet_from_server:
-            self._listener.on_disconnect(str(code))
+        if self._stream is not None:
+            self._stream.close()
 
 
-KEEPALIVE_S: Final = 30
-"""Silence after which the broker is pinged. [s]"""
+def create_paho_client(options: ConnectOptions) -> paho.Client:
+    """Return a client that is not connected."""
+    is_5, address, will = options.is_mqtt5, options.address, options.will
+    client = paho.Client(
+        CallbackAPIVersion.VERSION2,
+        client_id=options.client_id,
+        clean_session=None if is_5 else options.clean_session,
+        protocol=MQTTProtocolVersion.MQTTv5 if is_5 else MQTTProtocolVersion.MQTTv311,
+        reconnect_on_failure=False,  # else it tries MQTT 3.1 when refused
+        manual_ack=True,
+    )
+    client.max_inflight_messages = 0  # the caller limits them
+    if address.user is not None:
+        client.username_pw_set(address.user, address.password)
+    if will is not None:
+        client.will_set(will.topic, will.payload, will.qos, will.retain)
+    if not is_5:
+        client.connect_async(address.host, address.port, KEEPALIVE_S)
+        return client
+    properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
+    properties.SessionExpiryInterval = 0 if options.clean_session else SESSION_EXPIRY_S
+    properties.ReceiveMaximum = min(MAX_PACKET_ID, options.receive_maximum)
+    properties.MaximumPacketSize = MAX_RECEIVED_PACKET_BYTES
+    client.connect_async(
+        address.host,
+        address.port,
+        KEEPALIVE_S,
+        clean_start=options.clean_session,
+        properties=properties,
+    )
+    return client
 
-SESSION_EXPIRY_S: Final = 86_400
-"""Time for which the broker keeps our session after a disconnect, on MQTT 5. [s]"""
 
-MAX_PACKET_ID: Final = 0xFFFF
-"""Largest packet id of MQTT. [1]"""
-
-MAX_RECEIVED_PACKET_BYTES: Final = 1024 * 1024
-"""Largest packet that a broker on MQTT 5 may send. [B]"""
+type PublishHandler = Callable[[bytes, bytes, int, int], None]
+"""Receives topic, payload, flags of the first byte, and packet id (0 at QoS 0)."""
 
 SOCKET_READ_BYTES: Final = 65536
 """Bytes read from the socket at once. [B]"""
 
 _PUBACK: Final = struct.Struct("!BBH")
 
-_logger = structlog.get_logger(__name__)
 
-type PublishPacket = tuple[bytes, bytes, int, int]
-"""Topic, payload, flags of the first byte, and packet id (0 at QoS 0)."""
+class PacketStream:
+    """A socket for paho that hands messages of QoS 0 and 1 to a function, and reads and writes much
+    at once.
 
+    paho reads all other packets, and messages larger than :data:`SOCKET_READ_BYTES`. What it writes
+    waits for :meth:`flush`.
 
-class ReadAheadPahoClient(paho.Client):
-    """paho client that reads ahead and acknowledges in groups.
-
-    - `is_buffer_empty`: whether all bytes that were read ahead are processed.
-    - `last_received`: when the broker last sent any bytes, on the monotonic clock. [s]
+    - `received_at`: when the broker last sent any bytes, on the monotonic clock. [s]
+    - `is_closed`: whether either side has closed the connection.
     """
 
-    def __init__(self, options: ConnectOptions) -> None:
-        super().__init__(
-            CallbackAPIVersion.VERSION2,
-            client_id=options.client_id,
-            clean_session=None if options.is_mqtt5 else options.clean_session,
-            protocol=MQTTProtocolVersion.MQTTv5
-            if options.is_mqtt5
-            else MQTTProtocolVersion.MQTTv311,
-            reconnect_on_failure=False,  # else it tries MQTT 3.1 when refused
-            manual_ack=True,
-        )
-        self._is_5 = options.is_mqtt5
-        self.reset()
-        self.max_inflight_messages = 0  # the network loop limits them
-        address, will = options.address, options.will
-        if address.user is not None:
-            self.username_pw_set(address.user, address.password)
-        self._certificates = options.tls
-        if options.tls is not None:
-            self.tls_set_context(options.tls.ssl_context())
-        if will is not None:
-            self.will_set(will.topic, will.payload, will.qos, will.retain)
-        if options.is_mqtt5:
-            self.connect_async(
-                address.host,
-                address.port,
-                KEEPALIVE_S,
-                clean_start=options.clean_session,
-                properties=_connect_properties(options),
-            )
-        else:
-            self.connect_async(address.host, address.port, KEEPALIVE_S)
+    def __init__(
+        self, connection: socket.socket, on_publish: PublishHandler, *, is_5: bool
+    ) -> None:
+        self._socket, self._on_publish, self._is_5 = connection, on_publish, is_5
+        self._data, self._at = b"", 0
+        self._left = 0  # bytes of the packet that paho is reading
+        self._is_incomplete = False
+        self._unsent = bytearray()
+        self.is_closed = False
+        self.received_at = time.monotonic()
+        self.fileno = connection.fileno
+        self.setblocking, self.settimeout = connection.setblocking, connection.settimeout
 
-    def reset(self) -> None:
-        """Discard bytes read from an earlier socket."""
-        self._ahead, self._at = b"", 0
-        self.is_buffer_empty = True
-        self.last_received = time.monotonic()
+    @property
+    def has_read_ahead(self) -> bool:
+        """Whether there are bytes for paho that waiting for the socket would not reveal."""
+        return self._at < len(self._data) and not self._is_incomplete
 
-    def reload_certificates(self) -> None:
-        """Read certificates again, or keep the last ones if that fails.
+    @property
+    def has_unsent(self) -> bool:
+        """Whether bytes wait that the socket did not accept yet."""
+        return bool(self._unsent)
 
-        They expire while the client runs, and a failed renewal must not end the service.
+    def do_handshake(self) -> None:
+        """Complete the handshake of TLS, if any."""
+        if isinstance(self._socket, ssl.SSLSocket):
+            self._socket.do_handshake()
+
+    def recv(self, size: int) -> bytes:
+        """Return at most ``size`` bytes of the packets that are left to paho.
+
+        Raises BlockingIOError if there are none now.
         """
-        if self._certificates is None:
-            return
-        try:
-            self._ssl_context = self._certificates.ssl_context()
-        except OSError as error:
-            _logger.warning("certificates not reloaded", because=str(error))
+        if self._at == len(self._data) or self._is_incomplete:
+            self._fill()
+        if not self._left:
+            messages, self._at = parse_publishes(self._data, self._at, is_5=self._is_5)
+            for message in messages:
+                self._on_publish(*message)
+            self._left = self._next_size()
+        if not self._left:
+            self._is_incomplete = True
+            raise BlockingIOError
+        chunk = self._data[self._at : self._at + min(size, self._left)]
+        self._at += len(chunk)
+        self._left -= len(chunk)
+        return chunk
 
-    def close_socket(self) -> None:
-        """Close the socket without DISCONNECT."""
-        self._sock_close()
+    def _next_size(self) -> int:
+        """Return the size of the next packet for paho; 0 if more bytes must arrive first. [B]"""
+        size, available = packet_size(self._data, self._at), len(self._data) - self._at
+        is_message = available > 0 and self._data[self._at] & _KIND == PUBLISH_TYPE
+        return 0 if is_message and available < size <= SOCKET_READ_BYTES else size
+
+    def _fill(self) -> None:
+        """Read what has arrived."""
+        self._is_incomplete = True
+        received = self._socket.recv(SOCKET_READ_BYTES)
+        if not received:
+            raise ConnectionResetError
+        self._data, self._at = self._data[self._at :] + received, 0
+        self._is_incomplete = False
+        self.received_at = time.monotonic()
+
+    def send(self, data: bytes) -> int:
+        """Take bytes to send."""
+        self._unsent += data
+        return len(data)
 
     def acknowledge(self, packet_ids: Sequence[int]) -> None:
         """Acknowledge messages of QoS 1."""
-        packets = b"".join([_PUBACK.pack(paho.PUBACK, 2, number) for number in packet_ids])
-        self._packet_queue(paho.PUBACK, packets, 0, 1)
+        self._unsent += b"".join([_PUBACK.pack(paho.PUBACK, 2, number) for number in packet_ids])
 
-    def take_publishes(self) -> list[PublishPacket]:
-        """Return the messages of QoS 0 and 1 that come next in the bytes read ahead.
+    def flush(self) -> None:
+        """Send waiting bytes, as many as the socket accepts."""
+        if not self._unsent or self.is_closed:
+            return
+        try:
+            del self._unsent[: self._socket.send(self._unsent)]
+        except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            return
+        except OSError:
+            self._unsent.clear()
+            self.close()
 
-        paho needs some ten microseconds to read a packet piece by piece, most of the cost of a
-        message. Incomplete and other packets are left to paho.
-        """
-        if self._in_packet["command"]:  # paho has read a part of a packet
-            return []
-        found, self._at = parse_publishes(self._ahead, self._at, is_5=self._is_5)
-        return found
-
-    def _sock_recv(self, bufsize: int) -> bytes:
-        if self._at >= len(self._ahead):
-            self.is_buffer_empty = True
-            self._ahead, self._at = super()._sock_recv(SOCKET_READ_BYTES), 0
-            self.is_buffer_empty = False
-            self.last_received = time.monotonic()
-        chunk = self._ahead[self._at : self._at + bufsize]
-        self._at += len(chunk)
-        return chunk
-
-
-def _connect_properties(options: ConnectOptions) -> Properties:
-    """Return the properties of CONNECT on MQTT 5."""
-    properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
-    properties.SessionExpiryInterval = 0 if options.clean_session else SESSION_EXPIRY_S
-    properties.ReceiveMaximum = min(MAX_PACKET_ID, options.receive_maximum)
-    properties.MaximumPacketSize = MAX_RECEIVED_PACKET_BYTES
-    return properties
+    def close(self) -> None:
+        """Send what the socket accepts at once, such as DISCONNECT, and close it."""
+        self.flush()
+        self.is_closed = True
+        with suppress(OSError):
+            self._socket.close()
 
 
 PUBLISH_TYPE: Final = 0x30
@@ -441,13 +354,16 @@ _CONTINUATION: Final = 0x80  # a digit of a length that another digit follows
 _MAX_LENGTH_DIGITS: Final = 4  # bytes of a packet's remaining length
 
 
-def parse_publishes(data: bytes, at: int, *, is_5: bool) -> tuple[list[PublishPacket], int]:
+def parse_publishes(
+    data: bytes, at: int, *, is_5: bool
+) -> tuple[list[tuple[bytes, bytes, int, int]], int]:
     """Return the complete messages of QoS 0 and 1 at an offset of a buffer, and their end.
 
-    ``is_5`` is whether it is MQTT 5, whose messages have properties, which are skipped. The end is
-    the offset of the first other packet: another kind, incomplete, without topic, or malformed.
+    They have the arguments of :data:`PublishHandler`. ``is_5`` is whether it is MQTT 5, whose
+    messages have properties, which are skipped. The end is the offset of the first other packet:
+    another kind, incomplete, without topic, or malformed.
     """
-    found: list[PublishPacket] = []
+    found: list[tuple[bytes, bytes, int, int]] = []
     end = len(data)
     while at < end:
         first = data[at]
@@ -478,6 +394,15 @@ def parse_publishes(data: bytes, at: int, *, is_5: bool) -> tuple[list[PublishPa
     return found, at
 
 
+def packet_size(data: bytes, at: int) -> int:
+    """Return the size of the packet at an offset of a buffer; 0 if its header is incomplete. [B]"""
+    size, place = _variable_length(data, at + 1, len(data))
+    if size >= 0:
+        return place + size - at
+    is_cut = len(data) - at <= _MAX_LENGTH_DIGITS
+    return 0 if is_cut else _MAX_LENGTH_DIGITS + 2  # malformed: paho finds it in these bytes
+
+
 def _variable_length(data: bytes, at: int, end: int) -> tuple[int, int]:
     """Return a number of variable length and its end; -1 if it is incomplete or malformed."""
     value = 0
@@ -489,39 +414,3 @@ def _variable_length(data: bytes, at: int, end: int) -> tuple[int, int]:
         if not byte & _CONTINUATION:
             return value, at + digit + 1
     return -1, at
-
-
-DEFAULT_PORTS: Final = {"mqtt": 1883, "mqtts": 8883}
-"""URL schemes and their default ports."""
-
-BROKER_URL_HINT: Final = "write mqtt://host:port, or mqtts://user:password@host:port"
-_URL_CODE: Final = IssueCode.INVALID_FORMAT
-
-
-def parse_broker_url(url: str) -> BrokerAddress:
-    """Return the parts of a broker's URL: ``mqtt://`` or ``mqtts://`` with optional user and port.
-
-    Percent-encode characters of a password that have a meaning in URLs, such as ``%40`` for ``@``.
-    It raises BrokerError if the URL is not that of a broker.
-    """
-    shown = url.rpartition("@")[2]  # without the password
-    try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError as error:
-        raise BrokerError(shown, str(error), BROKER_URL_HINT, code=_URL_CODE) from error
-    if parts.scheme not in DEFAULT_PORTS:
-        reason = f"the scheme is {parts.scheme!r}, not mqtt or mqtts"
-        raise BrokerError(shown, reason, BROKER_URL_HINT, code=_URL_CODE)
-    if not parts.hostname:
-        raise BrokerError(shown, "the URL has no host", BROKER_URL_HINT, code=_URL_CODE)
-    if port == 0 or parts.path.strip("/") or parts.query or parts.fragment:
-        reason = "the URL of a broker has a host, a port above 0, and no path"
-        raise BrokerError(shown, reason, BROKER_URL_HINT, code=_URL_CODE)
-    return BrokerAddress(
-        scheme=parts.scheme,
-        host=parts.hostname,
-        port=port or DEFAULT_PORTS[parts.scheme],
-        user=unquote(parts.username) if parts.username else None,
-        password=unquote(parts.password) if parts.password else None,
-    )

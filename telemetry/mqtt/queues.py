@@ -1,16 +1,27 @@
-"""Queues between the network thread and all other threads, and tokens for the broker's answers.
+"""Messages, their queues between the network thread and others, and tokens for broker answers.
 
-Nothing here uses the connection. One network thread puts received messages and takes outgoing ones;
-any thread does the reverse.
+Nothing here uses the connection. One network thread puts received messages and takes outgoing ones,
+acknowledgements and subscriptions; any thread does the reverse.
+
+In a session that outlives its connections, the newest message stays unacknowledged until a newer
+one is durable. The reason is a defect of NATS 2.10: killed while its store is empty, it numbers
+messages from 0 again and treats the next ones as delivered already. Hundreds of messages that it
+has acknowledged are lost. So its store must never become empty; see ADR 022.
 """
 
 import socket
 import threading
 import time
-from collections import OrderedDict, deque
-from collections.abc import Iterable
+from collections import Counter, OrderedDict, deque
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
-from typing import ClassVar, Final, NamedTuple
+from typing import ClassVar, Final, NamedTuple, Protocol
+
+import structlog
+
+from twin.errors import JournalError
+
+_logger = structlog.get_logger(__name__)
 
 MAX_TOPIC_BYTES: Final = 1024
 """Longest topic; it also bounds the memory of the cache of parsed topics. [B]"""
@@ -92,6 +103,112 @@ def wait_all(tokens: Iterable[PublishToken], timeout: float) -> bool:
     """Return whether the broker accepts all within one time for all of them. [s]"""
     deadline = time.monotonic() + timeout
     return all([token.wait(max(deadline - time.monotonic(), 0.0)) for token in tokens])
+
+
+class MessageClient(Protocol):
+    """What the service needs of a client of a broker: :class:`telemetry.mqtt.client.Client`."""
+
+    @property
+    def url(self) -> str:
+        """URL of the broker, without the password."""
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether the broker has accepted the connection and it lasts."""
+
+    @property
+    def error(self) -> str:
+        """Current problems and their remedies; empty if there are none."""
+
+    @property
+    def connection_error(self) -> str:
+        """Current problem of the connection alone."""
+
+    @property
+    def counters(self) -> Mapping[str, int]:
+        """Counters since the start."""
+
+    @property
+    def oversized(self) -> Sequence[tuple[str, int]]:
+        """Topics and sizes of the latest messages that were too large. [B]"""
+
+    def start(self) -> None:
+        """Connect in the background."""
+
+    def subscribe(self, *filters: str, qos: int = ...) -> PublishToken:
+        """Receive topics from now on."""
+
+    def publish(
+        self,
+        topic: str,
+        payload: bytes,
+        *,
+        qos: int = ...,
+        retain: bool = ...,
+        conflate: bool = ...,
+    ) -> PublishToken:
+        """Send a message; never blocks."""
+
+    def poll(self, limit: int = ..., timeout: float = ...) -> list[ReceivedMessage]:
+        """Return received messages; wait for the first at most ``timeout``. [s]"""
+
+    def acknowledge(self, messages: Sequence[ReceivedMessage]) -> None:
+        """Acknowledge messages, which the broker then deletes."""
+
+    def stop(self, timeout: float = ...) -> None:
+        """Send waiting messages, disconnect and end."""
+
+
+MAX_HANDLED_MESSAGES: Final = 50
+"""Most messages that a handler takes at once, such as load targets of 25 ms each. [1]"""
+
+
+class AcknowledgingHandler:
+    """Handler of a client's messages that acknowledges each one once it is handled.
+
+    - `error`: why the first waiting message cannot be stored; empty if none waits.
+    - `failed`: messages whose handling raised an unexpected error.
+    """
+
+    def __init__(self) -> None:
+        self.error = ""
+        self.failed = 0
+        self._waiting: list[ReceivedMessage] = []
+        self._lock = threading.Lock()
+
+    def handle_all[T](
+        self, client: MessageClient, handle: Callable[[ReceivedMessage], T], *, timeout: float = 0.0
+    ) -> list[T]:
+        """Handle waiting and new messages in order, acknowledge them, and return the results.
+
+        It takes at most :data:`MAX_HANDLED_MESSAGES` at once, so that a burst delays nothing else.
+        If ``handle`` raises JournalError, its message and all later ones wait for the next call.
+        After any other error its message is logged, counted and acknowledged without a result: it
+        would fail again, and delays no other message. ``timeout`` is the longest wait for the
+        first message. [s]
+        """
+        with self._lock:
+            waiting = self._waiting
+            if room := max(MAX_HANDLED_MESSAGES - len(waiting), 0):
+                waiting = [*waiting, *client.poll(room, timeout)]
+            results: list[T] = []
+            failure, handled = "", 0
+            for message in waiting:
+                try:
+                    results.append(handle(message))
+                except JournalError as error:
+                    failure = str(error)
+                    if not self.error:
+                        _logger.exception("message not stored", topic=message.topic)
+                    break
+                except Exception:
+                    self.failed += 1
+                    _logger.exception("message not handled", topic=message.topic)
+                handled += 1
+            self.error = failure
+            self._waiting = waiting[handled:]
+            client.acknowledge(waiting[:handled])
+        return results
 
 
 class OutgoingMessage(NamedTuple):
@@ -249,3 +366,133 @@ class Waker:
             for end in self._ends or ():
                 end.close()
             self._ends = None
+
+
+HOLD_BACK_S: Final = 2.0
+"""Longest time for which a message is held back until the broker proves to send more. [s]"""
+
+
+class AcknowledgementQueue:
+    """Acknowledgements from any thread, on their way to the thread of the connection.
+
+    With ``hold_back_last`` the newest one is held back, except from a broker that sends one message
+    at a time: it would wait for ever. A broker sends more once two messages are unacknowledged at
+    the same time. ``counts`` receives the numbers of acknowledgements sent and too late.
+    """
+
+    def __init__(self, *, hold_back_last: bool, counts: Counter[str]) -> None:
+        self._hold_back_last, self._counts = hold_back_last, counts
+        self._pending: deque[tuple[int, int]] = deque()
+        self.begin()
+
+    def add(self, marks: Iterable[tuple[int, int]]) -> None:
+        """Queue acknowledgements, each of connection and packet id; from any thread."""
+        self._pending.extend(marks)
+
+    def __bool__(self) -> bool:
+        """Return whether any acknowledgement waits."""
+        return bool(self._pending)
+
+    def begin(self) -> None:
+        """Forget the acknowledgement held back: on a new connection its message comes again."""
+        self._held_back: list[int] = []
+        self._since = 0.0
+        self._sends_more: bool | None = None
+
+    def is_held_back(self, packet_id: int) -> bool:
+        """Return whether the acknowledgement of a packet id is held back."""
+        return packet_id in self._held_back
+
+    def on_message(self) -> None:
+        """Record that another message has arrived."""
+        if self._held_back:
+            self._sends_more = True
+
+    def take_due(self, connection_epoch: int) -> list[int]:
+        """Return packet ids to acknowledge; those of earlier connections are counted as too late.
+
+        ``connection_epoch`` is the number of the connection, from 1.
+        """
+        packet_ids = self._take_pending(connection_epoch)
+        if len(packet_ids) > 1:
+            self._sends_more = True
+        if not self._hold_back_last:
+            return packet_ids
+        if (
+            self._held_back
+            and self._sends_more is None
+            and time.monotonic() > self._since + HOLD_BACK_S
+        ):
+            self._sends_more = False
+        if self._sends_more is False:
+            packet_ids, self._held_back = [*self._held_back, *packet_ids], []
+        elif packet_ids:
+            *packet_ids, newest = [*self._held_back, *packet_ids]
+            self._held_back, self._since = [newest], time.monotonic()
+        return packet_ids
+
+    def _take_pending(self, connection_epoch: int) -> list[int]:
+        pending = [self._pending.popleft() for _ in range(len(self._pending))]
+        packet_ids = [packet_id for epoch, packet_id in pending if epoch == connection_epoch]
+        self._counts["acknowledged"] += len(packet_ids)
+        self._counts["acknowledged_too_late"] += len(pending) - len(packet_ids)
+        return packet_ids
+
+
+class SubscribeRequest(NamedTuple):
+    """Topics with their QoS, and the token of the answer."""
+
+    filters: Mapping[str, int]
+    token: PublishToken
+
+
+class SubscriptionState:
+    """Subscriptions over all connections; any thread may request, one thread does the rest."""
+
+    def __init__(self) -> None:
+        self._waiting: deque[SubscribeRequest] = deque()
+        self._unanswered: dict[int, SubscribeRequest] = {}
+        self._granted: dict[str, int] = {}
+        self._denied: dict[str, int] = {}
+
+    @property
+    def denied(self) -> Set[str]:
+        """Topics that the broker does not allow us to receive."""
+        return frozenset(self._denied)
+
+    def request(self, filters: Mapping[str, int]) -> PublishToken:
+        """Queue a subscription; return the token of its answer."""
+        request = SubscribeRequest(filters, PublishToken())
+        self._waiting.append(request)
+        return request.token
+
+    def send(self, subscribe: Callable[[Mapping[str, int]], int]) -> None:
+        """Send all waiting requests by a function that returns the packet id of the answer."""
+        while self._waiting:
+            request = self._waiting.popleft()
+            self._unanswered[subscribe(request.filters)] = request
+
+    def on_connect(self, is_known: bool) -> None:
+        """Repeat unanswered and denied requests, and all if the broker has lost the session.
+
+        The broker may have allowed denied topics meanwhile, as the reported remedy demands.
+        """
+        self._waiting.extendleft(
+            self._unanswered[packet_id] for packet_id in sorted(self._unanswered)[::-1]
+        )
+        self._unanswered.clear()
+        if again := self._denied | ({} if is_known else self._granted):
+            self._waiting.appendleft(SubscribeRequest(again, PublishToken()))
+
+    def on_suback(self, packet_id: int, is_granted: Sequence[bool]) -> None:
+        """Record which topics of a request the broker allows."""
+        request = self._unanswered.pop(packet_id, None)
+        if request is None:
+            return
+        granted_by_topic = dict(zip(request.filters, is_granted, strict=False))
+        for topic, qos in request.filters.items():
+            self._granted.pop(topic, None)
+            self._denied.pop(topic, None)
+            found = self._granted if granted_by_topic.get(topic) else self._denied
+            found[topic] = qos
+        request.token.complete(is_granted=all(is_granted))

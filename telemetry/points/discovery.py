@@ -16,8 +16,8 @@ from typing import Final, Literal
 from telemetry.messages import decode, topics
 from telemetry.messages.samples import PointMetadata, PointValue, RackBatch, Sample
 from telemetry.messages.topics import METADATA_FILTER, TopicKind
+from telemetry.mqtt.broker import TlsFiles
 from telemetry.mqtt.client import SUBSCRIBE_TIMEOUT_S, Client
-from telemetry.mqtt.connection import TlsFiles
 from telemetry.points.point_meanings import METER_OBJECT, POINT_MEANINGS, RACK_OBJECT, PointMeaning
 from telemetry.points.topology import MAX_NAMES_LISTED, AnnouncedTopology
 from twin.errors import BrokerError, IssueCode, MessageError

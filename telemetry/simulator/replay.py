@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final
 
 import numpy as np
 import xarray as xr
@@ -31,7 +31,7 @@ from telemetry.messages.samples import (
 )
 from telemetry.messages.topics import TopicKind, topic_filter
 from telemetry.mqtt.client import Client
-from telemetry.mqtt.queues import PublishToken
+from telemetry.mqtt.queues import MessageClient, PublishToken
 from telemetry.quality.checks import QualityFlag
 from twin.errors import ArchiveError, BrokerError, IssueCode, MessageError
 from twin.time_axes import QUARTER_HOUR, SECOND
@@ -207,18 +207,9 @@ class _Sender:
             yield (*encode(sample), False)
 
 
-class ReplayClient(Protocol):
-    """Receiver of messages, such as :class:`telemetry.mqtt.client.Client`."""
-
-    def publish(
-        self, topic: str, payload: bytes, *, qos: int = ..., retain: bool = ...
-    ) -> PublishToken:
-        """Send a message; never blocks."""
-
-
 def publish_replay(
     seconds: Iterator[ReplaySecond],
-    publisher: ReplayClient,
+    publisher: MessageClient,
     *,
     speed: float,
     decide: Callable[[SimulationTick], None] | None = None,

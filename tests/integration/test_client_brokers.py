@@ -6,8 +6,8 @@ import time
 
 import pytest
 
-from telemetry.mqtt import network_loop
-from telemetry.mqtt.connection import TlsFiles
+from telemetry.mqtt import client as mqtt_client
+from telemetry.mqtt.broker import TlsFiles
 from telemetry.mqtt.embedded_broker import EmbeddedBroker
 from telemetry.mqtt.queues import LastWill
 from tests.support import brokers
@@ -55,7 +55,7 @@ def test_will_is_published_only_after_lost_connection(broker, connected):
     polite = connected(broker.url, will=LastWill("will/polite", b"gone"))
     polite.stop()
     killed = connected(broker.url, will=LastWill("will/killed", b"gone"))
-    killed._loop._connection._paho._sock.shutdown(socket.SHUT_RDWR)
+    killed._connection._stream._socket.shutdown(socket.SHUT_RDWR)
     assert taken(watcher, 1)[0].topic == "will/killed"
 
 
@@ -96,7 +96,7 @@ def test_acknowledgements_of_an_earlier_connection_are_dropped(broker, connected
     client = connected(broker.url, "a/#")
     connected(broker.url).publish("a", b"1", qos=1).wait(LONG)
     came = taken(client, 1, acknowledge=False)
-    client._loop._connection._paho._sock.shutdown(socket.SHUT_RDWR)
+    client._connection._stream._socket.shutdown(socket.SHUT_RDWR)
     until(lambda: client.counters["connections"] >= 2 and client.is_connected, deadline=LONG)
     client.acknowledge(came)
     until(lambda: client.counters["acknowledged_too_late"] >= 1, deadline=LONG)
@@ -171,8 +171,8 @@ def test_client_id_conflict_is_reported(mosquitto, connected, made, protocol):
 def test_frozen_broker_is_detected(mosquitto, connected, monkeypatch):
     client = connected(mosquitto.url)
     mosquitto.pause()
-    monkeypatch.setattr(network_loop, "MAX_SILENCE_S", 0.3)
-    monkeypatch.setattr(network_loop, "CONNACK_TIMEOUT_S", 0.3)
+    monkeypatch.setattr(mqtt_client, "MAX_SILENCE_S", 0.3)
+    monkeypatch.setattr(mqtt_client, "CONNACK_TIMEOUT_S", 0.3)
     until(lambda: not client.is_connected, deadline=LONG)
     until(
         lambda: "stopped sending" in client.error or "does not answer" in client.error,

@@ -2,8 +2,8 @@
 
 import subprocess
 
+from telemetry.mqtt.broker import TlsFiles
 from telemetry.mqtt.client import Client
-from telemetry.mqtt.connection import TlsFiles
 from tests.conftest import ROOT
 from tests.support.brokers import Broker, free_port
 from tests.support.waiting import DEADLINE

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from telemetry.mqtt.network_loop import AcknowledgementQueue
+from telemetry.mqtt.queues import AcknowledgementQueue
 from tests.support import brokers
 from tests.support.clients import LONG, taken
 from tests.support.waiting import until
@@ -43,7 +43,7 @@ def test_hold_back_is_short_with_a_window_of_one(monkeypatch):
     box = acks()
     box.add([(1, 1)])
     assert box.take_due(1) == []
-    monkeypatch.setattr("telemetry.mqtt.network_loop.HOLD_BACK_S", -1.0)
+    monkeypatch.setattr("telemetry.mqtt.queues.HOLD_BACK_S", -1.0)
     assert box.take_due(1) == [1]
     for number in (2, 3):
         box.on_message()
@@ -58,7 +58,7 @@ def test_second_message_shows_a_larger_window(monkeypatch):
     box.add([(1, 1)])
     assert box.take_due(1) == []
     box.on_message()
-    monkeypatch.setattr("telemetry.mqtt.network_loop.HOLD_BACK_S", -1.0)
+    monkeypatch.setattr("telemetry.mqtt.queues.HOLD_BACK_S", -1.0)
     assert box.take_due(1) == []
     assert box.is_held_back(1)
 

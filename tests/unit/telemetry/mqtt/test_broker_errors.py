@@ -2,17 +2,17 @@
 
 import socket
 
-from telemetry.mqtt import errors
+from telemetry.mqtt import broker
 
 
 def test_client_id_conflict_has_a_feasible_remedy():
     """Proves: the remedy asks for no client id, since no command has such an option."""
     for trouble in (
-        errors.client_id_conflict("gigatwin-small"),
-        errors.connection_refused("bad identifier"),
+        broker.client_id_conflict("gigatwin-small"),
+        broker.connection_refused("bad identifier"),
     ):
         assert "another client id" not in trouble.remedy
-    assert errors.client_id_conflict("gigatwin-small").remedy.startswith("stop the other one")
+    assert broker.client_id_conflict("gigatwin-small").remedy.startswith("stop the other one")
 
 
 def test_absent_name_server_does_not_blame_the_name():
@@ -21,4 +21,4 @@ def test_absent_name_server_does_not_blame_the_name():
         (socket.EAI_AGAIN, "no name server answers"),
         (socket.EAI_NONAME, "the host does not exist"),
     ]:
-        assert errors.network_error(socket.gaierror(number, "...")).reason == reason
+        assert broker.network_error(socket.gaierror(number, "...")).reason == reason

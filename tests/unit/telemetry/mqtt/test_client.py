@@ -7,11 +7,12 @@ from types import SimpleNamespace
 
 import pytest
 
-from telemetry.mqtt import network_loop
-from telemetry.mqtt.client import AcknowledgingHandler, Client
-from telemetry.mqtt.connection import TlsFiles
+from telemetry.mqtt import client as mqtt_client
+from telemetry.mqtt.broker import TlsFiles
+from telemetry.mqtt.client import Client
 from telemetry.mqtt.queues import (
     MAX_INBOX_BYTES,
+    AcknowledgingHandler,
     IncomingQueue,
     OutgoingMessage,
     OutgoingQueue,
@@ -225,8 +226,8 @@ def test_server_that_is_no_broker_is_reported(made, answer, reason):
 
 
 def test_silent_server_is_reported(made, monkeypatch):
-    monkeypatch.setattr(network_loop, "CONNACK_TIMEOUT_S", 0.2)
-    monkeypatch.setattr(network_loop, "SELECT_TIMEOUT_S", 0.05)
+    monkeypatch.setattr(mqtt_client, "CONNACK_TIMEOUT_S", 0.2)
+    monkeypatch.setattr(mqtt_client, "SELECT_TIMEOUT_S", 0.05)
     with listening(b"") as url:
         client = made(url)
         client.start()

@@ -1,12 +1,12 @@
 """Packets found in a buffer are those that paho finds, wherever the buffer is cut."""
 
-from importlib.metadata import version
+import socket
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from telemetry.mqtt.connection import ReadAheadPahoClient, parse_publishes
+from telemetry.mqtt.connection import SOCKET_READ_BYTES, PacketStream, packet_size, parse_publishes
 
 
 def length(size):
@@ -90,6 +90,51 @@ def test_other_packets_are_left_to_paho(other):
     )
 
 
-def test_paho_has_the_expected_internals():
-    assert version("paho-mqtt").startswith("2.")
-    assert {"_sock_recv", "_packet_queue", "_sock_close"} <= set(dir(ReadAheadPahoClient))
+@given(
+    sizes=st.lists(st.one_of(st.integers(0, 300), st.integers(16_000, 70_000)), max_size=6),
+    others=st.lists(st.sampled_from([b"\x40\x02\x00\x01", b"\xd0\x00", b""]), min_size=6),
+    cuts=st.lists(st.integers(1, 40_000), min_size=1, max_size=30),
+    is_5=st.booleans(),
+)
+def test_stream_takes_messages_and_leaves_all_else_to_paho(sizes, others, cuts, is_5):
+    """Proves: wherever the network cuts the bytes, each message comes once, and in order."""
+    packets = [
+        (packet(b"a", bytes([n]) * size, number=n + 1, properties=b"" if is_5 else None), other)
+        for n, (size, other) in enumerate(zip(sizes, others, strict=False))
+    ]
+    data = b"".join(message + other for message, other in packets)
+    near, far = socket.socketpair()
+    messages, left = [], b""
+    with near, far:
+        near.setblocking(False)
+        stream = PacketStream(near, lambda *one: messages.append(one), is_5=is_5)
+        while data or left is None:
+            size = cuts[len(data) % len(cuts)]
+            far.sendall(data[:size])
+            data = data[size:]
+            try:
+                while True:
+                    left += stream.recv(40_000)
+            except BlockingIOError:
+                assert not stream.has_read_ahead
+    large = [message for message, _ in packets if len(message) > SOCKET_READ_BYTES]
+    assert [len(payload) for _, payload, _, _ in messages] == [
+        size for size, (message, _) in zip(sizes, packets, strict=False) if message not in large
+    ]
+    assert len(left) == sum(map(len, large)) + sum(len(other) for _, other in packets)
+    while left:
+        size = packet_size(left, 0)
+        assert left[:size] in (*large, *others)
+        left = left[size:]
+
+
+def test_stream_ends_with_the_connection():
+    near, far = socket.socketpair()
+    stream = PacketStream(near, lambda *_: None, is_5=False)
+    far.close()
+    with pytest.raises(ConnectionResetError):
+        stream.recv(1)
+    stream.send(b"bytes that nobody reads")
+    stream.flush()
+    assert stream.is_closed
+    assert not stream.has_unsent

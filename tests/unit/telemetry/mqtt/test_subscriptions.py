@@ -2,7 +2,7 @@
 
 import pytest
 
-from telemetry.mqtt.network_loop import SubscriptionState
+from telemetry.mqtt.queues import SubscriptionState
 
 
 class Broker:

@@ -1,11 +1,119 @@
-"""Problems with a broker, each with the reason and the remedy that a user reads."""
+"""Address and certificates of a broker, and its problems with reasons and remedies for a user."""
 
+import ipaddress
 import socket
 import ssl
 import time
 from collections import deque
 from collections.abc import Set
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Final, NamedTuple
+from urllib.parse import unquote, urlsplit
+
+from twin.errors import BrokerError, IssueCode
+
+
+@dataclass(frozen=True, kw_only=True)
+class TlsFiles:
+    """Files for TLS, and whether a connection may do without TLS.
+
+    - `ca`: certificates of the authorities to trust; those of the system if None.
+    - `certificate`, `key`: our own certificate and its key, for brokers that require one.
+    - `allow_cleartext`: whether ``mqtt://`` to another machine is allowed; others on the way can
+      then read passwords and change orders.
+    """
+
+    ca: Path | None = None
+    certificate: Path | None = None
+    key: Path | None = None
+    allow_cleartext: bool = False
+
+    @property
+    def names_files(self) -> bool:
+        """Whether any file is named."""
+        return any((self.ca, self.certificate, self.key))
+
+    def ssl_context(self) -> ssl.SSLContext:
+        """Return the TLS context of these files; raise OSError if one is missing or invalid."""
+        for file in filter(None, (self.ca, self.certificate, self.key)):
+            file.open("rb").close()  # OpenSSL does not name a missing file
+        context = ssl.create_default_context(cafile=self.ca)
+        if self.certificate is not None:
+            context.load_cert_chain(self.certificate, self.key)
+        return context
+
+
+@dataclass(frozen=True, kw_only=True)
+class BrokerAddress:
+    """Address of a broker, with user and password."""
+
+    scheme: str
+    host: str
+    port: int
+    user: str | None = None
+    password: str | None = None
+
+    @property
+    def is_secure(self) -> bool:
+        """Whether the connection is encrypted."""
+        return self.scheme == "mqtts"
+
+    @property
+    def is_exposed(self) -> bool:
+        """Whether others can read the connection: without encryption, to another machine.
+
+        A name that resolves to loopback counts as another machine, except ``localhost``.
+        """
+        if self.is_secure or self.host == "localhost":
+            return False
+        try:
+            return not ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return True
+
+    def __str__(self) -> str:
+        """Return the URL without the password, safe to show."""
+        user = f"{self.user}@" if self.user else ""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{self.scheme}://{user}{host}:{self.port}"
+
+
+DEFAULT_PORTS: Final = {"mqtt": 1883, "mqtts": 8883}
+"""URL schemes and their default ports."""
+
+BROKER_URL_HINT: Final = "write mqtt://host:port, or mqtts://user:password@host:port"
+_URL_CODE: Final = IssueCode.INVALID_FORMAT
+
+
+def parse_broker_url(url: str) -> BrokerAddress:
+    """Return the parts of a broker's URL: ``mqtt://`` or ``mqtts://`` with optional user and port.
+
+    Percent-encode characters of a password that have a meaning in URLs, such as ``%40`` for ``@``.
+    It raises BrokerError if the URL is not that of a broker.
+    """
+    shown = url.rpartition("@")[2]  # without the password
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError as error:
+        raise BrokerError(shown, str(error), BROKER_URL_HINT, code=_URL_CODE) from error
+    if parts.scheme not in DEFAULT_PORTS:
+        reason = f"the scheme is {parts.scheme!r}, not mqtt or mqtts"
+        raise BrokerError(shown, reason, BROKER_URL_HINT, code=_URL_CODE)
+    if not parts.hostname:
+        raise BrokerError(shown, "the URL has no host", BROKER_URL_HINT, code=_URL_CODE)
+    if port == 0 or parts.path.strip("/") or parts.query or parts.fragment:
+        reason = "the URL of a broker has a host, a port above 0, and no path"
+        raise BrokerError(shown, reason, BROKER_URL_HINT, code=_URL_CODE)
+    return BrokerAddress(
+        scheme=parts.scheme,
+        host=parts.hostname,
+        port=port or DEFAULT_PORTS[parts.scheme],
+        user=unquote(parts.username) if parts.username else None,
+        password=unquote(parts.password) if parts.password else None,
+    )
+
 
 CONFLICT_DISCONNECTS: Final = 3
 """Connections closed by the broker that indicate a conflict. [1]"""
