@@ -41,7 +41,7 @@ from telemetry.mqtt.broker import (
     describe,
     parse_broker_url,
 )
-from telemetry.mqtt.connection import BrokerConnection, ConnectOptions, PacketStream
+from telemetry.mqtt.connection import BrokerConnection, ConnectOptions, PacketStream, PublishPacket
 from telemetry.mqtt.queues import (
     MAX_PAYLOAD_BYTES,
     REJECTED,
@@ -513,8 +513,9 @@ class Client:
         self._counts["connections"] += 1
         self._change(ConnectionEvent.ACCEPTANCE)
 
-    def on_publish(self, topic: bytes, payload: bytes, flags: int, packet_id: int) -> None:
+    def on_publish(self, packet: PublishPacket) -> None:
         """Queue a message, or count why it is dropped."""
+        topic, payload, flags, packet_id = packet
         qos, retain, dup = flags >> 1 & 3, bool(flags & 1), bool(flags & 8)
         if dup and self._acks.is_held_back(packet_id):
             return  # it is durable; its acknowledgement is held back on purpose

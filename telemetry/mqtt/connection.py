@@ -59,14 +59,18 @@ class ConnectOptions:
     receive_maximum: int
 
 
+type PublishPacket = tuple[bytes, bytes, int, int]
+"""Topic, payload, flags of the first byte, and packet id (0 at QoS 0)."""
+
+
 class ConnectionListener(Protocol):
     """Receiver of the events of a connection, on the thread that drives it; it must not raise."""
 
     def on_connect(self, refusal: str, *, is_known: bool, window: int) -> None:
         """The broker refuses us, or has our session and takes so many messages at once."""
 
-    def on_publish(self, topic: bytes, payload: bytes, flags: int, packet_id: int) -> None:
-        """A message has arrived, with the flags of its first byte; the packet id is 0 at QoS 0."""
+    def on_publish(self, packet: PublishPacket) -> None:
+        """A message has arrived."""
 
     def on_puback(self, packet_id: int, *, is_accepted: bool) -> None:
         """The broker answers a published message."""
@@ -121,7 +125,7 @@ class BrokerConnection:
         except UnicodeDecodeError:
             topic = b"\xff"
         flags = message.qos << 1 | message.retain | message.dup << 3
-        self._listener.on_publish(topic, bytes(message.payload), flags, message.mid)
+        self._listener.on_publish((topic, bytes(message.payload), flags, message.mid))
 
     def _on_puback(self, packet_id: int, *, is_accepted: bool) -> None:
         if not self._is_writing:  # else it reports QoS 0, whose ids may also be those of QoS 1
@@ -231,9 +235,6 @@ def create_paho_client(options: ConnectOptions) -> paho.Client:
     return client
 
 
-type PublishHandler = Callable[[bytes, bytes, int, int], None]
-"""Receives topic, payload, flags of the first byte, and packet id (0 at QoS 0)."""
-
 SOCKET_READ_BYTES: Final = 65536
 """Bytes read from the socket at once. [B]"""
 
@@ -252,7 +253,7 @@ class PacketStream:
     """
 
     def __init__(
-        self, connection: socket.socket, on_publish: PublishHandler, *, is_5: bool
+        self, connection: socket.socket, on_publish: Callable[[PublishPacket], None], *, is_5: bool
     ) -> None:
         self._socket, self._on_publish, self._is_5 = connection, on_publish, is_5
         self._data, self._at = b"", 0
@@ -289,7 +290,7 @@ class PacketStream:
         if not self._left:
             messages, self._at = parse_publishes(self._data, self._at, is_5=self._is_5)
             for message in messages:
-                self._on_publish(*message)
+                self._on_publish(message)
             self._left = self._next_size()
         if not self._left:
             self._is_incomplete = True
@@ -354,16 +355,13 @@ _CONTINUATION: Final = 0x80  # a digit of a length that another digit follows
 _MAX_LENGTH_DIGITS: Final = 4  # bytes of a packet's remaining length
 
 
-def parse_publishes(
-    data: bytes, at: int, *, is_5: bool
-) -> tuple[list[tuple[bytes, bytes, int, int]], int]:
+def parse_publishes(data: bytes, at: int, *, is_5: bool) -> tuple[list[PublishPacket], int]:
     """Return the complete messages of QoS 0 and 1 at an offset of a buffer, and their end.
 
-    They have the arguments of :data:`PublishHandler`. ``is_5`` is whether it is MQTT 5, whose
-    messages have properties, which are skipped. The end is the offset of the first other packet:
-    another kind, incomplete, without topic, or malformed.
+    ``is_5`` is whether it is MQTT 5, whose messages have properties, which are skipped. The end is
+    the offset of the first other packet: another kind, incomplete, without topic, or malformed.
     """
-    found: list[tuple[bytes, bytes, int, int]] = []
+    found: list[PublishPacket] = []
     end = len(data)
     while at < end:
         first = data[at]

@@ -413,7 +413,7 @@ def test_full_disk_delays_targets_until_space_is_free(agent, partner, monkeypatc
 def test_denied_subscription_is_an_error(agent, monkeypatch):
     """Proves: a SUBACK of 0x80, as NATS sends, is reported."""
     assert agent.error == ""
-    monkeypatch.setattr(agent._client._loop._subscriptions, "_denied", {TOPIC: 1})
+    monkeypatch.setattr(agent._client._subscriptions, "_denied", {TOPIC: 1})
     assert "load targets are not received" in agent.error
     assert f"denies the subscription to {TOPIC}" in agent.error
 

@@ -107,7 +107,7 @@ def test_stream_takes_messages_and_leaves_all_else_to_paho(sizes, others, cuts, 
     messages, left = [], b""
     with near, far:
         near.setblocking(False)
-        stream = PacketStream(near, lambda *one: messages.append(one), is_5=is_5)
+        stream = PacketStream(near, messages.append, is_5=is_5)
         while data or left is None:
             size = cuts[len(data) % len(cuts)]
             far.sendall(data[:size])
