@@ -1,6 +1,5 @@
 from .catalogue import series_file, site_names
-from .fleet_routes import load_routes
-from .loading import load_site, load_tariffs, national_limits, standard_machine
+from .loading import load_routes, load_site, load_tariffs, national_limits, standard_machine
 from .plausibility import design_loads, implausible_values, rated_outputs
 from .reference_docs import reference_pages
 from .schema import declared_values

@@ -1,4 +1,4 @@
-"""Loading of site files, national limits and tariffs, with all issues together."""
+"""Loading of site files, fleet routes, national limits and tariffs, with all issues together."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
@@ -26,6 +26,7 @@ from twin.errors import IssueCode, SiteError, ValidationIssue
 from twin.markets.tariffs import Tariff
 from twin.reporting.national_limits import NationalLimits
 from twin.site import EQUIPMENT_KINDS, Site
+from twin.site_settings import FleetRoute
 from twin.text import closest_match_hint
 
 
@@ -408,3 +409,66 @@ def _find_tariff_file(name: str | Path) -> Path:
         expected=f"one of {', '.join(known)}",
         remedy=f"give a path ending in .toml, or the name of an example{hint}",
     )
+
+
+def load_routes(path: str | Path) -> Mapping[str, FleetRoute]:
+    """Return the fleet routes of a file.
+
+    Parameters
+    ----------
+    path
+        A TOML file with one table ``[routes.<name>]`` per route, and nothing else.
+
+    Returns
+    -------
+    Mapping
+        Name -> route.
+
+    Raises
+    ------
+    SiteError
+        If the file has issues; lists all of them.
+    """
+    table = read_toml(Path(path))
+    issues = [
+        ValidationIssue(
+            code=IssueCode.UNKNOWN_KEY,
+            location=key,
+            expected="only tables [routes.<name>]",
+            remedy="remove the key",
+        )
+        for key in table
+        if key != "routes"
+    ]
+    entries, routes = table.get("routes", {}), {}
+    if not isinstance(entries, dict) or not entries:
+        issues.append(
+            ValidationIssue(
+                code=IssueCode.MISSING,
+                location="routes",
+                found=toml_value_text(entries),
+                expected="at least one route",
+                remedy="write one table [routes.<name>] for each route",
+            )
+        )
+        entries = {}
+    for name, entry in entries.items():
+        location = f"routes.{name}"
+        if not isinstance(entry, dict):
+            issues.append(
+                ValidationIssue(
+                    code=IssueCode.WRONG_TYPE,
+                    location=location,
+                    found=toml_value_text(entry),
+                    expected="a table",
+                    remedy=f"write a table [{location}]",
+                )
+            )
+            continue
+        try:
+            routes[name] = FleetRoute.model_validate(entry)
+        except ValidationError as error:
+            issues += issues_from_pydantic(error, FleetRoute, table=entry, location=location)
+    if issues:
+        raise SiteError(display_path(Path(path)), issues)
+    return routes

@@ -19,9 +19,10 @@ from telemetry.points.point_meanings import (
     PointMeaning,
     describe_unmatched,
     match_states,
+    unit_conversion,
+    unit_identity,
 )
 from telemetry.points.site_points import SitePoint, list_points
-from telemetry.points.wire_units import unit_conversion, unit_identity
 from twin import variables
 from twin.simulation.engine import VariableKey
 from twin.site import Site

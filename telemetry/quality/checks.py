@@ -37,7 +37,7 @@ from telemetry.points.limits import (
     UNLIMITED_RANGE,
     PlausibleRange,
 )
-from telemetry.points.wire_units import unit_conversion
+from telemetry.points.point_meanings import unit_conversion
 from twin.time_axes import SECOND, UNKNOWN_TIME
 
 MAX_CLOCK_LEAD: Final = np.timedelta64(5, "s")

@@ -19,9 +19,9 @@ from telemetry.points.point_meanings import (
     RACK_OBJECT,
     RENEWABLE_KINDS,
     SYSTEM_OBJECT,
+    UNIT_CONVERSIONS,
 )
 from telemetry.points.site_points import SitePoint, list_points, rack_ids
-from telemetry.points.wire_units import UNIT_CONVERSIONS
 from telemetry.simulator.cluster import RackLoad, chip_coolant_temperature
 from telemetry.simulator.deviations import FacilityNoise
 from telemetry.simulator.setpoint_requests import SetPointRequests, WaterSetPoints

@@ -7,7 +7,7 @@ import pytest
 import xarray as xr
 
 from optimizer.planner.planner import decide
-from optimizer.realtime.battery_limits import (
+from optimizer.realtime.plan_follower import (
     BatteryLimits,
     apply_limits,
     intersect,

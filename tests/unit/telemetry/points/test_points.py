@@ -10,9 +10,8 @@ from jsonschema import Draft202012Validator
 import sites
 from telemetry.messages import encode
 from telemetry.messages.samples import PointValue
-from telemetry.points.point_meanings import INTEGRATION_NAME, POINT_MEANINGS
+from telemetry.points.point_meanings import INTEGRATION_NAME, POINT_MEANINGS, UNIT_CONVERSIONS
 from telemetry.points.site_points import ServicePaths, announced_metadata, list_points
-from telemetry.points.wire_units import UNIT_CONVERSIONS
 from tests.support.bms_contract import read_contract, resolved
 from tests.support.small_points import NOON, metadata_of, site
 from tests.support.strict_site import PLANT, strict
