@@ -36,7 +36,6 @@ from optimizer.service.operators import (
     add_operator,
 )
 from optimizer.service.state_folder import LAYOUT_FILE
-from optimizer.service.status import rows_at
 from twin.errors import IssueCode, ServiceError
 
 app = typer.Typer(add_completion=False, help="Stop optimising: freeze caps, withdraw requests.")
@@ -257,7 +256,10 @@ def add(
 def _in_force(folder: Path, *, is_running: bool) -> Sequence[Mapping[str, object]]:
     """Return the HOLDs in force in the service, or those with which the next one starts."""
     if is_running:
-        return rows_at(send_command(folder, "status"), "snapshot", "holds")
+        match send_command(folder, "status")["snapshot"]:
+            case {"holds": list(rows)}:
+                return rows
+        return []
     return [one.as_json() for one in hold_orders.read_offline(folder)]
 
 

@@ -1,7 +1,5 @@
 """`gigatwin status`: the current state of a site's service."""
 
-from collections.abc import Mapping
-
 import typer
 from rich.console import Console
 from rich.markup import escape
@@ -9,15 +7,15 @@ from rich.markup import escape
 from optimizer.cli.options import JsonFile, SiteName, StateOption, resolve_state_folder
 from optimizer.cli.output import console, table, write_json
 from optimizer.service.control_socket import is_service_running, send_command
+from optimizer.service.hold import HoldStatus
 from optimizer.service.hold_orders import read_offline
 from optimizer.service.status import (
+    EndedHold,
+    FailuresStatus,
     Mode,
-    StatusSnapshot,
-    first_at,
-    last_at,
-    lookup,
-    number_at,
-    rows_at,
+    RefusedReadingStatus,
+    ServiceStatus,
+    read_status,
     state_label,
 )
 from twin.errors import IssueCode, ServiceError
@@ -41,126 +39,111 @@ def status(site: SiteName, state: StateOption = None, json_file: JsonFile = None
             remedy=f"start it; its next start holds, by {by}",
         )
     answer = send_command(folder, "status")
-    snapshot = answer["snapshot"]
-    if isinstance(snapshot, Mapping):
-        _show(console(json_file), snapshot, answer["missing"])
-    write_json(snapshot, json_file)
+    write_json(answer["snapshot"], json_file)
+    _show(console(json_file), read_status(answer["snapshot"]), answer["missing"])
 
 
-def _show(screen: Console, snapshot: StatusSnapshot, missing: object) -> None:
-    time = snapshot["time"] or "no time yet"
-    screen.print(f"[bold]{snapshot['site']}[/]: {state_label(snapshot)} at {time}")
+def _show(screen: Console, status: ServiceStatus, missing: object) -> None:
+    time = status.time or "no time yet"
+    screen.print(f"[bold]{status.site}[/]: {state_label(status)} at {time}")
+    decision, broker = status.decision, status.broker
     rows = {
-        "mode": _mode(snapshot),
-        "plan": _plan(snapshot),
-        "from the grid": _power(snapshot),
-        "HOLD": _ended(snapshot),
-        "reason": "" if lookup(snapshot, "ended") else lookup(snapshot, "decision", "reason"),
-        "revision": lookup(snapshot, "decision", "revision"),
-        "broker": lookup(snapshot, "broker", "trouble") or lookup(snapshot, "broker", "url"),
-        "telemetry": _telemetry(snapshot),
-        "first limit": _first_limit(snapshot),
+        "mode": _mode(status),
+        "plan": f"{decision.source} of {decision.time}" if decision else "none yet",
+        "from the grid": _power(status),
+        "HOLD": _ended(status.ended),
+        "reason": decision.reason if decision and not status.ended else "",
+        "revision": decision.revision if decision else "",
+        "broker": broker.trouble or broker.url,
+        "telemetry": _telemetry(status),
+        "first limit": _first_limit(status.failures),
     }
     shown = table("", "what", "now")
     for name, value in rows.items():
         if value:
             shown.add_row(name, escape(str(value)))
-    for row in rows_at(snapshot, "holds"):
-        shown.add_row(f"HOLD {row['number']}", escape(_hold(row)))
-    for request in rows_at(snapshot, "asked"):
-        shown.add_row(f"request of {request['partner']}", escape(str(request["words"])))
-    for reading in rows_at(snapshot, "telemetry", "refused"):
+    for hold in status.holds:
+        shown.add_row(f"HOLD {hold.number}", escape(_hold(hold)))
+    for request in status.asked:
+        shown.add_row(f"request of {request.partner}", escape(request.words))
+    for reading in status.telemetry.refused:
         shown.add_row("refused reading", escape(_refusal(reading)))
-    feed = snapshot["feed"]
-    for partner in feed if isinstance(feed, list) else []:
-        words = ": ".join(str(partner[name]) for name in ("state", "text") if partner[name])
-        shown.add_row(f"feed to {partner['partner']}", escape(words))
+    for partner in status.feed:
+        words = ": ".join(filter(None, (partner.state, partner.text)))
+        shown.add_row(f"feed to {partner.partner}", escape(words))
     screen.print(shown)
     for text in missing if isinstance(missing, list) else []:
         screen.print(f"missing: {text}", style="red", markup=False)
-    alarms = snapshot["alarms"]
-    for alarm in alarms if isinstance(alarms, list) else []:
-        words = f"{alarm['severity']}, {alarm['id']}: {alarm['text']} ({alarm['remedy']})"
+    for alarm in status.alarms:
+        words = f"{alarm.severity}, {alarm.id}: {alarm.text} ({alarm.remedy})"
         screen.print(words, style="yellow", markup=False)
 
 
-def _mode(snapshot: StatusSnapshot) -> str:
-    is_silent = snapshot["is_shadow"] and snapshot["mode"] != Mode.SHADOW
+def _mode(status: ServiceStatus) -> str:
+    is_silent = status.is_shadow and status.mode is not Mode.SHADOW
     shadow = " (shadow: nothing is ordered)" if is_silent else ""
-    return f"{snapshot['mode']}{shadow}, {snapshot['clock']} clock, plant {snapshot['link']}"
+    return f"{status.mode}{shadow}, {status.clock} clock, plant {status.link}"
 
 
-def _refusal(reading: Mapping[str, object]) -> str:
+def _refusal(reading: RefusedReadingStatus) -> str:
     """Return in words an implausible reading; its topic ends with its point."""
-    value = f"{reading['value']} {reading['unit']}".strip()
-    return (
-        f"{value} on {reading['topic']}, expected {reading['expected']}; {reading['count']} so far"
-    )
+    value = f"{reading.value} {reading.unit}".strip()
+    return f"{value} on {reading.topic}, expected {reading.expected}; {reading.count} so far"
 
 
-def _plan(snapshot: StatusSnapshot) -> str:
-    source, time = (lookup(snapshot, "decision", name) for name in ("source", "time"))
-    return f"{source} of {time}" if source else "none yet"
-
-
-def _power(snapshot: StatusSnapshot) -> str:
+def _power(status: ServiceStatus) -> str:
     """Return the net import: measured or last known, and planned, each with its quarter-hour."""
-    age = number_at(snapshot, "last_known", "age_minutes")
-    ended, begins = _time_at(-1, snapshot, "past"), _time_at(0, snapshot, "plan")
-    known = (
-        f"measured in the quarter-hour until {ended}"
-        if age is None
-        else f"last known {age:.0f} min before the plan"
-    )
-    measured = last_at(snapshot, "past", "grid_power")
-    powers = {
-        known: measured if age is None else number_at(snapshot, "last_known", "grid_power"),
-        "planned for it" if age is None else f"planned until {ended}": last_at(
-            snapshot, "past", "planned_power"
-        ),
-        f"planned from {begins}": first_at(snapshot, "plan", "grid_power"),
-    }
+    past, plan, known = status.past, status.plan, status.last_known
+    ended = past.time[-1] if past.time else "?"
+    planned = past.planned_power[-1] if past.planned_power else None
+    powers: dict[str, float | None]
+    if known is None:
+        measured = past.grid_power[-1] if past.grid_power else None
+        powers = {
+            f"measured in the quarter-hour until {ended}": measured,
+            "planned for it": planned,
+        }
+    else:
+        age = f"{known.age_minutes or 0.0:.0f} min"
+        powers = {
+            f"last known {age} before the plan": known.grid_power,
+            f"planned until {ended}": planned,
+        }
+    if plan and plan.grid_power:
+        powers[f"planned from {plan.time[0]}"] = plan.grid_power[0]
     return ", ".join(f"{label} {mw:.2f} MW" for label, mw in powers.items() if mw is not None)
 
 
-def _time_at(place: int, snapshot: StatusSnapshot, part: str) -> str:
-    """Return a time of past or plan; "?" if there is none."""
-    times = lookup(snapshot, part, "time")
-    return str(times[place]) if isinstance(times, list) and times else "?"
-
-
-def _hold(row: Mapping[str, object]) -> str:
+def _hold(hold: HoldStatus) -> str:
     """Return in words who holds, since when, until when and why, in real time."""
     end = "until a person releases it"
-    if row["until"]:
-        end = (
-            f"until {row['until']}"
-            if row["is_self_ending"]
-            else f"until {row['until']}, then {end}"
-        )
-    return f"by {row['author']} since {row['since']}, {end}: {row['reason']}"
+    if hold.until:
+        end = f"until {hold.until}" if hold.is_self_ending else f"until {hold.until}, then {end}"
+    return f"by {hold.author} since {hold.since}, {end}: {hold.reason}"
 
 
-def _ended(snapshot: StatusSnapshot) -> str:
+def _ended(ended: EndedHold | None) -> str:
     """Return in words that a HOLD has ended, until a decision follows it."""
-    author, how, time = (lookup(snapshot, "ended", name) for name in ("author", "how", "time"))
-    by = f" by {author}" if author else ""
+    if ended is None:
+        return ""
+    by = f" by {ended.author}" if ended.author else ""
     then = "planning resumes with the next quarter-hour; until then the plant controls itself"
-    return f"that{by} ended at {time}: {how}; {then}" if how else ""
+    return f"that{by} ended at {ended.time}: {ended.how}; {then}"
 
 
-def _first_limit(snapshot: StatusSnapshot) -> str:
+def _first_limit(failures: FailuresStatus | None) -> str:
     """Return in words the worst single failure at present."""
-    timed = [(number_at(row, "minutes"), row) for row in rows_at(snapshot, "failures", "rows")]
-    reached = [(minutes, row) for minutes, row in timed if minutes is not None]
+    if failures is None or not failures.rows:
+        return ""
+    reached = [(row.minutes, row) for row in failures.rows if row.minutes is not None]
     if not reached:
-        return "none after any single failure" if timed else ""
+        return "none after any single failure"
     minutes, row = min(reached, key=lambda pair: pair[0])
-    return f"{minutes:.1f} min after {row['failure']} fails ({row['limit']})"
+    return f"{minutes:.1f} min after {row.failure} fails ({row.limit})"
 
 
-def _telemetry(snapshot: StatusSnapshot) -> str:
-    age = number_at(snapshot, "data_age", "newest_s")
-    count = lookup(snapshot, "telemetry", "messages")
-    old = "" if age is None else format_duration(age)
-    return f"{count} messages, the newest reading {old} old" if old else "none yet"
+def _telemetry(status: ServiceStatus) -> str:
+    age = status.data_age.newest_s
+    if age is None:
+        return "none yet"
+    return f"{status.telemetry.messages} messages, the newest reading {format_duration(age)} old"

@@ -104,11 +104,7 @@ class LiveSeries:
     def errors(self, now: np.datetime64) -> Mapping[str, str]:
         """Return ``files`` or series -> what is wrong with it; empty if nothing. Time is UTC."""
         unread = self.trouble or self._missing_files()
-        return ({"files": unread} if unread else {}) | self._short_series(now)
-
-    def as_snapshot(self, now: np.datetime64) -> Mapping[str, object]:
-        """Return the ends of prices and weather, and which of them is too short."""
-        return {"until": self.known_until, "short": sorted(self._short_series(now))}
+        return ({"files": unread} if unread else {}) | self.short_series(now)
 
     @property
     def known_until(self) -> Mapping[str, str]:
@@ -121,7 +117,7 @@ class LiveSeries:
         absent = [path for path in self._paths if not is_read and not path.is_file()]
         return f"no such file: {', '.join(map(str, absent))}" if absent else ""
 
-    def _short_series(self, now: np.datetime64) -> dict[str, str]:
+    def short_series(self, now: np.datetime64) -> dict[str, str]:
         """Return which series are too short, with the reason as a text."""
         if self._is_recorded or not self._ends:
             return {}

@@ -8,10 +8,10 @@ alarm is identified by its code and its subject, never by its text.
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
 from threading import Lock
 from typing import Final
 
+import msgspec
 import numpy as np
 import structlog
 
@@ -21,12 +21,18 @@ from optimizer.service.decision_engine import DecisionResult
 from optimizer.service.hold import HoldRegister
 from optimizer.service.partner_link import PartnerLink
 from optimizer.service.plant_link import PlantLink
-from optimizer.service.status import LinkState
+from optimizer.service.status import Alarm, AlarmCode, LinkState, Severity
 from telemetry.points.topology import describe_excluded
 from twin.text import format_duration
 from twin.units import format_second
 
 logger = structlog.get_logger(__name__)
+
+RAISED_EVENT: Final = "alarm"
+"""Event of an alarm that was raised, or whose severity changed, in log and audit record."""
+
+CLEARED_EVENT: Final = "alarm cleared"
+"""Event of an alarm that was cleared."""
 
 SILENCE_ALARM_PERIODS: Final = 3
 """Repetition periods without a reading after which a point raises the alarm for silence. [1]"""
@@ -47,14 +53,6 @@ DECISION_CLEAR_DELAY_S: Final = 900.0
 """Time between decisions without the cause after which an alarm of a plan clears. [s]"""
 
 
-class Severity(StrEnum):
-    """How soon a person must act, after ISA-18.2."""
-
-    HIGH = "high"
-    MEDIUM = "medium"
-    LOW = "low"
-
-
 @dataclass(frozen=True, kw_only=True)
 class AlarmDefinition:
     """Severity, remedy and delays of the alarms of one code.
@@ -69,31 +67,6 @@ class AlarmDefinition:
     raise_delay_s: float = 0.0
     clear_delay_s: float = 0.0
     is_by_decision: bool = False
-
-
-class AlarmCode(StrEnum):
-    """Kind of an alarm; `cause` in JSON. :data:`ALARM_DEFINITIONS` defines each."""
-
-    BROKER = "broker"
-    CLEARTEXT = "cleartext"
-    UNSIGNED_TARGETS = "unsigned_targets"
-    PLANT = "plant"
-    FEED = "feed"
-    SERIES = "series"
-    ARCHIVE = "archive"
-    RECORD = "record"
-    HOLD = "hold"
-    HOLD_END = "hold_end"
-    DECISION = "decision"
-    FALLBACK = "fallback"
-    CONNECTION = "connection"
-    TELEMETRY = "telemetry"
-    SENSOR = "sensor"
-    JOBS = "jobs"
-    ORDERS = "orders"
-    RACKS = "racks"
-    MACHINES = "machines"
-    WEAR = "wear"
 
 
 ALARM_DEFINITIONS: Final[Mapping[AlarmCode, AlarmDefinition]] = {
@@ -184,14 +157,11 @@ ALARM_DEFINITIONS: Final[Mapping[AlarmCode, AlarmDefinition]] = {
 """Code of an alarm -> severity, remedy and delays."""
 
 
-type AlarmValues = Mapping[str, float | str]
-"""Numbers and states of an alarm, which may change while it is in force; units in the names."""
-
-
 @dataclass(frozen=True, kw_only=True)
 class AlarmCondition:
     """What a check found; it becomes an alarm if it lasts.
 
+    - `values`: its numbers and states, which may change while it is in force; units in the names.
     - `limit_ratio`: an analogue quantity over the limit at which it raises its alarm. [1]
     - `severity`: another one than that of the definition.
     """
@@ -199,49 +169,9 @@ class AlarmCondition:
     code: AlarmCode
     text: str
     subject: str = ""
-    values: AlarmValues = field(default_factory=dict)
+    values: Mapping[str, float | str] = field(default_factory=dict)
     limit_ratio: float = 1.0
     severity: Severity | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Alarm:
-    """An alarm in force.
-
-    - `code`, `subject`: what is wrong, and with which point, machine, partner or file; an empty
-      subject is the whole site. Both together identify the alarm.
-    - `since`: when it was raised, UTC.
-    - `severity`: how soon a person must act.
-    - `text`, `values`: description for people, and its numbers.
-    - `remedy`: what to do.
-    """
-
-    code: AlarmCode
-    subject: str
-    since: str
-    severity: Severity
-    text: str
-    remedy: str
-    values: AlarmValues = field(default_factory=dict)
-
-    @property
-    def id(self) -> str:
-        """Identifier that does not change while numbers do."""
-        return f"{self.code}:{self.subject}" if self.subject else self.code.value
-
-    def as_json(self) -> Mapping[str, object]:
-        """Return the alarm as page, commands and audit record show it."""
-        return {
-            "id": self.id,
-            "time": self.since,
-            "since": self.since,
-            "severity": self.severity.value,
-            "cause": self.code.value,
-            "subject": self.subject,
-            "text": self.text,
-            "values": dict(self.values),
-            "remedy": self.remedy,
-        }
 
 
 @dataclass
@@ -291,7 +221,8 @@ class AlarmList:
             ]
         for state, alarm in events:
             _log(state, alarm)
-            self._record({**alarm.as_json(), "event": state, "time": format_second(now)})
+            fields = msgspec.to_builtins(alarm)
+            self._record({**fields, "event": state, "time": format_second(now)})
 
     def _update_one(
         self,
@@ -316,21 +247,27 @@ class AlarmList:
             if alarm is None or abs(moment - tracked.last) < definition.clear_delay_s:
                 return None
             del self._tracked[key]
-            return "alarm cleared", alarm
+            return CLEARED_EVENT, alarm
         tracked.last = moment
         if alarm is None and abs(moment - tracked.first) < definition.raise_delay_s:
             return None
+        code, subject = key
         tracked.alarm = Alarm(
-            code=condition.code,
-            subject=condition.subject,
+            id=f"{code}:{subject}" if subject else code.value,
+            time=tracked.since,
             since=tracked.since,
             severity=condition.severity or definition.severity,
+            cause=code,
+            subject=subject,
             text=condition.text,
+            values={
+                name: value if isinstance(value, str) else float(value)  # no number of numpy
+                for name, value in condition.values.items()
+            },
             remedy=definition.remedy,
-            values=condition.values,
         )
         if alarm is None or alarm.severity is not tracked.alarm.severity:
-            return "alarm", tracked.alarm
+            return RAISED_EVENT, tracked.alarm
         return None
 
     def in_force(self) -> list[Alarm]:
@@ -340,23 +277,13 @@ class AlarmList:
             alarms = [one.alarm for one in self._tracked.values() if one.alarm]
         return sorted(alarms, key=lambda alarm: order.index(alarm.severity))
 
-    def as_snapshot(self) -> list[Mapping[str, object]]:
-        """Return ``alarms`` of the snapshot."""
-        return [alarm.as_json() for alarm in self.in_force()]
-
 
 def _log(state: str, alarm: Alarm) -> None:
-    if state == "alarm cleared":
-        logger.info(state, id=alarm.id, cause=alarm.code.value)
+    if state == CLEARED_EVENT:
+        logger.info(state, id=alarm.id, cause=alarm.cause.value)
         return
-    logger.warning(
-        state,
-        id=alarm.id,
-        cause=alarm.code.value,
-        severity=alarm.severity.value,
-        text=alarm.text,
-        remedy=alarm.remedy,
-    )
+    fields = {"severity": alarm.severity.value, "text": alarm.text, "remedy": alarm.remedy}
+    logger.warning(state, id=alarm.id, cause=alarm.cause.value, **fields)
 
 
 class AlarmMonitor:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, cast
 
+import msgspec
 import numpy as np
 
 from optimizer.planner.decision import EMPTY_DECISION, NO_PLAN_SOURCE, DecisionRecord
@@ -29,12 +30,11 @@ def decision_entry(
     result: DecisionResult, *, revision: int, is_shadow: bool
 ) -> Mapping[str, object]:
     """Return the entry of a decision; ``is_shadow`` states that nothing was ordered."""
-    status = decision_status(result, revision) or {}
+    status = decision_status(result, revision)
     coverage = result.choice.verdict.coverage
-    degraded = str(status.get("degraded", ""))
     reasons = (
         result.choice.reason,
-        degraded,
+        status.degraded,
         told_apart(result.excluded_racks),
         *result.unavailable.values(),
     )
@@ -42,7 +42,7 @@ def decision_entry(
         "event": "decision",
         "start": format_second(result.time),
         "is_shadow": is_shadow,
-        **status,
+        **msgspec.to_builtins(status),
         "degraded": "; ".join(filter(None, reasons)),
         "failures": coverage.limiting_rows() if coverage else [],
         "said": list(result.estimate.messages),

@@ -8,7 +8,7 @@ tasks. The page and the control socket have their own. Shared state is here, und
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -35,18 +35,17 @@ from optimizer.service.partner_link import PartnerLink
 from optimizer.service.plant_link import PlantLink
 from optimizer.service.required_inputs import DecisionInputCheck
 from optimizer.service.solver_process import SolverProcess
-from optimizer.service.status import service_mode
+from optimizer.service.status import SeriesStatus, ServiceStatus, service_mode
 from optimizer.service.status_view import (
     StatusView,
     decision_log_fields,
     decision_status,
-    hold_status,
 )
 from optimizer.service.watchdog import Watchdog, notify_systemd, periodic_thread
 from telemetry.runtime import ClockMode, SupervisedThread
 from twin.errors import GigatwinError
 from twin.site import Site
-from twin.time_axes import QUARTER_HOUR
+from twin.time_axes import MINUTE, QUARTER_HOUR
 from twin.units import format_second
 
 logger = structlog.get_logger(__name__)
@@ -332,34 +331,55 @@ class SiteService:
         """Why this quarter-hour has no plan; empty if it has one, or none was due yet."""
         return self._watchdog.error or (self._missing_plan_reason if self._has_decided else "")
 
-    def snapshot(self) -> Mapping[str, object]:
-        """Return the present state under the keys of :mod:`optimizer.service.status`."""
+    def status(self) -> ServiceStatus:
+        """Return the present status."""
         now, holds = self._clock.now(), self._hold_controller.all_in_force
         telemetry = self._link.telemetry_status(now)  # without the lock, for which a HOLD may wait
         with self._lock:
-            snapshot = {
-                "site": self.site.name,
-                "title": self.site.title,
-                "time_zone": self.site.time_zone,
-                "is_synthetic": self.settings.is_synthetic,
-                "time": None if now == NOT_STARTED else format_second(now),
-                "clock": self._clock.mode.value,
-                "is_shadow": self.settings.is_shadow,
-                "link": self._link.state.value,
-                "data_age": asdict(self._link.data_age(now)),
-                "interval_minutes": 15,
-                "decision": decision_status(self._last_result, self._partners.revision),
-                "missing": self._missing_now,
-                "awaited": "" if self._has_decided else self._missing_plan_reason,
-                "guarded": self._intra_interval.describe(now),
-                "hold": hold_status(Hold.combine(holds)),
-                "holds": [hold_status(one) for one in holds],
-                "ended": self._hold_controller.last_ended,
-                **self._partners.partner_status(now),
-                "broker": self._link.broker_status(),
-                "telemetry": telemetry,
-                "series": self._series.as_snapshot(now),
-                **self._status_view.as_snapshot(),
-                "alarms": self._alarm_monitor.alarms.as_snapshot(),
-            }
-        return snapshot | {"mode": service_mode(snapshot).value}
+            partners, operation = self._partners.status(now), self._status_view.status()
+            last, missing, hold = self._last_result, self._missing_now, Hold.combine(holds)
+            ended, is_shadow = self._hold_controller.last_ended, self.settings.is_shadow
+            decision = decision_status(last, self._partners.revision) if last else None
+            return ServiceStatus(
+                site=self.site.name,
+                title=self.site.title,
+                time_zone=self.site.time_zone,
+                is_synthetic=self.settings.is_synthetic,
+                time=None if now == NOT_STARTED else format_second(now),
+                clock=self._clock.mode,
+                mode=service_mode(
+                    decision,
+                    is_held=hold is not None,
+                    is_current=not (missing or ended),
+                    is_shadow=is_shadow,
+                ),
+                is_shadow=is_shadow,
+                link=self._link.state,
+                data_age=self._link.data_age(now),
+                interval_minutes=round(QUARTER_HOUR / MINUTE),
+                decision=decision,
+                missing=missing,
+                awaited="" if self._has_decided else self._missing_plan_reason,
+                guarded=self._intra_interval.describe(now),
+                hold=hold.as_status() if hold else None,
+                holds=[one.as_status() for one in holds],
+                ended=ended,
+                feed=partners.feed,
+                answers=partners.answers,
+                requests=partners.requests,
+                load_targets=partners.load_targets,
+                broker=self._link.broker_status(),
+                telemetry=telemetry,
+                series=SeriesStatus(
+                    until=dict(self._series.known_until),
+                    short=sorted(self._series.short_series(now)),
+                ),
+                past=operation.past,
+                last_known=operation.last_known,
+                limits=operation.limits,
+                plan=operation.plan,
+                jobs=operation.jobs,
+                failures=operation.failures,
+                asked=operation.asked,
+                alarms=self._alarm_monitor.alarms.in_force(),
+            )

@@ -13,10 +13,12 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from threading import Lock
 from typing import Final
 
+import msgspec
 import structlog
 
 from optimizer.service.operators import NOT_SIGNED_IN
@@ -61,6 +63,17 @@ STATE_NAMES: Final = ("audit.jsonl", "feed", "orders.json", "record.json", "targ
 logger = structlog.get_logger(__name__)
 
 
+class HoldStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """A HOLD as page and commands show it; times by the wall clock, in UTC."""
+
+    number: int
+    author: str
+    reason: str
+    since: str
+    until: str | None
+    is_self_ending: bool
+
+
 @dataclass(frozen=True, kw_only=True)
 class Hold:
     """A person's order to stop optimising.
@@ -94,6 +107,17 @@ class Hold:
             "is_self_ending": self.is_self_ending,
             "is_told": self.is_expiry_reported,
         } | ({"folded": self.folded} if self.folded else {})
+
+    def as_status(self) -> HoldStatus:
+        """Return the HOLD as page and commands show it."""
+        return HoldStatus(
+            number=self.number,
+            author=self.author,
+            reason=self.reason,
+            since=_format_time(self.since),
+            until=None if self.until is None else _format_time(self.until),
+            is_self_ending=self.is_self_ending,
+        )
 
     @property
     def key(self) -> tuple[int, float]:
@@ -571,6 +595,11 @@ def _of_row(row: object) -> Hold | None:
                 is_expiry_reported=others.get("is_told") is True,
             )
     return None
+
+
+def _format_time(seconds: float) -> str:
+    """Return seconds since 1970 as ISO 8601 in UTC."""
+    return datetime.fromtimestamp(round(seconds), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _cut(text: str) -> str:

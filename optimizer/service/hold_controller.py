@@ -18,6 +18,7 @@ from optimizer.service.meter_integration import IntraIntervalController
 from optimizer.service.operators import Requester, describe_author, require_operator
 from optimizer.service.partner_link import PartnerLink
 from optimizer.service.plant_link import PlantLink
+from optimizer.service.status import EndedHold
 from telemetry.messages.feed_documents import FeedStateName, PublicReason
 from twin.errors import GigatwinError
 from twin.text import one_line
@@ -53,7 +54,7 @@ class HoldController:
         self._partners, self._intra_interval = partner_link, intra_interval
         self._folder, self._lock, self._is_shadow = hold_register.folder, lock, is_shadow
         self._previous_hold = self.in_force
-        self._last_ended: Mapping[str, object] | None = None
+        self._last_ended: EndedHold | None = None
 
     @property
     def in_force(self) -> Hold | None:
@@ -72,8 +73,8 @@ class HoldController:
         return _describe(hold) if hold else ""
 
     @property
-    def last_ended(self) -> Mapping[str, object] | None:
-        """The ended HOLD until the next decision, as ``ended`` of the snapshot."""
+    def last_ended(self) -> EndedHold | None:
+        """The ended HOLD until the next decision."""
         return self._last_ended
 
     def clear_ended(self) -> None:
@@ -212,8 +213,12 @@ class HoldController:
             if self.in_force:
                 return
             ended, self._previous_hold = self._previous_hold, None
-            of = {"author": ended.author, "reason": ended.reason} if ended else {}
-            self._last_ended = {**of, "how": how, "time": format_second(self._clock.now())}
+            self._last_ended = EndedHold(
+                author=ended.author if ended else "",
+                reason=ended.reason if ended else "",
+                how=how,
+                time=format_second(self._clock.now()),
+            )
             if not self._is_shadow:
                 self.publish_no_plan(PublicReason.HOLD_ENDED)
 

@@ -98,7 +98,7 @@ class LoadTargetReceiver:
         return "; ".join(text for text in (missing, self._agent.error) if text)
 
     @property
-    def counters(self) -> Mapping[str, int]:
+    def counters(self) -> dict[str, int]:
         """Messages with targets: ``taken``, ``refused``, and ``passed`` of other sites."""
         return dict.fromkeys(("taken", "refused", "passed"), 0) | self._agent.counters
 

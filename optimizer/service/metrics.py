@@ -1,31 +1,36 @@
-"""Metrics for Prometheus, computed from one snapshot of the service per scrape.
+"""Metrics for Prometheus, computed from one status of the service per scrape.
 
 Names end in their base units (watts, joules, seconds), by the convention of Prometheus. Nothing is
-stored between scrapes or registered globally.
+stored between scrapes or registered globally. ``docs/reference/status.md`` lists :data:`METRICS`.
 """
 
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from enum import StrEnum
+from typing import Final, get_args
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from optimizer.fallback.ladder import ScheduleSource
-from optimizer.service.alarms import AlarmCode, Severity
+from optimizer.service.daemon import SiteService
 from optimizer.service.status import (
+    AlarmCode,
+    Column,
+    Counts,
+    DecisionStatus,
+    FailureStatus,
     LinkState,
     Mode,
-    OperatorInterface,
-    StatusSnapshot,
-    first_at,
-    last_at,
-    lookup,
-    number_at,
-    rows_at,
+    PartnerFeedStatus,
+    ServiceStatus,
+    Severity,
+    SourceName,
+    TelemetryStatus,
+    TemperatureStatus,
 )
 
 CONTENT_TYPE: Final = CONTENT_TYPE_LATEST
@@ -35,275 +40,319 @@ WATTS_PER_MEGAWATT: Final = 1e6
 
 JOULES_PER_MEGAWATT_HOUR: Final = 3.6e9
 
-type LabelledValues = Iterable[tuple[str, float | None]]
+SECONDS_PER_MINUTE: Final = 60.0
+
+INFO: Final = ("info", "What runs here.", ("site", "mode", "clock", "is_synthetic"))
+"""Name, meaning and labels of the metric that describes the service; its mode is as started."""
+
+type Samples = Iterable[tuple[str, float | None]]
 """Label and value of each sample; None is left out."""
 
 
-def metrics_text(operator_interface: OperatorInterface) -> bytes:
+@dataclass(frozen=True)
+class StatusMetric:
+    """A metric of the status.
+
+    - `name`: without the prefix ``gigatwin_``.
+    - `text`: its meaning.
+    - `read`: returns its value, or with a ``label`` its samples; None is left out.
+    - `is_counter`: whether it counts since the start; otherwise it is a gauge.
+    """
+
+    name: str
+    text: str
+    read: Callable[[ServiceStatus], float | Samples | None]
+    label: str = ""
+    is_counter: bool = False
+
+    def family(self, status: ServiceStatus) -> Metric:
+        """Return the metric with its samples."""
+        kind = CounterMetricFamily if self.is_counter else GaugeMetricFamily
+        labels = [self.label] if self.label else []
+        family = kind(f"gigatwin_{self.name}", self.text, labels=labels)
+        found = self.read(status)
+        for label, value in found if isinstance(found, Iterable) else [("", found)]:
+            if value is not None:
+                family.add_metric([label] if self.label else [], value)
+        return family
+
+
+def metrics_text(service: SiteService) -> bytes:
     """Return all metrics in Prometheus' text format."""
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_SnapshotCollector(operator_interface))
+    registry.register(_StatusCollector(service))
     return generate_latest(registry)
 
 
-class _SnapshotCollector(Collector):
+class _StatusCollector(Collector):
     """Collector of one scrape."""
 
-    def __init__(self, operator_interface: OperatorInterface) -> None:
-        self._service = operator_interface
+    def __init__(self, service: SiteService) -> None:
+        self._service = service
 
     def collect(self) -> Iterator[Metric]:
-        snapshot = self._service.snapshot()
-        yield gauge("ready", "Whether nothing is missing.", not self._service.readiness_problems())
-        parts = (_service, _decision, _feed, _telemetry, _series)
-        for part in (*parts, _plant, _failures, _jobs, _alarms):
-            yield from part(snapshot)
-
-
-def _service(snapshot: StatusSnapshot) -> Iterator[Metric]:
-    now = timestamp_at(snapshot, "time")
-    info = GaugeMetricFamily(
-        "gigatwin_info", "What runs here.", labels=["site", "mode", "clock", "is_synthetic"]
-    )
-    kind = Mode.SHADOW if snapshot.get("is_shadow") is True else Mode.RUN  # as started
-    named = [snapshot.get(name) for name in ("site", "clock", "is_synthetic")]
-    info.add_metric([str(named[0]), kind.value, *map(str, named[1:])], 1)
-    yield info
-    for name, kinds in (("mode", Mode), ("link", LinkState)):
-        yield gauge_family(
-            name,
-            f"Whether the {name} is this one.",
-            ((one.value, snapshot.get(name) == one) for one in kinds),
-            label=name,
+        status = self._service.status()
+        is_ready = not self._service.readiness_problems()
+        yield StatusMetric("ready", "Whether nothing is missing.", lambda _: is_ready).family(
+            status
         )
-    yield gauge("clock_timestamp_seconds", "Time of the service's clock.", now)
-    hold = snapshot.get("hold")
-    yield gauge("hold", "Whether a person holds the optimiser.", hold is not None)
-    since = timestamp_at(hold, "since")
-    if since is not None:
-        age = time.time() - since
-        yield gauge("hold_age_seconds", "Time since HOLD, by the wall clock as it is.", age)
+        name, text, labels = INFO
+        info = GaugeMetricFamily(f"gigatwin_{name}", text, labels=labels)
+        started = Mode.SHADOW if status.is_shadow else Mode.RUN
+        info.add_metric(
+            [status.site, started.value, status.clock.value, str(status.is_synthetic)], 1
+        )
+        yield info
+        for metric in METRICS:
+            yield metric.family(status)
 
 
-def _decision(snapshot: StatusSnapshot) -> Iterator[Metric]:
-    decision = snapshot.get("decision")
-    source = lookup(decision, "source")
-    yield gauge_family(
+def _flags(values: Iterable[StrEnum | str], present: str | None) -> Samples:
+    return [(str(value), value == present) for value in values]
+
+
+def _timestamp(text: str | None) -> float | None:
+    """Return an ISO 8601 time as seconds since 1970. [s]"""
+    return None if text is None else datetime.fromisoformat(text).timestamp()
+
+
+def _scaled(value: float | None, factor: float) -> float | None:
+    return None if value is None else value * factor
+
+
+def _watts(column: Column | None, place: int) -> float | None:
+    return _scaled(column[place] if column else None, WATTS_PER_MEGAWATT)
+
+
+def _joules(column: Column | None) -> float | None:
+    return _scaled(column[-1] if column else None, JOULES_PER_MEGAWATT_HOUR)
+
+
+def _decision(
+    metric: str, text: str, read: Callable[[DecisionStatus], float | None]
+) -> StatusMetric:
+    """Return a metric of the last decision."""
+    return StatusMetric(metric, text, lambda s: read(s.decision) if s.decision else None)
+
+
+def _partners(
+    metric: str, text: str, read: Callable[[PartnerFeedStatus], float | None]
+) -> StatusMetric:
+    """Return a metric of each partner."""
+    return StatusMetric(
+        metric, text, lambda s: [(one.partner, read(one)) for one in s.feed], label="partner"
+    )
+
+
+def _acknowledgement(state: str) -> StatusMetric:
+    """Return whether the acknowledgement of each partner is in a state."""
+    text = f"Whether the acknowledgement is {state}."
+    return _partners(f"feed_{state}", text, lambda one: one.state == state)
+
+
+def _received(
+    name: str, text: str, read: Callable[[TelemetryStatus], float | Samples], label: str = ""
+) -> StatusMetric:
+    """Return a counter of what was received."""
+    return StatusMetric(name, text, lambda s: read(s.telemetry), label, is_counter=True)
+
+
+def _outcomes(name: str, text: str, read: Callable[[ServiceStatus], Counts]) -> StatusMetric:
+    """Return counters of messages by what came of them."""
+    return StatusMetric(name, text, lambda s: read(s).items(), "effect", is_counter=True)
+
+
+def _temperatures(
+    name: str, text: str, read: Callable[[TemperatureStatus], float | None]
+) -> StatusMetric:
+    """Return a metric of each limited temperature."""
+    return StatusMetric(
+        name, text, lambda s: [(one.name, read(one)) for one in s.limits.temperatures], "name"
+    )
+
+
+def _ride_through(
+    name: str, text: str, read: Callable[[FailureStatus], float | None]
+) -> StatusMetric:
+    """Return a metric of each failure, from minutes; no sample if no limit is reached."""
+    return StatusMetric(
+        name,
+        text,
+        lambda s: [
+            (one.failure, _scaled(read(one), SECONDS_PER_MINUTE))
+            for one in (s.failures.rows if s.failures else ())
+        ],
+        "failure",
+    )
+
+
+def _jobs(status: ServiceStatus) -> Samples:
+    jobs = status.jobs
+    if jobs is None:
+        return ()
+    return (("running", jobs.running), ("waiting", jobs.waiting), ("late", jobs.late))
+
+
+METRICS: Final = (
+    StatusMetric("mode", "Whether the mode is this one.", lambda s: _flags(Mode, s.mode), "mode"),
+    StatusMetric(
+        "link", "Whether the link is this one.", lambda s: _flags(LinkState, s.link), "link"
+    ),
+    StatusMetric(
+        "clock_timestamp_seconds", "Time of the service's clock.", lambda s: _timestamp(s.time)
+    ),
+    StatusMetric("hold", "Whether a person holds the optimiser.", lambda s: s.hold is not None),
+    StatusMetric(
+        "hold_age_seconds",
+        "Time since HOLD, by the wall clock as it is.",
+        lambda s: time.time() - (_timestamp(s.hold.since) or 0.0) if s.hold else None,
+    ),
+    StatusMetric(
         "decision_source",
         "Where the last decision comes from.",
-        ((name, name == source) for name in ScheduleSource),
-        label="source",
-    )
-    decided = timestamp_at(decision, "time")
-    yield gauge("decision_timestamp_seconds", "Service time of the last decision.", decided)
-    yield gauge("decision_seconds", "Time the last decision took.", number_at(decision, "seconds"))
-    yield gauge("schedule_revision", "Revision published last.", number_at(decision, "revision"))
-    yield gauge("decision_cost_euros", "Cost of the last plan.", number_at(decision, "cost_eur"))
-    yield gauge_family(
+        lambda s: _flags(get_args(SourceName.__value__), s.decision.source if s.decision else None),
+        "source",
+    ),
+    _decision(
+        "decision_timestamp_seconds",
+        "Service time of the last decision.",
+        lambda decision: _timestamp(decision.time),
+    ),
+    _decision("decision_seconds", "Time the last decision took.", lambda one: one.seconds),
+    _decision("schedule_revision", "Revision published last.", lambda one: one.revision),
+    _decision("decision_cost_euros", "Cost of the last plan.", lambda one: one.cost_eur),
+    StatusMetric(
         "account_cost_euros",
         "Cost of the last plan by account.",
-        numbers_by_name(lookup(decision, "accounts")),
-        label="account",
-    )
-    count = len(rows_at(decision, "binding"))
-    yield gauge("binding_limits", "Limits that bind the last plan.", count)
-
-
-def _feed(snapshot: StatusSnapshot) -> Iterator[Metric]:
-    partners = [(str(row.get("partner")), row) for row in rows_at(snapshot, "feed")]
-    for name, key, text in (
-        ("feed_revision", "revision", "Revision sent last."),
-        ("feed_acknowledged_revision", "acknowledged", "Revision acknowledged last."),
-    ):
-        yield gauge_family(
-            name, text, ((who, number_at(row, key)) for who, row in partners), label="partner"
-        )
-    for state in ("rejected", "overdue", "lapsed"):
-        yield gauge_family(
-            f"feed_{state}",
-            f"Whether the acknowledgement is {state}.",
-            ((who, row.get("state") == state) for who, row in partners),
-            label="partner",
-        )
-    for name, text in (
-        ("answers", "Answers of partners since the start, by what came of them."),
-        ("requests", "Requests of partners since the start, by what came of them."),
-        ("load_targets", "Messages with load targets since the start, by what came of them."),
-    ):
-        yield counter_family(name, text, snapshot.get(name), label="effect")
-
-
-def _telemetry(snapshot: StatusSnapshot) -> Iterator[Metric]:
-    received = snapshot.get("telemetry")
-    connected = lookup(snapshot, "broker", "is_connected") is True
-    yield gauge("broker_connected", "Whether the broker is connected.", connected)
-    age, silence = (number_at(snapshot, "data_age", name) for name in ("newest_s", "silence_s"))
-    yield gauge("telemetry_age_seconds", "Age of the newest sample.", age)
-    yield gauge("plant_silence_seconds", "Time since the last message of the plant.", silence)
-    for name, key, text in (
-        ("telemetry_stale", "stale", "Quantities not heard for three periods."),
-        ("points_unknown", "unknown", "Points heard that the site file does not explain."),
-    ):
-        listed = lookup(received, key)
-        yield gauge(name, text, len(listed) if isinstance(listed, Sequence) else 0)
-    for name in ("messages", "points", "batches"):
-        yield counter(
-            name, f"{name.capitalize()} taken in since the start.", number_at(received, name)
-        )
-    quarantined = lookup(received, "quarantined")
-    reasons = quarantined if isinstance(quarantined, Mapping) else {"any": quarantined}
-    yield counter_family("quarantined", "Inputs refused since the start.", reasons, label="reason")
-
-
-def _series(snapshot: StatusSnapshot) -> Iterator[Metric]:
-    ends, short = (
-        lookup(snapshot, "series", "until"),
-        lookup(snapshot, "series", "short"),
-    )
-    names = [str(name) for name in ends] if isinstance(ends, Mapping) else []
-    yield gauge_family(
+        lambda s: s.decision.accounts.items() if s.decision else (),
+        "account",
+    ),
+    StatusMetric(
+        "binding_limits",
+        "Limits that bind the last plan.",
+        lambda s: len(s.decision.binding) if s.decision else 0,
+    ),
+    _partners("feed_revision", "Revision sent last.", lambda one: one.revision),
+    _partners(
+        "feed_acknowledged_revision", "Revision acknowledged last.", lambda one: one.acknowledged
+    ),
+    *map(_acknowledgement, ("rejected", "overdue", "lapsed")),
+    _outcomes(
+        "answers", "Answers of partners since the start, by what came of them.", lambda s: s.answers
+    ),
+    _outcomes(
+        "requests",
+        "Requests of partners since the start, by what came of them.",
+        lambda s: s.requests,
+    ),
+    _outcomes(
+        "load_targets",
+        "Messages with load targets since the start, by what came of them.",
+        lambda s: s.load_targets,
+    ),
+    StatusMetric(
+        "broker_connected", "Whether the broker is connected.", lambda s: s.broker.is_connected
+    ),
+    StatusMetric(
+        "telemetry_age_seconds", "Age of the newest sample.", lambda s: s.data_age.newest_s
+    ),
+    StatusMetric(
+        "plant_silence_seconds",
+        "Time since the last message of the plant.",
+        lambda s: s.data_age.silence_s,
+    ),
+    StatusMetric(
+        "telemetry_stale",
+        "Quantities not heard for three periods.",
+        lambda s: len(s.telemetry.stale),
+    ),
+    StatusMetric(
+        "points_unknown",
+        "Points heard that the site file does not explain.",
+        lambda s: len(s.telemetry.unknown),
+    ),
+    _received("messages", "Messages taken in since the start.", lambda one: one.messages),
+    _received("points", "Points taken in since the start.", lambda one: one.points),
+    _received("batches", "Batches taken in since the start.", lambda one: one.batches),
+    _received(
+        "quarantined",
+        "Inputs refused since the start.",
+        lambda one: one.quarantined.items(),
+        "reason",
+    ),
+    StatusMetric(
         "series_end_timestamp_seconds",
         "End of what the files tell.",
-        ((name, timestamp_at(ends, name)) for name in names),
-        label="series",
-    )
-    yield gauge_family(
+        lambda s: [(name, _timestamp(end)) for name, end in s.series.until.items()],
+        "series",
+    ),
+    StatusMetric(
         "series_short",
         "Whether a series does not reach far enough.",
-        ((name, isinstance(short, Sequence) and name in short) for name in names),
-        label="series",
-    )
-
-
-def _plant(snapshot: StatusSnapshot) -> Iterator[Metric]:
-    watts = (
-        (
-            "grid_power_watts",
-            "Mean power taken in the quarter-hour before the last decision.",
-            last_at(snapshot, "past", "grid_power"),
-        ),
-        (
-            "plan_grid_power_watts",
-            "Mean power planned for the quarter-hour of the last decision.",
-            first_at(snapshot, "plan", "grid_power"),
-        ),
-        (
-            "grid_import_limit_watts",
-            "Limit of the connection.",
-            number_at(snapshot, "limits", "grid_import_power"),
-        ),
-        ("work_power_watts", "Power of work.", last_at(snapshot, "past", "work_power")),
-        (
-            "renewable_power_watts",
-            "Own generation in use.",
-            last_at(snapshot, "past", "renewable_power"),
-        ),
-    )
-    joules = (
-        (
-            "battery_energy_joules",
-            "Energy in the batteries.",
-            last_at(snapshot, "past", "battery_level"),
-        ),
-        ("tank_energy_joules", "Cold in the tanks.", last_at(snapshot, "past", "tank_level")),
-    )
-    for factor, rows in ((WATTS_PER_MEGAWATT, watts), (JOULES_PER_MEGAWATT_HOUR, joules)):
-        for name, text, value in rows:
-            yield gauge(name, text, None if value is None else value * factor)
-    places = [(str(row.get("name")), row) for row in rows_at(snapshot, "limits", "temperatures")]
-    for name, key in (("temperature_celsius", "value"), ("temperature_limit_celsius", "limit")):
-        yield gauge_family(
-            name,
-            f"Temperature: {key}.",
-            ((place, number_at(row, key)) for place, row in places),
-            label="name",
-        )
-
-
-def _failures(snapshot: StatusSnapshot) -> Iterator[Metric]:
-    """Yield the time to the first limit after each failure; no sample if none is reached."""
-    for name, key, text in (
-        ("time_to_limit_seconds", "minutes", "Time from a failure now to the first limit."),
-        ("plan_time_to_limit_seconds", "worst_minutes", "The least of these in the plan."),
-    ):
-        samples = (
-            (str(row.get("failure")), number_at(row, key))
-            for row in rows_at(snapshot, "failures", "rows")
-        )
-        yield gauge_family(
-            name,
-            text,
-            ((who, None if value is None else 60.0 * value) for who, value in samples),
-            label="failure",
-        )
-    exposed = lookup(snapshot, "failures", "exposed")
-    count = len(exposed) if isinstance(exposed, Sequence) else None
-    yield gauge("failures_exposed", "Failures that must be endured and are not.", count)
-
-
-def _jobs(snapshot: StatusSnapshot) -> Iterator[Metric]:
-    jobs = snapshot.get("jobs")
-    counts = ((state, number_at(jobs, state)) for state in ("running", "waiting", "late"))
-    yield gauge_family("jobs", "Jobs by state.", counts, label="state")
-    backlog = number_at(jobs, "backlog_mwh")
-    energy = None if backlog is None else backlog * JOULES_PER_MEGAWATT_HOUR
-    yield gauge("backlog_joules", "Work that waits.", energy)
-
-
-def _alarms(snapshot: StatusSnapshot) -> Iterator[Metric]:
-    rows = rows_at(snapshot, "alarms")
-    for key, kinds in (("severity", Severity), ("cause", AlarmCode)):
-        standing = [row.get(key) for row in rows]
-        counts = ((one.value, standing.count(one)) for one in kinds)
-        name = "alarms" if key == "severity" else "alarms_by_cause"
-        yield gauge_family(name, "Alarms in force.", counts, label=key)
-
-
-def gauge(name: str, text: str, value: float | None) -> GaugeMetricFamily:
-    """Return a gauge of one value; without a sample if it is None."""
-    metric = GaugeMetricFamily(f"gigatwin_{name}", text)
-    if value is not None:
-        metric.add_metric([], value)
-    return metric
-
-
-def counter(name: str, text: str, value: float | None) -> CounterMetricFamily:
-    """Return a counter of one value; without a sample if it is None."""
-    metric = CounterMetricFamily(f"gigatwin_{name}", text)
-    if value is not None:
-        metric.add_metric([], value)
-    return metric
-
-
-def counter_family(name: str, text: str, values: object, *, label: str) -> CounterMetricFamily:
-    """Return counters of a mapping by one label."""
-    metric = CounterMetricFamily(f"gigatwin_{name}", text, labels=[label])
-    for key, value in numbers_by_name(values):
-        if value is not None:
-            metric.add_metric([key], value)
-    return metric
-
-
-def gauge_family(name: str, text: str, samples: LabelledValues, *, label: str) -> GaugeMetricFamily:
-    """Return a gauge of values by one label."""
-    metric = GaugeMetricFamily(f"gigatwin_{name}", text, labels=[label])
-    for key, value in samples:
-        if value is not None:
-            metric.add_metric([key], value)
-    return metric
-
-
-def numbers_by_name(values: object) -> Iterator[tuple[str, float | None]]:
-    """Yield the numbers of a mapping by name."""
-    if isinstance(values, Mapping):
-        for name in values:
-            yield str(name), number_at(values, name)
-
-
-def timestamp_at(snapshot: object, *path: str) -> float | None:
-    """Return an ISO 8601 time as seconds since 1970. [s]"""
-    text = lookup(snapshot, *path)
-    try:
-        return datetime.fromisoformat(str(text)).timestamp()
-    except ValueError:
-        return None
+        lambda s: [(name, name in s.series.short) for name in s.series.until],
+        "series",
+    ),
+    StatusMetric(
+        "grid_power_watts",
+        "Mean power taken in the quarter-hour before the last decision.",
+        lambda s: _watts(s.past.grid_power, -1),
+    ),
+    StatusMetric(
+        "plan_grid_power_watts",
+        "Mean power planned for the quarter-hour of the last decision.",
+        lambda s: _watts(s.plan.grid_power, 0) if s.plan else None,
+    ),
+    StatusMetric(
+        "grid_import_limit_watts",
+        "Limit of the connection.",
+        lambda s: s.limits.grid_import_power * WATTS_PER_MEGAWATT,
+    ),
+    StatusMetric("work_power_watts", "Power of work.", lambda s: _watts(s.past.work_power, -1)),
+    StatusMetric(
+        "renewable_power_watts",
+        "Own generation in use.",
+        lambda s: _watts(s.past.renewable_power, -1),
+    ),
+    StatusMetric(
+        "battery_energy_joules",
+        "Energy in the batteries.",
+        lambda s: _joules(s.past.battery_level),
+    ),
+    StatusMetric("tank_energy_joules", "Cold in the tanks.", lambda s: _joules(s.past.tank_level)),
+    _temperatures("temperature_celsius", "Temperature: value.", lambda one: one.value),
+    _temperatures("temperature_limit_celsius", "Temperature: limit.", lambda one: one.limit),
+    _ride_through(
+        "time_to_limit_seconds",
+        "Time from a failure now to the first limit.",
+        lambda one: one.minutes,
+    ),
+    _ride_through(
+        "plan_time_to_limit_seconds",
+        "The least of these in the plan.",
+        lambda one: one.worst_minutes,
+    ),
+    StatusMetric(
+        "failures_exposed",
+        "Failures that must be endured and are not.",
+        lambda s: len(s.failures.exposed) if s.failures else None,
+    ),
+    StatusMetric("jobs", "Jobs by state.", _jobs, "state"),
+    StatusMetric(
+        "backlog_joules",
+        "Work that waits.",
+        lambda s: s.jobs.backlog_mwh * JOULES_PER_MEGAWATT_HOUR if s.jobs else None,
+    ),
+    StatusMetric(
+        "alarms",
+        "Alarms in force.",
+        lambda s: [(one, sum(a.severity is one for a in s.alarms)) for one in Severity],
+        "severity",
+    ),
+    StatusMetric(
+        "alarms_by_cause",
+        "Alarms in force.",
+        lambda s: [(one, sum(a.cause is one for a in s.alarms)) for one in AlarmCode],
+        "cause",
+    ),
+)
+"""All metrics of the status."""

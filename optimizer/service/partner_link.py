@@ -21,6 +21,7 @@ from optimizer.service.decision_engine import DecisionResult
 from optimizer.service.load_target_receiver import LoadTargetReceiver
 from optimizer.service.schedule_document import ScheduleLabel, ScheduleStartState, build_document
 from optimizer.service.state_folder import read_state_file
+from optimizer.service.status import PartnerFeedStatus, PartnerLinkStatus
 from telemetry.durable_files import json_with_checksum, write_atomic
 from telemetry.feed.actuals import (
     CORRECTION_PERIOD_MS,
@@ -336,29 +337,27 @@ class PartnerLink:
         """Which contracts admit load targets without signed times; empty if none does."""
         return self._targets.unsigned_times
 
-    def partner_status(self, now: np.datetime64) -> Mapping[str, object]:
-        """Return ``feed``, ``answers`` and ``load_targets`` of the snapshot."""
-        return {
-            "feed": [self._show(partner.name, now) for partner in self._partners],
-            "answers": dict.fromkeys(ACK_EFFECTS, 0) | self._feed.counters,
-            "requests": dict.fromkeys(REQUEST_EFFECTS, 0) | self._feed.request_counters,
-            "load_targets": self._targets.counters,
-        }
-
-    def _show(self, partner: str, now: np.datetime64) -> Mapping[str, object]:
-        history, status = (
-            self._feed.partner_history(partner),
-            self._feed.partner_status(partner, now),
+    def status(self, now: np.datetime64) -> PartnerLinkStatus:
+        """Return the state of each partner, and what came of their messages."""
+        return PartnerLinkStatus(
+            feed=[self._feed_status(partner.name, now) for partner in self._partners],
+            answers=dict.fromkeys(ACK_EFFECTS, 0) | self._feed.counters,
+            requests=dict.fromkeys(REQUEST_EFFECTS, 0) | self._feed.request_counters,
+            load_targets=self._targets.counters,
         )
+
+    def _feed_status(self, partner: str, now: np.datetime64) -> PartnerFeedStatus:
+        history = self._feed.partner_history(partner)
+        found = self._feed.partner_status(partner, now)
         newest = history.sent[-1] if history.sent else None
-        return {
-            "partner": partner,
-            "acknowledged": history.in_force.revision if history.in_force else None,
-            "revision": newest.revision if newest else 0,
-            "state": status.state,
-            "sent": format_second(np.datetime64(newest.at, "ms")) if newest else None,
-            "text": status.message,
-        }
+        return PartnerFeedStatus(
+            partner=partner,
+            acknowledged=history.in_force.revision if history.in_force else None,
+            revision=newest.revision if newest else 0,
+            state=found.state,
+            sent=format_second(np.datetime64(newest.at, "ms")) if newest else None,
+            text=found.message,
+        )
 
 
 def public_source_reason(result: DecisionResult) -> PublicReason | None:

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Final, Self
 
@@ -20,7 +20,14 @@ from optimizer.service.plant_orders import (
     storage_requests,
 )
 from optimizer.service.scheduler_jobs import SchedulerJobs
-from optimizer.service.status import DataAge, LinkState
+from optimizer.service.status import (
+    BrokerStatus,
+    CoverageStatus,
+    DataAge,
+    LinkState,
+    RefusedReadingStatus,
+    TelemetryStatus,
+)
 from optimizer.service.weekly_calibration import DriftMonitor
 from telemetry.archive import Archive
 from telemetry.archive.commit_batch import epoch_second
@@ -30,7 +37,7 @@ from telemetry.journal.writer import Journal
 from telemetry.live.state import LiveState
 from telemetry.messages import topics
 from telemetry.messages.bms_contract import REPEAT_PERIOD
-from telemetry.messages.samples import PointValue, RackBatch, Sample, SimulationTick
+from telemetry.messages.samples import PointValue, RackBatch, Sample, SampleOutcome, SimulationTick
 from telemetry.points.limits import LIMITS_FILE, read_site_limits
 from telemetry.points.topology import RackNameMismatch
 from telemetry.quality import checks
@@ -44,13 +51,13 @@ from twin.time_axes import SECOND
 from twin.variables import net_import
 from twin.workload.jobs import TimeArray
 
-ACCEPTED_COUNTERS: Final = (QualityFlag.GOOD, "batch good", "duplicate")
+ACCEPTED: Final = {QualityFlag.GOOD, SampleOutcome.BATCH_GOOD, SampleOutcome.DUPLICATE}
 """Counters of accepted and of repeated messages."""
 
 SILENCE_CHECK_INTERVAL_S: Final = 5.0
 """Time between two checks for silent points. [s]"""
 
-IGNORED_COUNTERS: Final = ("unknown point", "other site")
+IGNORED: Final = {SampleOutcome.UNKNOWN_POINT, SampleOutcome.OTHER_SITE}
 """Counters of valid messages that plans do not use."""
 
 PLANT_HEARTBEAT_VARIABLES: Final = ("plant_heartbeat", "plant_heartbeat_echo")
@@ -344,46 +351,43 @@ class PlantLink:
         lost += " (reported until the next start)" if lost else ""
         return "; ".join(filter(None, [self._ingester.error, self._archive.error, lost]))
 
-    def broker_status(self) -> Mapping[str, object]:
-        """Return ``broker`` of the snapshot."""
-        return {
-            "url": self.url,
-            "is_connected": self._client.is_connected,
-            "trouble": self._client.error,
-        }
+    def broker_status(self) -> BrokerStatus:
+        """Return the state of the connection to the broker."""
+        client = self._client
+        return BrokerStatus(url=self.url, is_connected=client.is_connected, trouble=client.error)
 
-    def telemetry_status(self, now: np.datetime64) -> Mapping[str, object]:
-        """Return ``telemetry`` of the snapshot."""
+    def telemetry_status(self, now: np.datetime64) -> TelemetryStatus:
+        """Return what was received and refused since the start."""
         counters, window = self._ingester.counters, self.window.counters
         observed, longest = (
             self.window.latest_values(now),
             checks.STALE_PERIODS * self.window.period,
         )
-        lost = {
-            name: count
-            for name, count in window.items()
-            if name not in (*ACCEPTED_COUNTERS, *IGNORED_COUNTERS)
-        }
-        return {
-            "age_s": self.data_age(now).newest_s,
-            "messages": counters.get("messages", 0),
-            "points": window.get(QualityFlag.GOOD, 0),
-            "batches": self._archive.counters.get("batches", 0),
-            "quarantined": {"poison": counters.get("quarantined", 0), **lost},
-            "refused": self._ingester.refused_readings,
-            "passed": {name: window[name] for name in IGNORED_COUNTERS if name in window},
-            "stale": [
+        refused = {name: count for name, count in window.items() if name not in ACCEPTED | IGNORED}
+        requests = self._actuator.last_commands.requests
+        worst = self._ingester.coverage.worst_points(epoch_second(now))
+        return TelemetryStatus(
+            age_s=self.data_age(now).newest_s,
+            messages=counters.get("messages", 0),
+            points=window.get(QualityFlag.GOOD, 0),
+            batches=self._archive.counters.get("batches", 0),
+            quarantined={"poison": counters.get("quarantined", 0), **refused},
+            refused=[
+                RefusedReadingStatus(**asdict(one)) for one in self._ingester.refused_readings
+            ],
+            passed={name: count for name, count in window.items() if name in IGNORED},
+            stale=[
                 f"{name}: {format_duration(age_s)}"
                 for name, age_s in stale_ages(observed, longest).items()
             ],
-            "unknown": [f"{point}: {why}" for point, why in self.window.unbound_points.items()],
-            "coverage": self._ingester.coverage.worst_points(epoch_second(now)),
-            "archive": f"{self._archive.counters.get('commits', 0)} commits",
-            "connection": dict(self._client.counters),
-            "racks_apart": list(self.excluded_racks(now)),
-            "water": setpoint_status(self._site, observed, self._actuator.last_commands.requests),
-            "water_refusal": self.setpoint_refusal(now),
-        }
+            unknown=[f"{point}: {why}" for point, why in self.window.unbound_points.items()],
+            coverage=[CoverageStatus(**one) for one in worst],
+            archive=f"{self._archive.counters.get('commits', 0)} commits",
+            connection=dict(self._client.counters),
+            racks_apart=list(self.excluded_racks(now)),
+            water=setpoint_status(self._site, observed, requests),
+            water_refusal=self.setpoint_refusal(now),
+        )
 
 
 def stale_ages(observed: xr.Dataset, longest: np.timedelta64) -> dict[str, float]:

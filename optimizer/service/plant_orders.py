@@ -9,6 +9,7 @@ import xarray as xr
 from optimizer.realtime.orders import DispatchOrders, caps_in_queue_order
 from optimizer.service.decision_engine import DecisionResult
 from optimizer.service.machine_availability import APPLIED_VARIABLES, REQUEST_VARIABLES
+from optimizer.service.status import SetPointStatus
 from telemetry.commands import PlantCommands
 from telemetry.points.site_points import rack_ids, unit_ids
 from twin.equipment import CduBank, CoolingPlant, HeatReuse, ITHall
@@ -58,27 +59,22 @@ def setpoint_refusal(site: Site, points: Collection[VariableKey], observed: xr.D
 
 def setpoint_status(
     site: Site, observed: xr.Dataset, requested: Mapping[VariableKey, float]
-) -> list[dict[str, object]]:
-    """Return the requested and the applied set point of each circuit and bank.
-
-    Each has ``machine``, ``what``, ``unit``, ``asked`` and ``applied``; None where a value is
-    unknown.
-    """
-    found: list[dict[str, object]] = []
+) -> list[SetPointStatus]:
+    """Return the requested and the applied set point of each circuit and bank."""
+    found = []
     for variable in setpoints.SET_POINT_VARIABLES:
         is_supply = variable == setpoints.SUPPLY_SET_POINT
         for machine in site.machines_of(_kind(variable)):
             target = requested.get((REQUEST_VARIABLES[variable], _objects(site, machine.name)[0]))
             applied = _value(observed, APPLIED_VARIABLES[variable], machine.name)
-            found.append(
-                {
-                    "machine": machine.name,
-                    "what": "supply temperature" if is_supply else "differential temperature",
-                    "unit": "degC" if is_supply else "K",
-                    "asked": target,
-                    "applied": applied if np.isfinite(applied) else None,
-                }
+            row = SetPointStatus(
+                machine=machine.name,
+                what="supply temperature" if is_supply else "differential temperature",
+                unit="degC" if is_supply else "K",
+                asked=target,
+                applied=applied if np.isfinite(applied) else None,
             )
+            found.append(row)
     return found
 
 

@@ -16,6 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
+import msgspec
 import numpy as np
 import structlog
 
@@ -31,6 +32,7 @@ from optimizer.service.control_socket import (
 from optimizer.service.daemon import SiteService
 from optimizer.service.hold import HOLD_FILE, HoldRegister
 from optimizer.service.operators import Requester, read_operators
+from optimizer.service.page import PageServer
 from optimizer.service.partner_link import PartnerLink
 from optimizer.service.plant_link import PlantLink
 from optimizer.service.state_folder import (
@@ -40,8 +42,8 @@ from optimizer.service.state_folder import (
     check_owner,
     check_privacy,
 )
+from optimizer.service.status import render_json
 from optimizer.service.watchdog import notify_systemd
-from optimizer.service.web import PageServer
 from telemetry.durable_files import write_atomic
 from telemetry.feed.partners import SENDER_FILE, read_partners, read_sender
 from telemetry.points.discovery import SiteDiscovery, discover
@@ -142,7 +144,8 @@ def _handle_commands(service: SiteService) -> CommandHandler:
         hours = _parse_hours(command.get("hours"))
         match command:
             case {"command": "status"}:
-                return {"snapshot": service.snapshot(), "missing": service.readiness_problems()}
+                snapshot = msgspec.json.decode(render_json(service.status()))
+                return {"snapshot": snapshot, "missing": service.readiness_problems()}
             case {"command": "adopt"}:
                 service.apply_hold_file()
                 return {}

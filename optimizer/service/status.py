@@ -1,77 +1,18 @@
-"""What page and metrics see of the daemon: one picture of it, HOLD and release.
+"""Typed model of what the service shows: page, ``status``, metrics and audit record read it.
 
-The picture is ready for JSON; times are ISO 8601 in UTC, series are lists beside their `time`, and
-null stands for what is not known:
-
-- `site`, `title`, `time_zone` (IANA), `is_synthetic`, `time` (null before a simulated plant has
-  sent it), `clock` (simulated, real), `mode` (:class:`Mode`), `is_shadow`, whether it orders and
-  publishes nothing, `interval_minutes`;
-- `link` (:class:`LinkState`), and `data_age` (:class:`DataAge`): `newest_s`, `silence_s`;
-- `decision`, null before the first: `time`, `source` (optimum, shifted, rule, hold), `reason`,
-  `revision`, `cost_eur`, `accounts` {name: EUR}, `changes` in words, `seconds`, `binding`, as
-  `optimizer.diagnostics.binding.BindingLimit.as_json` gives it, `softened`, as
-  `optimizer.diagnostics.soft_constraints.SoftConstraintViolation.as_json` does, `doubtful`, limits
-  that bind at prices that are not believed, `reserves` and `units` in words, `degraded`, or "", and
-  where scenarios were weighed `hedge`, as `optimizer.diagnostics.explanation.HedgeSummary.as_json`
-  gives it;
-- `hold`, null without one: all HOLDs in force as one, with `author`, `reason`, `since`, `until`
-  (null: until released), by the wall clock, and `is_self_ending` (else it awaits a release);
-- `holds`: each HOLD in force, with the same and its `number`;
-- `ended`, null but from the end of a person's HOLD to the next decision: its `author` and `reason`,
-  `how` it ended, in words, and at what `time`;
-- `feed`, of each partner: `partner`, `revision`, `acknowledged`, `state` (acknowledged, waiting,
-  rejected, overdue, none, lapsed: nothing accepted is in force), `sent`, `text`, what is wrong;
-- `answers`, `requests` and `load_targets` since the start, {what came of them: count}: answers
-  accepted, rejected, repeated, without effect (stale, unknown, contradicted), refused; requests
-  answered, refused, limited (too many in a minute); messages with targets taken, refused, passed;
-- `broker`: `url` without a password, `is_connected`, `trouble`;
-- `telemetry`: `age_s`, `messages`, `points`, `batches`, `quarantined`, what was refused, and
-  `passed`, what is of other sites or of no use, {reason: count}, `refused`: the newest implausible
-  readings, as `telemetry.ingest.dead_letter.RefusedReading`, `stale` and `unknown` in words,
-  `archive`, `coverage`: of the points that were covered least `point`,
-  `share` of its time [1] and `gaps`, repetitions that were missing;
-- `series`: `until`, of `prices` and `weather` the end of what the files tell, and `short`, which of
-  them do not reach far enough;
-- `limits`: `grid_import_power` [MW], `temperatures` with `name`, `value`, `limit` [degC], and
-  where there are such stores `battery_capacity`, `tank_capacity` [MWh];
-- `past` and `plan`: `time`, `grid_power`, `work_power`, `renewable_power` [MW], `battery_level`,
-  `tank_level` [MWh], `electricity_price` [EUR/MWh], `carbon_intensity` [kg/MWh], `temperatures`
-  {name: degC}; the past has `planned_power`, the plan `p10` and `p90` [MW]. Powers of the past are
-  of the quarter-hour that ended at their time, all else of the one that began;
-- `last_known`, null while the connection's meter is heard: `grid_power` [MW] as it was said last,
-  and `age_minutes`, how old that was at the last decision;
-- `jobs`: `running`, `waiting`, `late`, `backlog_mwh`, `kinds` of `kind`, `running`, `waiting`,
-  `racks`;
-- `asked`, of each partner who asks for less than the connection: as
-  `optimizer.service.status_view.next_requests` gives it;
-- `failures`, null if not judged: `time`, `least_minutes` that must be left, `exposed` in words,
-  `rows` as `twin.contingency.coverage.ContingencyCoverage.rows` gives them, and `plan` of `time`,
-  `minutes` to the first limit (null: none) and `failure`, the worst then;
-- `missing`: why there is no plan for this quarter-hour, or "", and `awaited`, before the first
-  decision: what it waits for;
-- `guarded`: what is done in the quarter-hour that runs and was not planned, in words, or "";
-- `alarms`: as :meth:`Alarm.as_json` gives them.
+:class:`ServiceStatus` is ``state.json`` and the output of ``gigatwin status --json``. Field names
+are keys, null stands for what is not known, and times are ISO 8601 in UTC. Units are in square
+brackets at the end of a description. ``docs/reference/status.md`` is written from this model.
 """
 
-import gzip
-import hashlib
-import json
-import math
-import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from enum import StrEnum
-from threading import Lock
-from typing import Final, Protocol
+from typing import Annotated, Final, Literal
 
-from optimizer.service.hold import Hold
-from optimizer.service.operators import Requester
+import msgspec
 
-type StatusSnapshot = Mapping[str, object]
-"""Snapshot with the keys above."""
-
-FALLBACK_LABELS: Final = {"rule": "FALLBACK: safe rule", "shifted": "FALLBACK: earlier plan"}
-"""Source of a decision that is no new optimum -> its label on the page."""
+from optimizer.service.hold import HoldStatus
+from telemetry.runtime import ClockMode
+from twin.errors import IssueCode, ServiceError, ValidationIssue
 
 
 class Mode(StrEnum):
@@ -92,210 +33,506 @@ class LinkState(StrEnum):
     DISCONNECTED = "disconnected"
 
 
-@dataclass(frozen=True, kw_only=True)
-class DataAge:
-    """Age of the telemetry; None before the first message. [s]
+class StateLabel(StrEnum):
+    """State of the service as one label, the most severe that applies."""
 
-    - `newest_s`: age of the newest reading, at least the time since the last message.
-    - `silence_s`: time since the last message of the plant, by the monotonic clock.
+    HOLD = "HOLD"
+    BROKER_OFFLINE = "OFFLINE: broker"
+    PLANT_OFFLINE = "OFFLINE: plant"
+    PLANT_ENDED = "PLANT ENDED"
+    NO_PLAN = "NO PLAN"
+    STARTING = "STARTING"
+    HOLD_ENDED = "HOLD ENDED"
+    SAFE_RULE = "FALLBACK: safe rule"
+    EARLIER_PLAN = "FALLBACK: earlier plan"
+    SHADOW = "SHADOW"
+    RUNNING = "RUNNING"
+
+
+class Severity(StrEnum):
+    """How soon a person must act, after ISA-18.2."""
+
+    HIGH = "high"
+    MEDIUM = "medium"
+    LOW = "low"
+
+
+class AlarmCode(StrEnum):
+    """Kind of an alarm; :data:`optimizer.service.alarms.ALARM_DEFINITIONS` defines each."""
+
+    BROKER = "broker"
+    CLEARTEXT = "cleartext"
+    UNSIGNED_TARGETS = "unsigned_targets"
+    PLANT = "plant"
+    FEED = "feed"
+    SERIES = "series"
+    ARCHIVE = "archive"
+    RECORD = "record"
+    HOLD = "hold"
+    HOLD_END = "hold_end"
+    DECISION = "decision"
+    FALLBACK = "fallback"
+    CONNECTION = "connection"
+    TELEMETRY = "telemetry"
+    SENSOR = "sensor"
+    JOBS = "jobs"
+    ORDERS = "orders"
+    RACKS = "racks"
+    MACHINES = "machines"
+    WEAR = "wear"
+
+
+def _of(meaning: str) -> msgspec.Meta:
+    """Return the description of a field."""
+    return msgspec.Meta(description=meaning)
+
+
+type SourceName = Literal["optimum", "shifted", "rule", "hold"]
+"""Source of a decision, as :class:`optimizer.fallback.ladder.ScheduleSource`; imported fast."""
+
+type Column = list[float | None]
+"""Values beside the `time` of their series."""
+
+type Counts = dict[str, int]
+"""Reason -> number since the start."""
+
+
+class Alarm(msgspec.Struct, frozen=True, kw_only=True):
+    """An alarm in force; code and subject together identify it."""
+
+    id: Annotated[str, _of("Identifier that does not change while numbers do.")]
+    time: Annotated[str, _of("The same as `since`.")]
+    since: Annotated[str, _of("When it was raised.")]
+    severity: Severity
+    cause: Annotated[AlarmCode, _of("What is wrong.")]
+    subject: Annotated[str, _of("Point, machine, partner or file; empty for the whole site.")]
+    text: Annotated[str, _of("Description for people.")]
+    values: Annotated[dict[str, float | str], _of("Its numbers and states, units in the names.")]
+    remedy: Annotated[str, _of("What to do.")]
+
+
+class DataAge(msgspec.Struct, frozen=True, kw_only=True):
+    """Age of the telemetry; null before the first message."""
+
+    newest_s: Annotated[
+        float | None, _of("Of the newest reading, at least the time since the last message. [s]")
+    ] = None
+    silence_s: Annotated[
+        float | None, _of("Since the last message of the plant, by the monotonic clock. [s]")
+    ] = None
+
+
+class BindingLimitStatus(
+    msgspec.Struct, frozen=True, kw_only=True, rename={"start": "from", "end": "to"}
+):
+    """A limit that binds the plan."""
+
+    limit: str
+    start: str
+    end: str
+    intervals: Annotated[int, _of("Number of intervals in which it binds. [1]")]
+    price_eur: Annotated[float | None, _of("Value of one more unit, at most. [EUR per unit]")]
+    unit: str
+
+
+class SoftenedLimitStatus(
+    msgspec.Struct, frozen=True, kw_only=True, rename={"start": "from", "end": "to"}
+):
+    """A target or limit that the plan does not keep."""
+
+    target: str
+    start: str
+    end: str
+    above: Annotated[float | None, _of("Excess over it, in its unit.")]
+    below: Annotated[float | None, _of("Shortfall below it, in its unit.")]
+    unit: str
+    paid_eur: Annotated[float | None, _of("What its contract costs. [EUR]")]
+    penalty_eur: Annotated[float | None, _of("Weight in the objective, paid to nobody. [EUR]")] = (
+        0.0
+    )
+    is_hard: Annotated[bool, _of("Whether it is no target that money may break.")]
+
+
+class TailScenario(msgspec.Struct, frozen=True, kw_only=True):
+    """One of the most expensive scenarios of a hedged plan."""
+
+    scenario: str
+    probability: float | None
+    cost_eur: float | None
+    violations_eur: float | None
+    beside_the_mean: Annotated[dict[str, float | None], _of("Differences from the mean of all.")]
+
+
+class HedgeStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """Scenarios that were weighed in a plan."""
+
+    scenarios: Annotated[int, _of("Number of them. [1]")]
+    level: Annotated[float, _of("Quantile from which on a scenario is in the tail. [1]")]
+    weight: Annotated[float, _of("Weight of the tail in the objective. [1]")]
+    mean_eur: Annotated[float | None, _of("Mean cost. [EUR]")]
+    tail_eur: Annotated[float | None, _of("Mean cost in the tail. [EUR]")]
+    tail: list[TailScenario]
+    words: list[str]
+
+
+class DecisionStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """The last decision and its reasons."""
+
+    time: Annotated[str, _of("Start of its quarter-hour.")]
+    source: Annotated[SourceName, _of("Where the plan comes from.")]
+    reason: Annotated[str, _of("Why it is no full optimum; empty if it is.")]
+    revision: Annotated[int, _of("Newest published revision; 0 if there is none. [1]")]
+    cost_eur: Annotated[float | None, _of("Sum of the accounts. [EUR]")]
+    accounts: Annotated[dict[str, float | None], _of("Cost of the plan by account. [EUR]")] = {}
+    binding: list[BindingLimitStatus] = []
+    changes: Annotated[list[str], _of("Changes since the last plan, in words.")] = []
+    softened: list[SoftenedLimitStatus] = []
+    doubtful: Annotated[list[str], _of("Limits that bind at prices that are not believed.")] = []
+    reserves: Annotated[list[str], _of("Reserves held, in words.")] = []
+    units: Annotated[list[str], _of("Changed numbers of units, in words.")] = []
+    degraded: Annotated[str, _of("Inputs that were incomplete, in words; empty if none was.")] = ""
+    hedge: Annotated[HedgeStatus | msgspec.UnsetType, _of("Only where scenarios were weighed.")] = (
+        msgspec.UNSET
+    )
+    seconds: Annotated[float, _of("Duration of the decision. [s]")]
+
+
+class EndedHold(msgspec.Struct, frozen=True, kw_only=True):
+    """A person's HOLD that has ended."""
+
+    author: str = ""
+    reason: str = ""
+    how: Annotated[str, _of("How it ended, in words.")]
+    time: str
+
+
+class PartnerFeedStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """Schedules sent to a partner, and its answers."""
+
+    partner: str
+    acknowledged: Annotated[int | None, _of("Revision that it accepted last. [1]")]
+    revision: Annotated[int, _of("Revision that was sent last. [1]")]
+    state: Annotated[
+        Literal["none", "waiting", "acknowledged", "overdue", "rejected", "lapsed"],
+        _of("`lapsed`: nothing that it accepted is in force any more."),
+    ]
+    sent: Annotated[str | None, _of("When that was sent.")]
+    text: Annotated[str, _of("What is wrong; empty if nothing is.")]
+
+
+class PartnerLinkStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """Partners and their messages; its fields are keys of :class:`ServiceStatus`."""
+
+    feed: list[PartnerFeedStatus]
+    answers: Counts
+    requests: Counts
+    load_targets: Counts
+
+
+class BrokerStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """Connection to the broker."""
+
+    url: Annotated[str, _of("Its address without a password.")]
+    is_connected: bool
+    trouble: Annotated[str, _of("Error of the connection; empty if there is none.")]
+
+
+class SetPointStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """Set point of a water circuit; null where a value is unknown."""
+
+    machine: str
+    what: str
+    unit: str
+    asked: Annotated[float | None, _of("As requested last, in `unit`.")]
+    applied: Annotated[float | None, _of("As the plant has applied it, in `unit`.")]
+
+
+class RefusedReadingStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """The newest implausible reading of a point or rack."""
+
+    source: Annotated[str, _of("Point, or rack as `hall/rack`.")]
+    topic: str
+    value: Annotated[float | None, _of("As received, in `unit`.")]
+    unit: str
+    reason: Annotated[str, _of("Its quality flag.")]
+    expected: Annotated[str, _of("What is plausible.")]
+    time: str
+    count: Annotated[int, _of("Implausible readings of the source since the start. [1]")]
+
+
+class CoverageStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """A point with gaps."""
+
+    point: str
+    share: Annotated[float, _of("Share of its time that is covered. [1]")]
+    gaps: Annotated[int, _of("Missing repetitions. [1]")]
+
+
+class TelemetryStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """What was received since the start."""
+
+    age_s: Annotated[float | None, _of("Age of the newest reading. [s]")] = None
+    messages: int = 0
+    points: Annotated[int, _of("Good readings of points. [1]")] = 0
+    batches: Annotated[int, _of("Stored batches of racks. [1]")] = 0
+    quarantined: Annotated[Counts, _of("Refused messages, by reason.")] = {}
+    refused: Annotated[list[RefusedReadingStatus], _of("The newest implausible readings.")] = []
+    passed: Annotated[Counts, _of("Messages of other sites or of no use, by reason.")] = {}
+    stale: Annotated[list[str], _of("Quantities not heard for three periods, with their age.")] = []
+    unknown: Annotated[list[str], _of("Points that the site file does not explain, with why.")] = []
+    coverage: Annotated[list[CoverageStatus], _of("Points that were covered least.")] = []
+    archive: Annotated[str, _of("What was committed, in words.")] = ""
+    connection: Annotated[Counts, _of("Counters of the connection to the broker.")] = {}
+    racks_apart: Annotated[list[str], _of("Racks that plant and agents name differently.")] = []
+    water: list[SetPointStatus] = []
+    water_refusal: Annotated[str, _of("Why no set points are requested; empty if they are.")] = ""
+
+
+class SeriesStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """Series of prices and weather from files."""
+
+    until: Annotated[dict[str, str], _of("End of what the files tell.")]
+    short: Annotated[list[str], _of("Which of them do not reach far enough.")]
+
+
+class TemperatureStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """A limited temperature."""
+
+    name: str
+    value: float | None
+    limit: float
+    unit: str
+
+
+class LimitsStatus(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Limits of the site; capacities only where there are such stores."""
+
+    grid_import_power: Annotated[float, _of("Limit of the connection. [MW]")]
+    battery_capacity: Annotated[float | None, _of("[MWh]")] = None
+    tank_capacity: Annotated[float | None, _of("[MWh]")] = None
+    temperatures: list[TemperatureStatus]
+
+
+class OperationSeries(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Operation by quarter-hour; columns that a site does not have are absent.
+
+    Powers of the past are of the quarter-hour that ended at their time, all else of the one that
+    began.
     """
 
-    newest_s: float | None = None
-    silence_s: float | None = None
+    time: list[str]
+    grid_power: Annotated[Column | None, _of("Net import. [MW]")] = None
+    planned_power: Annotated[Column | None, _of("Net import as planned; of the past. [MW]")] = None
+    p10: Annotated[Column | None, _of("Lower end of the expected band; of the plan. [MW]")] = None
+    p90: Annotated[Column | None, _of("Upper end of the expected band; of the plan. [MW]")] = None
+    work_power: Annotated[Column | None, _of("Power of work. [MW]")] = None
+    renewable_power: Annotated[Column | None, _of("Own generation in use. [MW]")] = None
+    battery_level: Annotated[Column | None, _of("[MWh]")] = None
+    tank_level: Annotated[Column | None, _of("[MWh]")] = None
+    backlog: Annotated[Column | None, _of("Work that waits; of the past. [MWh]")] = None
+    electricity_price: Annotated[Column | None, _of("[EUR/MWh]")] = None
+    carbon_intensity: Annotated[Column | None, _of("[kg/MWh]")] = None
+    temperatures: Annotated[dict[str, Column], _of("By name. [degC]")]
 
 
-def service_mode(snapshot: StatusSnapshot) -> Mode:
-    """Return the mode that the parts of a snapshot imply; HOLD comes before a missing plan."""
-    source, ended = lookup(snapshot, "decision", "source"), snapshot.get("ended")
-    is_planned = source is not None and not (snapshot.get("missing") or ended)
-    if snapshot.get("hold") is not None or (is_planned and source == "hold"):
+class LastKnownPower(msgspec.Struct, frozen=True, kw_only=True):
+    """Last reading of a silent meter of the connection."""
+
+    grid_power: Annotated[float | None, _of("Net import. [MW]")]
+    age_minutes: Annotated[float | None, _of("Its age at the last decision. [min]")]
+
+
+class KindOfWorkStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """Jobs of one kind."""
+
+    kind: str
+    running: int
+    waiting: int
+    racks: Annotated[float, _of("Racks in use. [1]")]
+
+
+class JobsStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """Jobs of the last decision."""
+
+    running: int
+    waiting: int
+    late: int
+    backlog_mwh: Annotated[float, _of("Work that waits. [MWh]")]
+    kinds: list[KindOfWorkStatus]
+
+
+class FailureStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """Ride-through time of a single failure; null where no limit is reached."""
+
+    failure: str
+    title: str
+    must: Annotated[bool, _of("Whether plans must cover it.")]
+    minutes: Annotated[float | None, _of("To the first limit now. [min]")]
+    limit: str
+    worst_minutes: Annotated[float | None, _of("The least in the plan. [min]")]
+    worst_limit: str
+    worst_time: str
+
+
+class FailurePlan(msgspec.Struct, frozen=True, kw_only=True):
+    """The worst single failure in each quarter-hour of the plan."""
+
+    time: list[str]
+    minutes: Annotated[Column, _of("To the first limit. [min]")]
+    failure: list[str]
+
+
+class FailuresStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """Single failures as judged with the last plan."""
+
+    time: str
+    least_minutes: Annotated[float, _of("Time that must be left. [min]")]
+    exposed: Annotated[list[str], _of("Failures that must be covered and are not.")]
+    rows: list[FailureStatus]
+    plan: FailurePlan | None
+
+
+class RequestedTarget(msgspec.Struct, frozen=True, kw_only=True):
+    """The next load target of a partner who asks for less than the connection."""
+
+    partner: str
+    power: Annotated[float, _of("Requested net import, at most. [MW]")]
+    planned: Annotated[float, _of("Largest planned net import meanwhile. [MW]")]
+    begin: str
+    end: str
+    is_kept: bool
+    words: Annotated[str, _of("All of it as a text.")]
+
+
+class OperationStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """What changes with a decision only; its fields are keys of :class:`ServiceStatus`."""
+
+    past: OperationSeries
+    last_known: LastKnownPower | None
+    limits: LimitsStatus
+    plan: OperationSeries | None = None
+    jobs: JobsStatus | None = None
+    failures: FailuresStatus | None = None
+    asked: list[RequestedTarget] = []
+
+
+class ServiceStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """Status of the service."""
+
+    state: Annotated[
+        StateLabel | msgspec.UnsetType, _of("Label on the page; only in `state.json`.")
+    ] = msgspec.UNSET
+    site: str
+    title: str
+    time_zone: Annotated[str, _of("IANA name.")]
+    is_synthetic: Annotated[bool, _of("Whether prices, weather or plant are synthetic.")]
+    time: Annotated[str | None, _of("Null before a simulated plant has sent it.")]
+    clock: ClockMode
+    mode: Mode
+    is_shadow: Annotated[bool, _of("Whether it orders and publishes nothing.")]
+    link: LinkState
+    data_age: DataAge
+    interval_minutes: Annotated[int, _of("Time between two decisions. [min]")]
+    decision: Annotated[DecisionStatus | None, _of("Null before the first.")]
+    missing: Annotated[str, _of("Why there is no plan for this quarter-hour; empty if there is.")]
+    awaited: Annotated[str, _of("What the first decision waits for; empty after it.")]
+    guarded: Annotated[str, _of("What is done between decisions and was not planned, in words.")]
+    hold: Annotated[HoldStatus | None, _of("All HOLDs in force as one; null without one.")]
+    holds: Annotated[list[HoldStatus], _of("Each HOLD in force, the oldest first.")]
+    ended: Annotated[EndedHold | None, _of("From the end of a HOLD to the next decision.")]
+    feed: list[PartnerFeedStatus]
+    answers: Annotated[Counts, _of("Acknowledgements of partners, by their effect.")]
+    requests: Annotated[Counts, _of("Requests of partners, by what was done.")]
+    load_targets: Annotated[Counts, _of("Messages with load targets, by what was done.")]
+    broker: BrokerStatus
+    telemetry: TelemetryStatus
+    series: SeriesStatus
+    past: OperationSeries
+    last_known: Annotated[LastKnownPower | None, _of("Null while the meter is heard.")]
+    limits: LimitsStatus
+    plan: Annotated[OperationSeries | None, _of("Null before the first decision.")]
+    jobs: Annotated[JobsStatus | None, _of("Null before the first decision.")]
+    failures: Annotated[FailuresStatus | None, _of("Null if not judged.")]
+    asked: list[RequestedTarget]
+    alarms: Annotated[list[Alarm], _of("The most severe first.")]
+
+    def with_label(self) -> "ServiceStatus":
+        """Return the status as the page shows it."""
+        return msgspec.structs.replace(self, state=state_label(self))
+
+
+def service_mode(
+    decision: DecisionStatus | None, *, is_held: bool, is_current: bool, is_shadow: bool
+) -> Mode:
+    """Return what the service does; HOLD comes before a missing plan.
+
+    ``is_held`` states whether a person holds it, ``is_current`` whether the last decision is that
+    of this quarter-hour and not of a HOLD that has ended.
+    """
+    source = decision.source if decision is not None and is_current else None
+    if is_held or source == "hold":
         return Mode.HOLD
-    if not is_planned:
+    if source is None:
         return Mode.NO_PLAN
-    return Mode.SHADOW if snapshot.get("is_shadow") is True else Mode.RUN
+    return Mode.SHADOW if is_shadow else Mode.RUN
 
 
-class OperatorInterface(Protocol):
-    """The service as its page uses it; every method may be called from any thread."""
-
-    def snapshot(self) -> StatusSnapshot:
-        """Return the present snapshot; cheap."""
-
-    def hold(
-        self,
-        *,
-        requester: Requester,
-        author: str,
-        reason: str,
-        hours: float | None,
-        is_self_ending: bool,
-    ) -> tuple[Hold, str]:
-        """Stop the optimiser; return the HOLD and further notes."""
-
-    def replace_hold(
-        self, number: int, *, requester: Requester, of: str, reason: str, hours: float | None
-    ) -> Hold:
-        """Make one HOLD of author ``of`` an operator's, with another reason or end if given."""
-
-    def release(self, number: int, *, requester: Requester, of: str) -> tuple[Hold, str]:
-        """End one HOLD of author ``of``; return it and the operator."""
-
-    def readiness_problems(self) -> list[str]:
-        """Return what is missing; empty when ready."""
-
-
-OFFLINE_LABELS: Final[Mapping[object, str]] = {
-    LinkState.DISCONNECTED: "OFFLINE: broker",
-    LinkState.SILENT: "OFFLINE: plant",
-    LinkState.ENDED: "PLANT ENDED",
+STATE_LABELS: Final = {
+    LinkState.DISCONNECTED: StateLabel.BROKER_OFFLINE,
+    LinkState.SILENT: StateLabel.PLANT_OFFLINE,
+    LinkState.ENDED: StateLabel.PLANT_ENDED,
+    "rule": StateLabel.SAFE_RULE,
+    "shifted": StateLabel.EARLIER_PLAN,
 }
-"""State of the connection to the plant -> label of the service."""
+"""State of the connection to the plant, or source of a decision -> label of the service."""
 
 
-def state_label(snapshot: StatusSnapshot) -> str:
+def state_label(status: ServiceStatus) -> StateLabel:
     """Return the state of the service as one label, the most severe first."""
-    mode, source = snapshot.get("mode"), lookup(snapshot, "decision", "source")
-    if mode == Mode.HOLD:
-        return "HOLD"
-    if label := OFFLINE_LABELS.get(snapshot.get("link")):
+    if status.mode is Mode.HOLD:
+        return StateLabel.HOLD
+    if label := STATE_LABELS.get(status.link):
         return label
-    if mode == Mode.NO_PLAN:
-        if snapshot.get("missing"):
-            return "NO PLAN"
-        return "STARTING" if source is None else "HOLD ENDED"
-    if source in FALLBACK_LABELS:
-        return FALLBACK_LABELS[str(source)]
-    return "SHADOW" if mode == Mode.SHADOW else "RUNNING"
+    if status.decision is None or status.mode is Mode.NO_PLAN:
+        if status.missing:
+            return StateLabel.NO_PLAN
+        return StateLabel.STARTING if status.decision is None else StateLabel.HOLD_ENDED
+    plan = StateLabel.SHADOW if status.mode is Mode.SHADOW else StateLabel.RUNNING
+    return STATE_LABELS.get(status.decision.source, plan)
 
 
-def lookup(snapshot: object, *path: str) -> object:
-    """Return the value at a path of keys, or None."""
-    for name in path:
-        if not isinstance(snapshot, Mapping):
-            return None
-        snapshot = snapshot.get(name)
-    return snapshot
+def read_status(content: object) -> ServiceStatus:
+    """Return the status in the answer of a service.
 
-
-def number_at(snapshot: object, *path: str) -> float | None:
-    """Return the finite number at a path of keys, or None."""
-    value = lookup(snapshot, *path)
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    return float(value) if math.isfinite(value) else None
-
-
-def rows_at(snapshot: object, *path: str) -> list[Mapping[str, object]]:
-    """Return the mappings in the list at a path of keys; none if there is no list."""
-    value = lookup(snapshot, *path)
-    if not isinstance(value, Sequence):
-        return []
-    return [row for row in value if isinstance(row, Mapping)]
-
-
-def first_at(snapshot: StatusSnapshot, *path: str) -> float | None:
-    """Return the first value of a series; None if it is no number."""
-    return _at(0, lookup(snapshot, *path))
-
-
-def last_at(snapshot: StatusSnapshot, *path: str) -> float | None:
-    """Return the last value of a series; None if it is no number, as of a silent meter."""
-    return _at(-1, lookup(snapshot, *path))
-
-
-def _at(place: int, values: object) -> float | None:
-    if not isinstance(values, Sequence) or not values:
-        return None
-    return number_at({"value": values[place]}, "value")
-
-
-SNAPSHOT_PERIOD_S: Final = 0.5
-"""Time for which all clients get the same snapshot. [s]"""
-
-
-@dataclass(frozen=True, kw_only=True)
-class RenderedSnapshot:
-    """A snapshot and its JSON, plain and compressed.
-
-    - `orders`: orders given through the page before it was built.
-    - `expiry`: time of the monotonic clock from which on it is built again. [s]
+    Raises ServiceError if the service has another version, whose status differs.
     """
-
-    snapshot: StatusSnapshot
-    body: bytes
-    compressed: bytes
-    tag: str
-    orders: int
-    expiry: float
-
-
-class SharedSnapshot:
-    """The snapshot for all clients: one thread builds it, at most once a period.
-
-    Otherwise each client would let the service build one, and a HOLD would wait for them.
-    """
-
-    def __init__(self, build: Callable[[], StatusSnapshot]) -> None:
-        self._build, self._building = build, Lock()
-        self._current: RenderedSnapshot | None = None
-        self._orders = 0
-
-    def get(self) -> RenderedSnapshot:
-        """Return the newest one; while another thread builds it, the one before."""
-        current = self._current
-        if current is not None and self._is_new(current):
-            return current
-        if current is None or current.orders < self._orders:
-            self._building.acquire()
-        elif not self._building.acquire(blocking=False):
-            return current
-        try:
-            current = self._current
-            if current is None or not self._is_new(current):
-                current = self._current = self._render()
-            return current
-        finally:
-            self._building.release()
-
-    def expire(self) -> None:
-        """Build it again for the next client: an order was given."""
-        self._orders += 1
-
-    def _is_new(self, shown: RenderedSnapshot) -> bool:
-        return shown.orders == self._orders and time.monotonic() < shown.expiry
-
-    def _render(self) -> RenderedSnapshot:
-        orders = self._orders
-        snapshot = self._build()
-        body = render_json({**snapshot, "state": state_label(snapshot)})
-        return RenderedSnapshot(
-            snapshot=snapshot,
-            body=body,
-            compressed=gzip.compress(body, GZIP_LEVEL),
-            tag=f'W/"{hashlib.blake2b(body, digest_size=12).hexdigest()}"',
-            orders=orders,
-            expiry=time.monotonic() + SNAPSHOT_PERIOD_S,
+    try:
+        return msgspec.convert(content, ServiceStatus)
+    except msgspec.ValidationError as error:
+        issue = ValidationIssue(
+            code=IssueCode.WRONG_VERSION,
+            location="status",
+            found=str(error),
+            expected="the status of a service of this version",
+            remedy="restart the service, or read its status with --json",
         )
-
-
-GZIP_LEVEL: Final = 5
-"""Level of compression that costs half the time of the highest. [1]"""
+        raise ServiceError("service", [issue]) from error
 
 
 def render_json(content: object) -> bytes:
     """Return content as JSON; numbers that are not finite become null."""
     try:
-        text = json.dumps(content, allow_nan=False, separators=(",", ":"), ensure_ascii=False)
-    except ValueError:
-        return render_json(_finite(content))
-    return text.encode("utf-8", "replace")
+        return msgspec.json.encode(content)
+    except UnicodeEncodeError:  # a name of a file that is no UTF-8
+        return msgspec.json.encode(_printable(msgspec.to_builtins(content)))
 
 
-def _finite(content: object) -> object:
-    if isinstance(content, float):
-        return content if math.isfinite(content) else None
-    if isinstance(content, Mapping):
-        return {name: _finite(value) for name, value in content.items()}
-    if isinstance(content, list | tuple):
-        return [_finite(value) for value in content]
+def _printable(content: object) -> object:
+    match content:
+        case str():
+            return content.encode("utf-8", "replace").decode()
+        case dict():
+            return {_printable(name): _printable(value) for name, value in content.items()}
+        case list():
+            return [_printable(value) for value in content]
     return content

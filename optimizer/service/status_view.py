@@ -1,9 +1,10 @@
-"""Parts of the snapshot for page, metrics and ``status``: past, plan, limits, jobs, decision."""
+"""Parts of the status from decisions and readings: past, plan, limits, jobs, failures, reasons."""
 
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
+import msgspec
 import numpy as np
 import xarray as xr
 
@@ -13,7 +14,21 @@ from optimizer.problem.obligations_and_reserves import (
     sold_capacity,
 )
 from optimizer.service.decision_engine import DecisionResult
-from optimizer.service.hold import Hold
+from optimizer.service.status import (
+    Column,
+    DecisionStatus,
+    FailurePlan,
+    FailuresStatus,
+    FailureStatus,
+    JobsStatus,
+    KindOfWorkStatus,
+    LastKnownPower,
+    LimitsStatus,
+    OperationSeries,
+    OperationStatus,
+    RequestedTarget,
+    TemperatureStatus,
+)
 from telemetry.feed.flex_agent import is_within_target
 from telemetry.messages.feed_documents import ScheduleDraft
 from twin.equipment import Battery, ChilledWaterTank
@@ -21,6 +36,7 @@ from twin.markets.contracts import LoadTargetContract
 from twin.physics import FloatArray
 from twin.simulation import limits
 from twin.site import Site
+from twin.text import one_line
 from twin.time_axes import QUARTER_HOUR, interval_edges
 from twin.units import format_minute, format_second
 from twin.variables import machine_values, net_import
@@ -54,8 +70,8 @@ class StatusView:
         self._past: deque[tuple[str, Row, Row]] = deque(maxlen=DISPLAYED_INTERVALS)
         self._last: DecisionResult | None = None
         self._document: ScheduleDraft | None = None
-        self._last_metered: Row | None = None
-        self._shown: dict[str, object] | None = None
+        self._last_metered: LastKnownPower | None = None
+        self._shown: OperationStatus | None = None
 
     def update(
         self,
@@ -110,60 +126,53 @@ class StatusView:
         first = self._last.choice.schedule.isel(time=0)
         return float(net_import(first))
 
-    def as_snapshot(self) -> dict[str, object]:
-        """Return ``past``, ``plan``, ``limits``, ``jobs`` and others of the snapshot.
-
-        They change with a decision only, so they are built once for each.
-        """
+    def status(self) -> OperationStatus:
+        """Return what changes with a decision only, so that it is built once for each."""
         if self._shown is None:
-            self._shown = self._build_snapshot()
-        return dict(self._shown)
+            self._shown = self._build_status()
+        return self._shown
 
-    def _build_snapshot(self) -> dict[str, object]:
-        site = self._site
-        shown: dict[str, object] = {
-            "past": self._show_past(),
-            "last_known": self._last_metered,
-            "limits": {
-                "grid_import_power": site.grid_connection.import_limit,
-                **{
-                    f"{kind}_capacity": capacity
-                    for kind, capacity in self._capacity.items()
-                    if capacity
-                },
-                "temperatures": self._temperatures(),
-            },
-        }
-        if self._last is not None:
-            shown |= {"plan": self._plan(self._last), "jobs": self._jobs(self._last)}
-            shown |= {"failures": failure_status(self._last)}
-            schedule, outlook = self._last.choice.schedule, self._last.problem.outlook
-            shown |= {"asked": next_requests(site, outlook, schedule)}
-        return shown
+    def _build_status(self) -> OperationStatus:
+        capacity = self._capacity
+        limits = LimitsStatus(
+            grid_import_power=self._site.grid_connection.import_limit,
+            battery_capacity=capacity["battery"] or None,
+            tank_capacity=capacity["tank"] or None,
+            temperatures=self._temperatures(),
+        )
+        past, last = self._past_series(), self._last
+        if last is None:
+            return OperationStatus(past=past, last_known=None, limits=limits)
+        return OperationStatus(
+            past=past,
+            last_known=self._last_metered,
+            limits=limits,
+            plan=self._plan(last),
+            jobs=_jobs(last),
+            failures=failure_status(last),
+            asked=next_requests(self._site, last.problem.outlook, last.choice.schedule),
+        )
 
-    def _show_past(self) -> dict[str, object]:
+    def _past_series(self) -> OperationSeries:
         rows = list(self._past)
         names = rows[-1][1] if rows else {}
         heat = rows[-1][2] if rows else {}
-        return {
-            "time": [time for time, *_ in rows],
-            **{name: [row[name] for _, row, _ in rows] for name in names},
-            "temperatures": {name: [row[name] for *_, row in rows] for name in heat},
-        }
+        columns: dict[str, Column] = {name: [row[name] for _, row, _ in rows] for name in names}
+        return OperationSeries(
+            time=[time for time, *_ in rows],
+            temperatures={name: [row[name] for *_, row in rows] for name in heat},
+            **columns,
+        )
 
-    def _temperatures(self) -> list[dict[str, object]]:
+    def _temperatures(self) -> list[TemperatureStatus]:
         now = self._past[-1][2] if self._past else {}
+        names = [_temperature_label(limit) for limit in self._temperature_limits]
         return [
-            {
-                "name": _temperature_label(limit),
-                "value": now.get(_temperature_label(limit)),
-                "limit": limit.upper,
-                "unit": "degC",
-            }
-            for limit in self._temperature_limits
+            TemperatureStatus(name=name, value=now.get(name), limit=limit.upper, unit="degC")
+            for name, limit in zip(names, self._temperature_limits, strict=True)
         ]
 
-    def _plan(self, result: DecisionResult) -> dict[str, object]:
+    def _plan(self, result: DecisionResult) -> OperationSeries:
         schedule, replay = result.choice.schedule, result.choice.replay
         pool = RackPool.from_site(self._site)
         work_power = replay["hall_power"].sum("hall") - pool.racks * pool.rack_idle_power
@@ -178,52 +187,49 @@ class StatusView:
         for kind, capacity in self._capacity.items():
             if capacity:
                 columns[f"{kind}_level"] = replay[f"{kind}_level"].sum(kind)[1:]
-        heat = {
-            _temperature_label(limit): _column(limit.values(replay))
-            for limit in self._temperature_limits
-        }
         shown = {name: _column(array.to_numpy()) for name, array in columns.items()}
         if self._document is not None:  # as in the document: means that include the ramp
             rows = self._document["intervals"][:DISPLAYED_INTERVALS]
             shown |= {"p10": [r["p10_mw"] for r in rows], "p90": [r["p90_mw"] for r in rows]}
             shown["grid_power"][: len(rows)] = [r["scheduled_mw"] for r in rows]
-        return {
-            "time": [
-                format_second(time) for time in schedule["time"].to_numpy()[:DISPLAYED_INTERVALS]
-            ],
+        return OperationSeries(
+            time=_times(schedule["time"].to_numpy()),
+            temperatures={
+                _temperature_label(limit): _column(limit.values(replay))
+                for limit in self._temperature_limits
+            },
             **shown,
-            "temperatures": heat,
-        }
-
-    def _jobs(self, result: DecisionResult) -> dict[str, object]:
-        queue = result.queue
-        runs = np.array([n in result.orders.jobs for n in queue.jobs.number.tolist()], dtype=bool)
-        late = queue.jobs.deadline < queue.instant
-        kinds = []
-        for index, kind in enumerate(queue.pool.kinds):
-            is_kind = queue.jobs.kind_index == index
-            kinds.append(
-                {
-                    "kind": kind.name,
-                    "running": int((is_kind & runs).sum()),
-                    "waiting": int((is_kind & ~runs).sum()),
-                    "racks": float(queue.jobs.racks[is_kind & runs].sum()),
-                }
-            )
-        return {
-            "running": int(runs.sum()),
-            "waiting": int((~runs).sum()),
-            "late": int(late.sum()),
-            "backlog_mwh": round(queue.backlog, DISPLAYED_DECIMALS),
-            "kinds": kinds,
-        }
+        )
 
 
-def _last_known(result: DecisionResult) -> Row:
+def _jobs(result: DecisionResult) -> JobsStatus:
+    queue = result.queue
+    runs = np.array([n in result.orders.jobs for n in queue.jobs.number.tolist()], dtype=bool)
+    late = queue.jobs.deadline < queue.instant
+    kinds = []
+    for index, kind in enumerate(queue.pool.kinds):
+        is_kind = queue.jobs.kind_index == index
+        row = KindOfWorkStatus(
+            kind=kind.name,
+            running=int((is_kind & runs).sum()),
+            waiting=int((is_kind & ~runs).sum()),
+            racks=float(queue.jobs.racks[is_kind & runs].sum()),
+        )
+        kinds.append(row)
+    return JobsStatus(
+        running=int(runs.sum()),
+        waiting=int((~runs).sum()),
+        late=int(late.sum()),
+        backlog_mwh=round(queue.backlog, DISPLAYED_DECIMALS),
+        kinds=kinds,
+    )
+
+
+def _last_known(result: DecisionResult) -> LastKnownPower:
     """Return the last reading of the meter and its age at a decision."""
     known = result.estimate
-    row = {"grid_power": float(net_import(known.state)), "age_minutes": 60.0 * known.meter_silence}
-    return _finite_row(row)
+    power, age = float(net_import(known.state)), 60.0 * known.meter_silence
+    return LastKnownPower(grid_power=_number(power), age_minutes=_number(age))
 
 
 def _temperature_label(limit: limits.OperatingLimit) -> str:
@@ -242,51 +248,47 @@ def _temperature(limit: limits.OperatingLimit, observed: xr.Dataset, replay: xr.
     return float(limit.values(replay)[0])
 
 
-def decision_status(result: DecisionResult | None, revision: int) -> Mapping[str, object] | None:
-    """Return ``decision`` of the snapshot."""
-    if result is None:
-        return None
+def decision_status(result: DecisionResult, revision: int) -> DecisionStatus:
+    """Return ``decision`` of the status; ``revision`` is the newest published one."""
     choice = result.choice
-    explanation: Mapping[str, object] = {"accounts": {}, "binding": [], "changes": []}
+    reasons: Mapping[str, object] = {}
     if choice.decision is not None:
-        explanation = choice.decision.explanation.as_json()
-    accounts = explanation["accounts"]
+        reasons = choice.decision.explanation.as_json()
+    accounts = reasons.get("accounts")
     money = sum(accounts.values()) if isinstance(accounts, dict) else 0.0
-    return {
+    fields = {
         "time": format_second(result.time),
         "source": choice.source.value,
         "reason": choice.reason,
         "revision": revision,
         "cost_eur": round(money, DISPLAYED_DECIMALS),
-        "accounts": accounts,
-        "binding": explanation["binding"],
-        "changes": explanation["changes"],
-        **{
-            name: explanation.get(name, [])
-            for name in ("softened", "doubtful", "reserves", "units")
-        },
-        "degraded": explanation.get("degraded", ""),
-        **{name: explanation[name] for name in ("hedge",) if name in explanation},
         "seconds": round(result.decision_duration_s, DISPLAYED_DECIMALS),
     }
+    return _typed({**reasons, **fields}, DecisionStatus)
 
 
-def failure_status(result: DecisionResult) -> Mapping[str, object] | None:
-    """Return ``failures`` of the snapshot: the ride-through time of each single failure."""
+def _typed[T: msgspec.Struct](values: Mapping[str, object], kind: type[T]) -> T:
+    """Return plain values, some of them numbers of numpy, as a part of the status."""
+    encoded = msgspec.json.encode(values, enc_hook=np.generic.item)
+    return msgspec.json.decode(encoded, type=kind)
+
+
+def failure_status(result: DecisionResult) -> FailuresStatus | None:
+    """Return ``failures`` of the status: the ride-through time of each single failure."""
     covered = result.choice.verdict.coverage
     if covered is None:
         return None
-    return {
-        "time": format_second(result.time),
-        "least_minutes": covered.required_minutes,
-        "exposed": [name for name, _ in covered.violations()],
-        "rows": covered.rows(),
-        "plan": {
-            "time": [format_second(time) for time in covered.time[:DISPLAYED_INTERVALS]],
-            "minutes": _column(covered.min_minutes),
-            "failure": covered.worst_contingencies[:DISPLAYED_INTERVALS],
-        },
-    }
+    return FailuresStatus(
+        time=format_second(result.time),
+        least_minutes=covered.required_minutes,
+        exposed=[name for name, _ in covered.violations()],
+        rows=[_typed(row, FailureStatus) for row in covered.rows()],
+        plan=FailurePlan(
+            time=_times(covered.time),
+            minutes=_column(covered.min_minutes),
+            failure=list(covered.worst_contingencies[:DISPLAYED_INTERVALS]),
+        ),
+    )
 
 
 def decision_log_fields(result: DecisionResult) -> dict[str, object]:
@@ -295,24 +297,9 @@ def decision_log_fields(result: DecisionResult) -> dict[str, object]:
     return {
         "time": format_second(result.time),
         "source": result.choice.source.value,
-        "reason": result.choice.reason.partition("\n")[0],
+        "reason": one_line(result.choice.reason),
         "power_mw": round(float(net_import(first)), 2),
         "jobs": len(result.orders.jobs),
-    }
-
-
-def hold_status(hold: Hold | None) -> Mapping[str, object] | None:
-    """Return ``hold`` of the snapshot, or one of its ``holds``."""
-    if hold is None:
-        return None
-    until = None if hold.until is None else format_second(np.datetime64(round(hold.until), "s"))
-    return {
-        "number": hold.number,
-        "author": hold.author,
-        "reason": hold.reason,
-        "since": format_second(np.datetime64(round(hold.since), "s")),
-        "until": until,
-        "is_self_ending": hold.is_self_ending,
     }
 
 
@@ -320,7 +307,11 @@ def _finite_row(row: Mapping[str, float | None]) -> Row:
     return {name: _number(value) for name, value in row.items()}
 
 
-def _column(values: np.ndarray | Sequence[float]) -> list[float | None]:
+def _times(times: np.ndarray) -> list[str]:
+    return [format_second(time) for time in times[:DISPLAYED_INTERVALS]]
+
+
+def _column(values: np.ndarray | Sequence[float]) -> Column:
     return [_number(float(value)) for value in list(values)[:DISPLAYED_INTERVALS]]
 
 
@@ -328,12 +319,10 @@ def _number(value: float | None) -> float | None:
     return None if value is None or not np.isfinite(value) else round(value, DISPLAYED_DECIMALS)
 
 
-def next_requests(site: Site, outlook: xr.Dataset, schedule: xr.Dataset) -> list[dict[str, object]]:
-    """Return the next target of each partner for the status page; empty without any.
+def next_requests(site: Site, outlook: xr.Dataset, schedule: xr.Dataset) -> list[RequestedTarget]:
+    """Return the next target of each partner; empty without any.
 
-    `outlook` is that of :func:`request_outlook`, `schedule` the one in force. Each row has
-    ``partner``, ``power`` requested and largest ``planned`` net import meanwhile [MW], ``begin``
-    and ``end`` (ISO 8601), ``is_kept``, and all of it as a text in ``words``.
+    `outlook` is that of :func:`request_outlook`, `schedule` the one in force.
     """
     net = net_import(schedule).reindex(time=outlook["time"], method="pad").to_numpy()
     edges = interval_edges(outlook)
@@ -353,17 +342,16 @@ def next_requests(site: Site, outlook: xr.Dataset, schedule: xr.Dataset) -> list
         called = _activated_products(site, outlook.isel(time=slice(first, last)), partner)
         text = f"at most {power:.2f} MW {when}{called}; "
         text += f"planned {planned:.2f} MW: {verdict}"
-        found.append(
-            {
-                "partner": partner,
-                "power": power,
-                "planned": planned,
-                "begin": begin,
-                "end": end,
-                "is_kept": is_kept,
-                "words": text,
-            }
+        row = RequestedTarget(
+            partner=partner,
+            power=power,
+            planned=planned,
+            begin=begin,
+            end=end,
+            is_kept=is_kept,
+            words=text,
         )
+        found.append(row)
     return found
 
 

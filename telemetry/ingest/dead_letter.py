@@ -353,11 +353,11 @@ class RefusedReadings:
         for flag in IMPLAUSIBLE_FLAGS:
             self._logged_at.pop((source, flag.value), None)
 
-    def newest(self) -> list[Mapping[str, object]]:
-        """Return the newest reading of a few sources, the newest first, ready for JSON."""
+    def newest(self) -> list[RefusedReading]:
+        """Return the newest reading of a few sources, the newest first."""
         with self._mutex:
             found = list(self._newest.values())
-        return [asdict(one) for one in reversed(found[-MAX_REFUSED_LISTED:])]
+        return found[: -MAX_REFUSED_LISTED - 1 : -1]
 
 
 MAX_WIDTH_RATIO: Final = 8

@@ -24,6 +24,7 @@ import structlog
 from telemetry.archive import Archive, loss_log
 from telemetry.archive.last_messages import LastMessageStore
 from telemetry.delivery.tracker import SAVE_PERIOD_S, DeliveryTracker
+from telemetry.ingest.dead_letter import RefusedReading
 from telemetry.ingest.ingester import (
     APPEND_RETRY_S,
     MAX_WAITING,
@@ -116,8 +117,8 @@ class IngestPipeline:
         return self._router.rejects.warning
 
     @property
-    def refused_readings(self) -> list[Mapping[str, object]]:
-        """Newest implausible readings, see :class:`telemetry.ingest.dead_letter.RefusedReading`."""
+    def refused_readings(self) -> list[RefusedReading]:
+        """Newest implausible readings of a few sources, the newest first."""
         return self._router.rejects.implausible.newest()
 
     @property

@@ -51,7 +51,12 @@ LIVES_IN = {
     "joserfc": {"telemetry.feed.signing"},
     "jsonschema": {"telemetry.messages"},
     "matplotlib": {"twin.plots"},
-    "msgspec": {"telemetry.messages", "telemetry.feed.flex_messages", "telemetry.series.providers"},
+    "msgspec": {
+        "optimizer.service",
+        "telemetry.messages",
+        "telemetry.feed.flex_messages",
+        "telemetry.series.providers",
+    },
     "numba": {"twin.racks.kernels"},
     "numcodecs": {"telemetry.archive"},
     "paho": {"telemetry.mqtt.connection"},
@@ -70,11 +75,11 @@ LIVES_IN = {
     },
     "rich": {"optimizer.cli"},
     "scipy": {"optimizer.backtesting.results", "twin.calibration.fit", "twin.workload.throughput"},
-    "starlette": {"optimizer.service.web"},
+    "starlette": {"optimizer.service.page"},
     "tomllib": {"optimizer.service.operators", "sites.catalogue", "sites.loading"},
     "typer": {"optimizer.cli"},
     "zarr": {"telemetry.archive"},
-    "uvicorn": {"optimizer.service.web"},
+    "uvicorn": {"optimizer.service.page"},
     "windpowerlib": {"twin.equipment.renewables"},
 }
 FREE = EVERYWHERE | (sys.stdlib_module_names - LIVES_IN.keys())

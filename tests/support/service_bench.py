@@ -14,7 +14,13 @@ from optimizer.service.operators import Requester, add_operator
 from optimizer.service.partner_link import PartnerLink
 from optimizer.service.plant_link import PlantLink
 from optimizer.service.scheduler_jobs import SchedulerJobs
-from optimizer.service.status import DataAge, LinkState, state_label
+from optimizer.service.status import (
+    BrokerStatus,
+    DataAge,
+    LinkState,
+    TelemetryStatus,
+    state_label,
+)
 from optimizer.service.watchdog import run_periodic
 from telemetry.live.state import LiveState
 from telemetry.points.topology import RackNameMismatch
@@ -64,7 +70,9 @@ class Bench:
         link.means.return_value = facts.observed
         link.jobs.past_arrivals.return_value, link.excluded_racks.return_value = facts.past_jobs, ()
         link.setpoint_refusal.return_value, link.mean_net_import.return_value = "", np.nan
-        link.broker_status.return_value = {"is_connected": True}
+        link.broker_status.return_value = BrokerStatus(
+            url="mqtt://127.0.0.1:1", is_connected=True, trouble=""
+        )
         link.error = link.archive_error = link.ingest_error = link.silence_error = ""
         link.cleartext_warning = ""
         link.state, link.data_age.return_value = LinkState.CONNECTED, DataAge()
@@ -73,7 +81,7 @@ class Bench:
         link.jobs.rejected_orders.return_value = {}
         link.jobs.error.return_value = link.jobs.missing_queue = ""
         link.drift_monitor = SimpleNamespace(update=lambda _: None, losses=lambda: ())
-        link.telemetry_status.return_value, link.threads = {}, ()
+        link.telemetry_status.return_value, link.threads = TelemetryStatus(), ()
         clock = MagicMock(spec=ServiceClock)
         hold_register = HoldRegister(folder / "hold.json")  # before others write there
         clock.now.return_value, clock.mode = self.now, ClockMode.REAL
@@ -93,7 +101,7 @@ class Bench:
 
     @property
     def state(self):
-        return state_label(self.service.snapshot())
+        return state_label(self.service.status())
 
     def run_tasks(self):
         """Run the periodic tasks once; return the causes of alarms."""
@@ -101,7 +109,7 @@ class Bench:
             stop = MagicMock()
             stop.wait.side_effect = [False, True]
             run_periodic(stop, *tasks)
-        return [alarm["cause"] for alarm in self.service.snapshot()["alarms"]]
+        return [alarm.cause for alarm in self.service.status().alarms]
 
     def hold(self):
         requester = Requester(channel="page")
@@ -109,5 +117,5 @@ class Bench:
 
     def release(self):
         token = add_operator(self.folder, "eva")
-        (held,) = self.service.snapshot()["holds"]
-        self.service.release(held["number"], requester=Requester(channel="page", token=token))
+        (held,) = self.service.status().holds
+        self.service.release(held.number, requester=Requester(channel="page", token=token))

@@ -1,13 +1,14 @@
-"""A service snapshot with a day of plausible series, for tests of page and metrics."""
+"""A service status with a day of plausible series, for tests of page and metrics."""
 
 import math
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from threading import Lock
 
+import msgspec
+
 from optimizer.service.hold import Hold
-from optimizer.service.status import service_mode
-from optimizer.service.status_view import hold_status
+from optimizer.service.status import DecisionStatus, ServiceStatus, service_mode
 from twin.errors import IssueCode, ServiceError, ValidationIssue
 
 NOW = datetime(2026, 7, 1, 12, 30, tzinfo=UTC)
@@ -68,6 +69,35 @@ def series(steps, *, is_plan):
     return {**columns, "temperatures": heat}
 
 
+def held(hold):
+    """Return a HOLD as JSON; None without one."""
+    return hold and msgspec.to_builtins(hold.as_status())
+
+
+HELD = {
+    "number": 1,
+    "author": "a",
+    "reason": "b",
+    "since": iso(NOW),
+    "until": None,
+    "is_self_ending": False,
+}
+"""A HOLD as JSON."""
+
+NO_SERIES = {"time": [], "temperatures": {}}
+"""Past of a service that has not decided yet, as JSON."""
+
+NOTHING_DECIDED = {
+    "decision": None,
+    "past": NO_SERIES,
+    "plan": None,
+    "limits": {"grid_import_power": 235.0, "temperatures": []},
+    "jobs": None,
+    "failures": None,
+}
+"""Parts of the status of a service that has not decided yet, as JSON."""
+
+
 def asked():
     """Return the load target of a partner."""
     words = "at most 150.00 MW until 2026-07-01T16:00Z; planned 171.30 MW: not kept"
@@ -92,13 +122,14 @@ def require_token(requester):
 
 
 class FakeBoard:
-    """A service that accepts orders; `changes` overrides parts of the snapshot.
+    """A service that accepts orders; `changes` overrides parts of the status, as JSON.
 
     An order about a HOLD in force needs the token :data:`OPERATOR_TOKEN`, which is that of eva.
     """
 
     def __init__(self):
         self.changes = {}
+        self.malformed = {}  # values of other types, which no service sends
         self.said = ""
         self.missing = []
         self.orders = []
@@ -109,10 +140,18 @@ class FakeBoard:
         for step in range(40, 44):  # a gap in telemetry
             self._past["grid_power"][step] = None
 
-    def snapshot(self):
+    def status(self):
         with self._lock:
-            snapshot = {**self._whole(), **self.changes}
-        return snapshot | {"mode": service_mode(snapshot).value}
+            content = {**self._whole(), **self.changes}
+        decision = content["decision"] and msgspec.convert(content["decision"], DecisionStatus)
+        mode = service_mode(
+            decision,
+            is_held=content["hold"] is not None,
+            is_current=not (content["missing"] or content["ended"]),
+            is_shadow=content["is_shadow"],
+        )
+        shown = msgspec.convert({"mode": mode.value, **content}, ServiceStatus)
+        return msgspec.structs.replace(shown, **self.malformed)
 
     def hold(self, *, author, reason, hours, requester=None, is_self_ending=False):
         since = NOW.timestamp()
@@ -162,8 +201,8 @@ class FakeBoard:
             "data_age": {"newest_s": 2.4, "silence_s": 0.4},
             "interval_minutes": 15,
             "decision": decision(),
-            "hold": hold_status(Hold.combine(self._holds)),
-            "holds": [hold_status(one) for one in self._holds],
+            "hold": held(Hold.combine(self._holds)),
+            "holds": [held(one) for one in self._holds],
             "ended": None,
             "missing": "",
             "awaited": "",
@@ -172,6 +211,7 @@ class FakeBoard:
             "asked": asked(),
             "feed": feed(),
             "answers": {"accepted": 140, "refused": 2},
+            "requests": {"answered": 3, "refused": 0, "limited": 0},
             "load_targets": {"taken": 1, "refused": 3},
             "series": {
                 "until": {"prices": "2026-07-02T22:00Z", "weather": "2026-07-01T20:00Z"},
@@ -280,11 +320,17 @@ def decision():
         "units": ["more chillers of chilled_plant run than planned from 14:00 to 14:30: 1"],
         "reserves": ["holds 10 MW of FCR up from 00:00 to 04:00 for 1,240 EUR"],
         "hedge": {
+            "scenarios": 6,
+            "level": 0.9,
+            "weight": 0.2,
+            "mean_eur": 2_039_000.0,
+            "tail_eur": 2_210_000.0,
+            "tail": [],
             "words": [
                 "hedged over 6 scenarios: mean 2,039,000 EUR, mean of the worst 10% 2,210,000 EUR",
                 "in the tail: as after 2026-05-30T00:00Z, 1 in 6, 2,210,000 EUR; beside the mean "
                 "of all: electricity price +21.40 EUR/MWh",
-            ]
+            ],
         },
         "degraded": "carbon_intensity: nothing from 2026-06-16T00:00Z on, so forecast",
         "seconds": 1.84,

@@ -21,21 +21,21 @@ DECISION = {
 }
 
 
-def status_text(snapshot):
+def status_text(status):
     page = StringIO()
-    _show(Console(width=200, file=page), snapshot, [])
+    _show(Console(width=200, file=page), status, [])
     return page.getvalue()
 
 
 def test_status_names_the_worst_failure():
     board = FakeBoard()
     words = "3.7 min after warm_plant fails (supply limit of warm_plant)"
-    assert words in status_text(board.snapshot())
+    assert words in status_text(board.status())
     endless = [{**row, "minutes": None} for row in failures()["rows"]]
     board.changes = {"failures": {**failures(), "rows": endless}}
-    assert "none after any single failure" in status_text(board.snapshot())
+    assert "none after any single failure" in status_text(board.status())
     board.changes = {"failures": None}
-    assert "first limit" not in status_text(board.snapshot())
+    assert "first limit" not in status_text(board.status())
 
 
 def test_explain_shows_ride_through_of_failures(tmp_path):

@@ -2,15 +2,16 @@
 
 from io import StringIO
 
+import msgspec
 from rich.console import Console
 
 from optimizer.cli.status import _show
-from tests.support.status_pages import ENDED, VALVE, FakeBoard, decision
+from tests.support.status_pages import ENDED, NOTHING_DECIDED, VALVE, FakeBoard, decision, feed
 
 
 def status_text(board):
     page = StringIO()
-    _show(Console(width=240, file=page), board.snapshot(), [])
+    _show(Console(width=240, file=page), board.status(), [])
     return " ".join(page.getvalue().split())
 
 
@@ -30,11 +31,12 @@ def test_each_hold_has_author_start_and_end():
 def test_power_is_shown_with_plan_and_rounded_age():
     """Proves: three numbers of the board in MW, each with its time, and 0.142445 s as 0 s."""
     board = FakeBoard()
-    shown = board.snapshot()
-    shown["past"] = {**shown["past"], "grid_power": [1.0, 3.1], "planned_power": [1.0, 3.0]}
-    shown["plan"] = {**shown["plan"], "grid_power": [2.9, 9.0]}
-    shown["data_age"] = {"newest_s": 0.142445}
-    board.changes = shown
+    past, plan = (msgspec.to_builtins(one) for one in (board.status().past, board.status().plan))
+    board.changes = {
+        "past": {**past, "grid_power": [1.0, 3.1], "planned_power": [1.0, 3.0]},
+        "plan": {**plan, "grid_power": [2.9, 9.0]},
+        "data_age": {"newest_s": 0.142445},
+    }
     text = status_text(board)
     until = "measured in the quarter-hour until 2026-07-01T12:30:00Z"
     assert f"{until} 3.10 MW, planned for it 3.00 MW" in text
@@ -45,9 +47,8 @@ def test_power_is_shown_with_plan_and_rounded_age():
 def test_unmeasured_power_is_not_called_measured():
     """Proves: beside `telemetry: none yet` the last known value and its age are shown."""
     board = FakeBoard()
-    shown = board.snapshot()
-    shown["data_age"] = {"newest_s": None}
-    board.changes = shown | {"last_known": {"grid_power": 0.6543, "age_minutes": 12.2}}
+    known = {"grid_power": 0.6543, "age_minutes": 12.2}
+    board.changes = {"data_age": {"newest_s": None}, "last_known": known}
     text = status_text(board)
     assert "last known 12 min before the plan 0.65 MW" in text
     assert "measured" not in text
@@ -67,7 +68,7 @@ def test_refused_reading_is_named_with_value_and_topic():
 
 def test_status_before_the_first_tick_has_no_time():
     board = FakeBoard()
-    board.changes = {"time": None, "decision": None, "past": {}, "plan": None}
+    board.changes = {**NOTHING_DECIDED, "time": None}
     assert "STARTING at no time yet" in status_text(board)
 
 
@@ -86,7 +87,7 @@ def test_text_of_others_is_no_markup():
     """Proves: brackets in names are no markup. Sensitivity: `[/]` ended the command."""
     board = FakeBoard()
     board.hold(author="ana", reason="see [/b] on [red]board 2[/]", hours=None)
-    row = {"partner": "tso-1", "state": "rejected", "text": "rejected 7 (A94 [/] [bold]no)"}
+    row = {**feed()[0], "state": "rejected", "text": "rejected 7 (A94 [/] [bold]no)"}
     board.changes = {"feed": [row]}
     text = status_text(board)
     assert "see [/b] on [red]board 2[/]" in text

@@ -32,7 +32,7 @@ def test_release_ends_a_hold_and_the_next_decision_plans(bench):
     assert bench.state == "HOLD"
     bench.release()
     assert bench.state == "HOLD ENDED"
-    assert bench.service.snapshot()["ended"]["how"] == "released by eva"
+    assert bench.service.status().ended.how == "released by eva"
     bench.decide()
     assert bench.state == "SHADOW"
 
@@ -48,7 +48,7 @@ def test_release_during_a_decision_repeats_it(bench):
     following = release_once(bench)
     bench.decide(meanwhile=lambda: following()())
     assert bench.state == "SHADOW"
-    assert bench.service.snapshot()["ended"] is None
+    assert bench.service.status().ended is None
 
 
 def test_hold_does_not_wait_for_a_decision(bench):
@@ -103,21 +103,21 @@ def test_start_raises_no_alarm_before_a_decision_is_due(bench):
 
 def test_missing_first_plan_is_shown_after_a_quarter_hour(bench):
     """Proves: the snapshot says why there is no plan, instead of an endless start."""
-    first = bench.service.snapshot()
-    assert (bench.state, first["missing"]) == ("STARTING", "")
-    assert first["awaited"] == "no quarter-hour has been decided yet"
+    first = bench.service.status()
+    assert (bench.state, first.missing) == ("STARTING", "")
+    assert first.awaited == "no quarter-hour has been decided yet"
     bench.decide(error=NoScheduleError("0.4 MW too much"))
-    assert (bench.state, bench.service.snapshot()["missing"]) == ("NO PLAN", "0.4 MW too much")
-    assert bench.service.snapshot()["awaited"] == ""
+    assert (bench.state, bench.service.status().missing) == ("NO PLAN", "0.4 MW too much")
+    assert bench.service.status().awaited == ""
 
 
 def test_alarm_of_a_replaced_archive_claims_no_safety(bench):
     """Proves: the archive stores readings again, and the remedy does not deny a loss."""
     bench.service._link.archive_error = "/state/archive is spoilt and was set aside"
     assert bench.run_tasks() == ["archive"]
-    (alarm,) = bench.service.snapshot()["alarms"]
-    assert "nothing is lost" not in alarm["remedy"]
-    assert "nothing new" not in alarm["remedy"]
+    (alarm,) = bench.service.status().alarms
+    assert "nothing is lost" not in alarm.remedy
+    assert "nothing new" not in alarm.remedy
 
 
 def test_wrong_sensor_clock_does_not_prevent_readiness(bench):
@@ -204,7 +204,7 @@ def test_hold_without_a_plan_is_published_as_hold(tmp_path, monkeypatch):
     bench.decide(error=gone)
     assert statuses[1] == ("hold", PublicReason.HOLD_BY_PERSON)
     assert statuses[3] == ("degraded", PublicReason.NO_PLAN)
-    assert "/srv/x/prices.csv" in bench.service.snapshot()["missing"]
+    assert "/srv/x/prices.csv" in bench.service.status().missing
 
 
 def test_no_schedule_of_a_hold_is_published_after_its_release(tmp_path, monkeypatch):
@@ -283,4 +283,4 @@ def test_failing_periodic_task_affects_no_other_task(bench, monkeypatch):
 
 def test_before_the_first_tick_there_is_no_time(bench):
     bench.service._clock.now.return_value = NOT_STARTED
-    assert bench.service.snapshot()["time"] is None
+    assert bench.service.status().time is None

@@ -15,6 +15,7 @@ from optimizer.service.hold import HoldRegister
 from optimizer.service.hold_controller import HoldController
 from optimizer.service.meter_integration import IntraIntervalController
 from optimizer.service.operators import OPERATORS_FILE, Requester, add_operator
+from optimizer.service.status import EndedHold
 from telemetry.messages.feed_documents import PublicReason
 from tests.support import moments
 from twin.errors import IssueCode, JournalError, ServiceError
@@ -123,7 +124,7 @@ def test_release_is_not_reported_as_an_expiry(stand, tmp_path, monkeypatch):
     monkeypatch.setattr(stand.overrides, "release", release_while_checked)
     release(stand)
     checks[0].join()
-    assert stand.halt.last_ended["how"] == "released by eva"
+    assert stand.halt.last_ended.how == "released by eva"
     entries = [entry.content for entry in read_audit(tmp_path / AUDIT_FILE)]
     assert [entry["event"] for entry in entries] == ["hold", "release"]
     assert "expired" not in str(entries)
@@ -372,7 +373,7 @@ def test_ended_hold_is_shown_until_the_next_decision(stand, way, how):
         expire(stand)
         stand.halt.update()
     facts = {"author": ANA, "reason": "work", "time": "2026-06-16T00:05:00Z"}
-    assert stand.halt.last_ended == facts | {"how": how}
+    assert stand.halt.last_ended == EndedHold(**facts, how=how)
     stand.halt.clear_ended()
     assert stand.halt.last_ended is None
 

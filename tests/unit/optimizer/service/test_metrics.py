@@ -1,4 +1,4 @@
-"""Metrics hold the snapshot in base units and parse as Prometheus text."""
+"""Metrics hold the status in base units and parse as Prometheus text."""
 
 import re
 from pathlib import Path
@@ -7,9 +7,9 @@ import pytest
 from prometheus_client import REGISTRY
 from prometheus_client.parser import text_string_to_metric_families
 
-from optimizer.service.alarms import Severity
 from optimizer.service.metrics import metrics_text
-from tests.support.status_pages import NOW, FakeBoard
+from optimizer.service.status import Severity
+from tests.support.status_pages import NO_SERIES, NOTHING_DECIDED, NOW, FakeBoard, feed, iso
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def scrape(board):
     }
 
 
-def test_metrics_hold_the_snapshot_in_base_units(board):
+def test_metrics_hold_the_status_in_base_units(board):
     now = scrape(board)
     assert now["gigatwin_ready",] == 1
     assert now["gigatwin_hold",] == 0
@@ -50,22 +50,19 @@ def test_metrics_hold_the_snapshot_in_base_units(board):
     assert now["gigatwin_alarms_by_cause", "telemetry"] == 1
     assert (now["gigatwin_mode", "run"], now["gigatwin_mode", "hold"]) == (1, 0)
     assert now["gigatwin_link", "connected"] == 1
-    past = board.snapshot()["past"]
-    assert now["gigatwin_grid_power_watts",] == pytest.approx(past["grid_power"][-1] * 1e6)
+    power = board.status().past.grid_power[-1]
+    assert now["gigatwin_grid_power_watts",] == pytest.approx(power * 1e6)
 
 
 def test_silent_meter_has_no_present_power(board):
     """Proves: a reading from hours ago is not exported as present."""
-    shown = board.snapshot()
-    shown["past"]["grid_power"][-1] = None
-    board.snapshot = lambda: shown
+    past = {**NO_SERIES, "time": [iso(NOW)], "grid_power": [None]}
+    board.changes = {"past": past}
     assert ("gigatwin_grid_power_watts",) not in scrape(board)
 
 
 def test_unknown_points_are_not_stale(board):
-    shown = board.snapshot()
-    shown["telemetry"] |= {"unknown": ["a: strange", "b: strange"], "stale": ["c: 400 s"]}
-    board.snapshot = lambda: shown
+    board.changes = {"telemetry": {"unknown": ["a: strange", "b: strange"], "stale": ["c: 400 s"]}}
     now = scrape(board)
     assert now["gigatwin_points_unknown",] == 2
     assert now["gigatwin_telemetry_stale",] == 1
@@ -86,11 +83,9 @@ def test_hold_has_an_age_by_the_wall_clock(board, monkeypatch):
 
 def test_missing_values_have_no_sample(board):
     board.missing = ["telemetry"]
-    board.changes = {"decision": None, "past": {}, "plan": None, "limits": {}, "jobs": None}
-    board.changes |= {"feed": [], "data_age": {}, "telemetry": {"quarantined": 4}}
+    board.changes = {**NOTHING_DECIDED, "feed": [], "data_age": {}, "telemetry": {}}
     now = scrape(board)
     assert now["gigatwin_ready",] == 0
-    assert now["gigatwin_quarantined_total", "any"] == 4
     absent = ("gigatwin_schedule_revision", "gigatwin_grid_power_watts", "gigatwin_jobs")
     assert not [key for key in now if key[0] in (*absent, "gigatwin_telemetry_age_seconds")]
 
@@ -103,13 +98,8 @@ def test_ends_of_files_and_short_files_are_exported(board):
 
 
 def test_hostile_labels_are_escaped(board):
-    board.changes = {"feed": [{"partner": 'a"}\nb 1', "revision": 7}]}
+    board.changes = {"feed": [{**feed()[0], "partner": 'a"}\nb 1', "revision": 7}]}
     assert scrape(board)["gigatwin_feed_revision", 'a"}\nb 1'] == 7
-
-
-def test_empty_snapshot_is_exported(board):
-    board.snapshot = dict
-    assert scrape(board)["gigatwin_hold",] == 0
 
 
 def test_nothing_is_registered_globally(board):

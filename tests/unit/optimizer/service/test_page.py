@@ -8,15 +8,14 @@ from contextlib import ExitStack
 from http.client import HTTPConnection
 from urllib.parse import urlsplit
 
+import msgspec
 import pytest
 from starlette.testclient import TestClient
 
-from optimizer.service import status
-from optimizer.service.status import SharedSnapshot, state_label
-from optimizer.service.web import PageServer, create_app
-from optimizer.service.web import app as page_app
-from optimizer.service.web.app import MAX_PAGE_CONNECTIONS
-from tests.support.status_pages import ENDED, OPERATOR_TOKEN, FakeBoard, decision
+from optimizer.service import page as page_module
+from optimizer.service.page import MAX_PAGE_CONNECTIONS, PageServer, SharedStatus, create_app
+from optimizer.service.status import state_label
+from tests.support.status_pages import ENDED, HELD, NO_SERIES, OPERATOR_TOKEN, FakeBoard, decision
 from tests.support.waiting import DEADLINE, until
 from twin.errors import GigatwinError, StatusPageError
 
@@ -68,10 +67,10 @@ def test_every_response_has_security_headers(client, path):
     assert "Access-Control-Allow-Origin" not in headers
 
 
-def test_state_is_the_snapshot_with_its_label(client, board):
+def test_state_is_the_status_with_its_label(client, board):
     state = client.get("/state.json").json()
     assert state.pop("state") == "RUNNING"
-    assert state == board.snapshot()
+    assert state == msgspec.to_builtins(board.status())
 
 
 def test_state_is_sent_again_only_when_it_changed(client):
@@ -83,7 +82,9 @@ def test_state_is_sent_again_only_when_it_changed(client):
 
 
 def test_not_a_number_becomes_null(client, board):
-    board.changes = {"past": {"time": ["2026-07-01T00:00:00Z"], "grid_power": [float("nan")]}}
+    board.changes = {
+        "past": {**NO_SERIES, "time": ["2026-07-01T00:00:00Z"], "grid_power": [float("nan")]}
+    }
     assert client.get("/state.json").json()["past"]["grid_power"] == [None]
 
 
@@ -99,21 +100,21 @@ def test_not_a_number_becomes_null(client, board):
         ({"decision": {**decision(), "source": "hold"}}, "HOLD"),
         ({"decision": {**decision(), "source": "hold"}, "ended": ENDED}, "HOLD ENDED"),
         ({"ended": ENDED}, "HOLD ENDED"),
-        ({"ended": ENDED, "hold": {"author": "a"}}, "HOLD"),
+        ({"ended": ENDED, "hold": HELD}, "HOLD"),
         ({"ended": ENDED, "missing": "tank_level"}, "NO PLAN"),
         ({"decision": {**decision(), "source": "hold"}, "missing": "tank_level"}, "NO PLAN"),
         ({"link": "disconnected"}, "OFFLINE: broker"),
-        ({"link": "disconnected", "hold": {"author": "a"}}, "HOLD"),
+        ({"link": "disconnected", "hold": HELD}, "HOLD"),
         ({"link": "silent"}, "OFFLINE: plant"),
         ({"link": "silent", "is_shadow": True}, "OFFLINE: plant"),
         ({"link": "ended"}, "PLANT ENDED"),
-        ({"link": "ended", "hold": {"author": "a"}}, "HOLD"),
-        ({"is_shadow": True, "decision": {"source": "rule"}}, "FALLBACK: safe rule"),
+        ({"link": "ended", "hold": HELD}, "HOLD"),
+        ({"is_shadow": True, "decision": {**decision(), "source": "rule"}}, "FALLBACK: safe rule"),
     ],
 )
 def test_state_label(board, changes, expected):
     board.changes = changes
-    assert state_label(board.snapshot()) == expected
+    assert state_label(board.status()) == expected
 
 
 def test_orders_reach_the_service(client, board):
@@ -135,8 +136,8 @@ def test_orders_reach_the_service(client, board):
 def test_hold_needs_neither_name_nor_reason(client, board):
     """Proves: a HOLD is placed at once by anybody who reaches the page."""
     assert post(client, content={}).status_code == 200
-    (held,) = board.snapshot()["holds"]
-    assert (held["author"], held["reason"]) == ("not signed in (page)", "pending")
+    (held,) = board.status().holds
+    assert (held.author, held.reason) == ("not signed in (page)", "pending")
 
 
 @pytest.mark.parametrize("path", ["/release", "/replace"])
@@ -327,7 +328,7 @@ def test_server_serves_until_it_is_stopped(board):
 
 def test_idle_connections_are_closed(board, monkeypatch):
     """Proves: the page answers despite the maximum of idle connections. Sensitivity: 503."""
-    monkeypatch.setattr("optimizer.service.web.app.REQUEST_TIMEOUT_S", 0.2)
+    monkeypatch.setattr("optimizer.service.page.REQUEST_TIMEOUT_S", 0.2)
     with PageServer(board, port=0, token=TOKEN) as server, ExitStack() as stack:
         where = ("127.0.0.1", urlsplit(server.url).port)
         idle = [stack.enter_context(socket.create_connection(where)) for _ in range(UNFINISHED)]
@@ -340,7 +341,7 @@ def test_idle_connections_are_closed(board, monkeypatch):
 
 def test_connection_with_half_a_second_request_is_closed(board, monkeypatch):
     """Sensitivity: after one request a connection stayed open as long as its client liked."""
-    monkeypatch.setattr("optimizer.service.web.app.REQUEST_TIMEOUT_S", 0.2)
+    monkeypatch.setattr("optimizer.service.page.REQUEST_TIMEOUT_S", 0.2)
     request = "GET /health/live HTTP/1.1\r\nHost: 127.0.0.1:{}\r\n\r\nGET /health"
     with PageServer(board, port=0, token=TOKEN) as server:
         port = urlsplit(server.url).port
@@ -354,7 +355,7 @@ def test_unfinished_bodies_do_not_block_the_page(board, monkeypatch):
 
     Sensitivity: /health answered 503, as for a service that is down.
     """
-    monkeypatch.setattr(page_app, "BODY_TIMEOUT_S", 1.0)
+    monkeypatch.setattr(page_module, "BODY_TIMEOUT_S", 1.0)
     head = f"POST /hold HTTP/1.1\r\nHost: 127.0.0.1:{{port}}\r\nX-Gigatwin-Token: {TOKEN}\r\n"
     head += "Origin: http://127.0.0.1:{port}\r\nContent-Type: application/json\r\n"
     head += "Content-Length: 100\r\n\r\n{{"
@@ -373,7 +374,7 @@ def test_unfinished_bodies_do_not_block_the_page(board, monkeypatch):
 
 
 def test_late_body_is_refused(board, monkeypatch):
-    monkeypatch.setattr(page_app, "BODY_TIMEOUT_S", 0.05)
+    monkeypatch.setattr(page_module, "BODY_TIMEOUT_S", 0.05)
     with PageServer(board, port=0, token=TOKEN) as server:
         parts = urlsplit(server.url)
         headers = {"Origin": server.url.rstrip("/"), "X-Gigatwin-Token": TOKEN}
@@ -390,7 +391,7 @@ def test_late_body_is_refused(board, monkeypatch):
 
 
 class Builds:
-    """A board that counts its snapshots, and builds each when it is allowed to."""
+    """A board that counts its statuses, and builds each when it is allowed to."""
 
     def __init__(self, board):
         self.count, self.board, self.is_allowed = 0, board, threading.Event()
@@ -400,35 +401,35 @@ class Builds:
         self.count += 1
         number = self.count
         assert self.is_allowed.wait(DEADLINE)
-        return {**self.board.snapshot(), "build": number}
+        return msgspec.structs.replace(self.board.status(), interval_minutes=number)
 
 
-def test_all_clients_share_one_snapshot(board, monkeypatch):
-    """Proves: 50 clients let the service build one snapshot a period, not one each."""
-    monkeypatch.setattr(status, "SNAPSHOT_PERIOD_S", 10 * DEADLINE)
+def test_all_clients_share_one_status(board, monkeypatch):
+    """Proves: 50 clients let the service build one status a period, not one each."""
+    monkeypatch.setattr(page_module, "SHARED_STATUS_PERIOD_S", 10 * DEADLINE)
     builds = Builds(board)
-    shared = SharedSnapshot(builds)
+    shared = SharedStatus(builds)
     with ThreadPoolExecutor(50) as pool:
-        shown = list(pool.map(lambda _: shared.get().snapshot["build"], range(200)))
+        shown = list(pool.map(lambda _: shared.get().status.interval_minutes, range(200)))
     assert set(shown) == {1}
     shared.expire()
-    assert shared.get().snapshot["build"] == 2
+    assert shared.get().status.interval_minutes == 2
     assert builds.count == 2
 
 
-def test_client_is_answered_while_a_snapshot_is_built(board, monkeypatch):
-    """Proves: clients do not wait for a decision that holds up the next snapshot."""
-    monkeypatch.setattr(status, "SNAPSHOT_PERIOD_S", 0.0)
+def test_client_is_answered_while_a_status_is_built(board, monkeypatch):
+    """Proves: clients do not wait for a decision that holds up the next status."""
+    monkeypatch.setattr(page_module, "SHARED_STATUS_PERIOD_S", 0.0)
     builds = Builds(board)
-    shared = SharedSnapshot(builds)
-    assert shared.get().snapshot["build"] == 1
+    shared = SharedStatus(builds)
+    assert shared.get().status.interval_minutes == 1
     builds.is_allowed.clear()
     with ThreadPoolExecutor(1) as pool:
         building = pool.submit(shared.get)
         until(lambda: builds.count == 2)
-        assert shared.get().snapshot["build"] == 1
+        assert shared.get().status.interval_minutes == 1
         builds.is_allowed.set()
-        assert building.result().snapshot["build"] == 2
+        assert building.result().status.interval_minutes == 2
 
 
 def test_state_is_compressed_for_clients_that_accept_it(client):
@@ -443,7 +444,7 @@ def test_connections_are_limited(board, monkeypatch):
     """Sensitivity: a thousand connections used all file descriptors of the process. For seconds
     nothing could be decided, ordered or stored, and asyncio wrote 17 MB of log.
     """
-    monkeypatch.setattr("optimizer.service.web.app.REQUEST_TIMEOUT_S", 10 * DEADLINE)
+    monkeypatch.setattr("optimizer.service.page.REQUEST_TIMEOUT_S", 10 * DEADLINE)
     with PageServer(board, port=0, token=TOKEN) as server, ExitStack() as stack:
         where = ("127.0.0.1", urlsplit(server.url).port)
         for _ in range(MAX_PAGE_CONNECTIONS):

@@ -8,9 +8,10 @@ from urllib.parse import urlsplit
 import pytest
 
 from optimizer.service.operators import Requester
-from optimizer.service.web import PageServer
+from optimizer.service.page import PageServer
 from tests.support.status_pages import (
     ENDED,
+    NOTHING_DECIDED,
     NOW,
     OPERATOR_TOKEN,
     STEP,
@@ -159,7 +160,7 @@ def test_silent_meter_is_not_shown_as_a_silent_service(visit, board):
 
 def test_display_error_is_not_shown_as_a_silent_service(visit, board):
     """Proves: an error in one card is shown as such; the state and other parts are shown."""
-    board.changes = {"jobs": {"running": 1, "kinds": [None]}, "missing": "tank_level"}
+    board.changes, board.malformed = {"missing": "tank_level"}, {"jobs": {"kinds": [None]}}
     page = visit()
     wait_for_word(page, "NO PLAN")
     assert "this page cannot show all" in page.text_content("#silence")
@@ -366,9 +367,7 @@ def test_no_chart_is_empty(visit, chart):
 
 
 def test_empty_data_is_explained(visit, board):
-    board.changes = {"decision": None, "past": {}, "plan": None, "limits": {}, "jobs": None}
-    board.changes |= {"time": None}
-    board.changes |= {"feed": [], "alarms": [], "telemetry": {"age_s": None}, "failures": None}
+    board.changes = {**NOTHING_DECIDED, "time": None, "feed": [], "alarms": [], "telemetry": {}}
     page = visit()
     wait_for_word(page, "STARTING")
     assert "waits for telemetry" in page.text_content("#why")
@@ -421,7 +420,8 @@ def test_timestamps_in_texts_are_in_site_zone(visit, board):
 
 def test_times_of_another_day_show_the_date(visit, board):
     """Proves: in a week's plan Wed 1 Jul is today and needs no date, Thu 2 Jul does."""
-    limit = {"limit": "level", "from": "2026-07-01T20:00:00Z", "to": "2026-07-02T20:00:00Z"}
+    span = {"from": "2026-07-01T20:00:00Z", "to": "2026-07-02T20:00:00Z"}
+    limit = {**decision()["binding"][0], **span}
     rows = [{**row, "worst_time": "2026-07-04T20:00:00Z"} for row in failures()["rows"]]
     board.changes = {
         "decision": {**decision(), "binding": [limit]},

@@ -5,6 +5,7 @@ from dataclasses import replace
 from functools import cache
 from importlib.resources import files
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -79,7 +80,7 @@ def test_documents_under_hold_name_no_person_and_no_reason(tmp_path):
 
 
 def test_dialogue_of_hold_states_what_partners_see():
-    page = (files("optimizer.service.web") / "static" / "index.html").read_text()
+    page = (files("optimizer.service") / "web" / "static" / "index.html").read_text()
     dialogue = page[page.index("<dialog") : page.index("</dialog>")]
     assert f"Partners see: “{PUBLIC_TEXTS[PublicReason.HOLD_BY_PERSON]}”" in dialogue
 
@@ -124,15 +125,15 @@ def test_answers_and_targets_are_counted(tmp_path):
     Sensitivity: both were log lines only, without an alert.
     """
     link = linked(tmp_path)
-    found = link.partner_status(outcome().time)
-    assert set(found["answers"].values()) == set(found["load_targets"].values()) == {0}
+    found = link.status(outcome().time)
+    assert set(found.answers.values()) == set(found.load_targets.values()) == {0}
     junk = ReceivedMessage("feed/v1/tso-1/small/ack", b"nonsense", 1)
     assert link._feed.handle_ack(junk, outcome().time) is None
     link._targets._agent.handle(
         ReceivedMessage("grid/v1/isv/tso-1/loadtarget/set", b"nonsense", 1), outcome().time
     )
-    found = link.partner_status(outcome().time)
-    assert found["answers"]["refused"] == found["load_targets"]["refused"] == 1
+    found = link.status(outcome().time)
+    assert found.answers["refused"] == found.load_targets["refused"] == 1
 
 
 def test_unmetered_quarter_hour_is_no_error(tmp_path):
@@ -249,7 +250,9 @@ def test_rejection_is_an_error_shown_with_its_reason(tmp_path):
         bench.answer(1, 1, name="dso-2")
     words = "tso-1 rejected 1 (A51 because); it accepted none"
     assert "; ".join(bench.link.errors(START + 2 * MINUTE).values()) == words
-    shown = {row["partner"]: row for row in bench.link.partner_status(START + 2 * MINUTE)["feed"]}
+    shown = {
+        row.partner: msgspec.to_builtins(row) for row in bench.link.status(START + 2 * MINUTE).feed
+    }
     sent = "2026-06-16T12:00:00Z"
     row = {"partner": "tso-1", "acknowledged": None, "revision": 1, "state": "rejected"}
     assert shown["tso-1"] == row | {"sent": sent, "text": words}
@@ -258,8 +261,8 @@ def test_rejection_is_an_error_shown_with_its_reason(tmp_path):
 
 
 def test_nothing_is_shown_as_sent_before_the_first_document(tmp_path):
-    row = Bench(tmp_path).link.partner_status(START)["feed"][0]
-    assert (row["revision"], row["state"], row["sent"], row["text"]) == (0, "none", None, "")
+    row = Bench(tmp_path).link.status(START).feed[0]
+    assert (row.revision, row.state, row.sent, row.text) == (0, "none", None, "")
 
 
 def minutes(count):

@@ -100,8 +100,8 @@ def test_full_disk_raises_the_archive_alarm_only(link):
     fine = without_errors(events.append)
     watch = AlarmMonitor(link, fine, series=fine, hold_register=fine)
     watch.update(np.datetime64("2026-06-16T00:00", "us"), None, "")
-    (alarm,) = watch.alarms.as_snapshot()
-    assert (alarm["cause"], alarm["text"]) == ("archive", FULL)
+    (alarm,) = watch.alarms.in_force()
+    assert (alarm.cause, alarm.text) == ("archive", FULL)
     assert [(one["event"], one["id"]) for one in events] == [("alarm", "archive")]
     assert link.error == ""
 
@@ -117,10 +117,10 @@ def test_sensor_with_a_fast_clock_raises_no_archive_alarm(tmp_path):
     fine = without_errors()
     watch = AlarmMonitor(link, fine, series=fine, hold_register=fine)
     watch.update(NOON, None, "")
-    alarms = {alarm["cause"]: alarm for alarm in watch.alarms.as_snapshot()}
+    alarms = {alarm.cause: alarm for alarm in watch.alarms.in_force()}
     assert "archive" not in alarms
-    assert alarms["telemetry"]["severity"] == Severity.MEDIUM
-    assert f"stamps of {early.point} are 600 s ahead" in alarms["telemetry"]["text"]
+    assert alarms["telemetry"].severity == Severity.MEDIUM
+    assert f"stamps of {early.point} are 600 s ahead" in alarms["telemetry"].text
 
 
 @pytest.mark.parametrize(
@@ -137,10 +137,10 @@ def test_permission_for_cleartext_is_an_alarm(tmp_path, url, words):
     link = PlantLink(moments.site(), settings, tmp_path)
     watch = AlarmMonitor(link, fine, series=fine, hold_register=fine)
     watch.update(NOON, None, "")
-    alarms = {alarm["cause"]: alarm for alarm in watch.alarms.as_snapshot()}
-    assert words in alarms["cleartext"]["text"]
-    assert "secret" not in alarms["cleartext"]["text"]
-    assert "--allow-cleartext" in alarms["cleartext"]["remedy"]
+    alarms = {alarm.cause: alarm for alarm in watch.alarms.in_force()}
+    assert words in alarms["cleartext"].text
+    assert "secret" not in alarms["cleartext"].text
+    assert "--allow-cleartext" in alarms["cleartext"].remedy
 
 
 def test_planned_ramp_violation_raises_an_alarm(link):
@@ -156,7 +156,7 @@ def test_planned_ramp_violation_raises_an_alarm(link):
     )
     watch = AlarmMonitor(link, fine, series=fine, hold_register=fine)
     watch.update(NOON, last, "")
-    alarms = {alarm["cause"]: alarm["text"] for alarm in watch.alarms.as_snapshot()}
+    alarms = {alarm.cause: alarm.text for alarm in watch.alarms.in_force()}
     assert alarms["connection"] == str(steep)
 
 
@@ -205,12 +205,12 @@ def test_ignored_points_are_not_counted_as_refused(link):
     link.window.add(replace(value_of("grid_import_power", 5.0), point=FEEDER.replace("small", "b")))
     status = link.telemetry_status(NOON)
     why = "unknown point: nothing in the site file is called 'feeder_7'"
-    assert status["unknown"] == [f"{FEEDER}: {why}"]
-    assert status["passed"] == {"unknown point": 2, "other site": 1}
-    assert status["quarantined"] == {"poison": 0}
+    assert status.unknown == [f"{FEEDER}: {why}"]
+    assert status.passed == {"unknown point": 2, "other site": 1}
+    assert status.quarantined == {"poison": 0}
     bad = replace(metadata_of("grid_import_power"), unit="furlong")
     link.window.add(bad)
-    assert link.telemetry_status(NOON)["quarantined"] == {"poison": 0, "unknown unit": 1}
+    assert link.telemetry_status(NOON).quarantined == {"poison": 0, "unknown unit": 1}
 
 
 def silent_points(link, now):
@@ -355,11 +355,11 @@ def test_silent_plant_shows_offline_and_the_age_of_its_data(link, moment, monkey
             link._silence.on_sample(one)
         moment[0] += 1.0
     assert (link.state, link.silence_error) == (LinkState.CONNECTED, "")
-    assert link.telemetry_status(NOON)["age_s"] == 1.0
+    assert link.telemetry_status(NOON).age_s == 1.0
     moment[0] += 39.0
     assert link.state is LinkState.SILENT
     assert link.data_age(NOON) == DataAge(newest_s=40.0, silence_s=40.0)
-    assert link.telemetry_status(NOON)["age_s"] == 40.0
+    assert link.telemetry_status(NOON).age_s == 40.0
     fine = without_errors()
     watch = AlarmMonitor(link, fine, series=fine, hold_register=fine)
     watch.update(NOON, None, "")

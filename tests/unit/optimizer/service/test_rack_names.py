@@ -114,7 +114,7 @@ def test_misnamed_rack_gets_no_cap_and_is_excluded(outcomes, link, plant, monkey
     text = rack_name_alarm(link, later)
     assert "not acted on, as their names differ: hall_1-r0003: " in text
     assert "the site file does not have: hall_1-r0O03" in text
-    assert link.telemetry_status(later)["racks_apart"] == ["hall_1-r0003"]
+    assert link.telemetry_status(later).racks_apart == ["hall_1-r0003"]
     record = []
     partners = object.__new__(PartnerLink)
     partners._settings, partners.record_event = link_settings(), record.append

@@ -51,7 +51,7 @@ def site_with_contract(**contract):
 def test_load_target_is_shown_with_the_plan(target, powers, words, is_kept):
     ahead = with_target(outlook(PRICES), target)
     (row,) = next_requests(site_with_contract(), ahead, planned(ahead, *powers))
-    assert (row["partner"], row["words"], row["is_kept"]) == ("gridco", words, is_kept)
+    assert (row.partner, row.words, row.is_kept) == ("gridco", words, is_kept)
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,7 @@ def test_load_target_names_its_reserve_activation(called, held, words):
     for word, value in (("reserve_called", called), ("reserve_held", held)):
         ahead[word] = ("time", "product"), np.full((5, 1), value)
     (row,) = next_requests(on_sale, ahead, planned(ahead, *[3.0] * 5))
-    assert words in row["words"]
+    assert words in row.words
 
 
 @pytest.mark.parametrize(("power", "is_kept"), [(3.02, True), (3.04, False)])
@@ -78,7 +78,7 @@ def test_shown_compliance_matches_the_partner_report(power, is_kept):
     """Proves: one hundredth more still complies, as in power states."""
     ahead = with_target(outlook(PRICES), [3.0] * 5)
     (row,) = next_requests(site_with_contract(), ahead, planned(ahead, *[power] * 5))
-    assert row["is_kept"] == is_within_target(power, 3.0) == is_kept
+    assert row.is_kept == is_within_target(power, 3.0) == is_kept
 
 
 def test_request_is_shown_from_its_own_start():
@@ -89,7 +89,7 @@ def test_request_is_shown_from_its_own_start():
         data=np.array([[100.0], [100.0], [2.0], [100.0], [100.0]])
     )
     (row,) = next_requests(site_with_contract(), ahead, planned(ahead, *[1.0] * 5))
-    assert (row["begin"], row["end"]) == ("2026-07-01T02:00Z", "2026-07-01T03:00Z")
+    assert (row.begin, row.end) == ("2026-07-01T02:00Z", "2026-07-01T03:00Z")
 
 
 def test_no_request_shows_nothing():
@@ -103,12 +103,12 @@ def test_remaining_non_firm_connection_is_shown():
     (row,) = next_requests(
         site_with_contract(effect="curtailment"), ahead, planned(ahead, 9.0, 39.0, 38.0, 9, 9)
     )
-    assert (row["partner"], row["power"], row["planned"]) == ("gridco", 40.0, 39.0)
-    assert (row["begin"], row["end"]) == ("2026-07-01T01:00Z", "2026-07-01T03:00Z")
+    assert (row.partner, row.power, row.planned) == ("gridco", 40.0, 39.0)
+    assert (row.begin, row.end) == ("2026-07-01T01:00Z", "2026-07-01T03:00Z")
 
 
 def test_site_without_requests_shows_none():
     made, picture = moments.pilot().decide(moments.facts()), StatusView(moments.site())
     readings = moments.observed(made.estimate.state)
     picture.update(made, readings, readings)
-    assert picture.as_snapshot()["asked"] == []
+    assert picture.status().asked == []

@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 
+import msgspec
 import numpy as np
 import pytest
 import xarray as xr
@@ -99,15 +100,15 @@ def test_requested_and_applied_set_points_are_shown():
     rows = setpoint_status(
         site(), observed(facility_supply_applied=39.5), setpoint_requests(site(), ORDERS)
     )
-    assert rows[0] == {
+    assert msgspec.to_builtins(rows[0]) == {
         "machine": "warm_plant",
         "what": "supply temperature",
         "unit": "degC",
         "asked": 40.0,
         "applied": 39.5,
     }
-    assert [row["applied"] for row in rows[2:]] == [None] * 3
-    json.dumps(rows, allow_nan=False)
+    assert [row.applied for row in rows[2:]] == [None] * 3
+    msgspec.json.encode(rows)
 
 
 @pytest.mark.slow

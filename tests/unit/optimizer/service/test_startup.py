@@ -82,11 +82,9 @@ def test_hold_placed_during_start_is_in_force(tmp_path, monkeypatch):
             super().start()
 
     monkeypatch.setattr(startup, "PageServer", Page)
-    monkeypatch.setattr(
-        startup.SiteService, "run", lambda self, _: seen.append(self.snapshot()["hold"])
-    )
+    monkeypatch.setattr(startup.SiteService, "run", lambda self, _: seen.append(self.status().hold))
     startup.run_service(sites.load_site("small"), settings, tmp_path)
-    assert [hold["author"] for hold in seen] == [ANA]
+    assert [hold.author for hold in seen] == [ANA]
     assert [one.author for one in hold_orders.read_offline(tmp_path)] == [ANA]
 
 
@@ -133,7 +131,7 @@ def test_only_an_operator_releases_by_command(tmp_path, monkeypatch):
         changed = send_command(folder, "replace", hold=1, of=author, hours=2, token=token)
         seen.append(changed["hold"]["author"])
         seen.append(send_command(folder, "release", hold=None, token=token)["operator"])
-        seen.append(service.snapshot()["hold"])
+        seen.append(service.status().hold)
 
     run_briefly(folder, monkeypatch, use)
     assert seen == ["eva", "eva", None]
@@ -148,7 +146,7 @@ def test_hold_written_beside_a_running_service_takes_effect(tmp_path, monkeypatc
 
     def use(service):
         hold_orders.place_offline(folder, requester=PERSON, author="ana", reason="leak")
-        seen.append(service.snapshot()["hold"]["author"])
+        seen.append(service.status().hold.author)
         send_command(folder, "hold")
         seen.extend(one.author for one in hold_orders.read_offline(folder))
 
@@ -166,7 +164,7 @@ def test_service_on_a_restored_state_starts_in_hold(tmp_path, monkeypatch):
     holds = []
 
     def use(service):
-        holds.append([one["author"] for one in service.snapshot()["holds"]])
+        holds.append([one.author for one in service.status().holds])
 
     run_briefly(tmp_path / "state", monkeypatch, use)
     AuditLog(tmp_path / "state" / AUDIT_FILE).add({"event": "decision"})

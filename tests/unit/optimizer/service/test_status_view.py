@@ -6,6 +6,7 @@ from dataclasses import replace
 from functools import cache
 from types import SimpleNamespace
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -18,9 +19,9 @@ from optimizer.service.status_view import (
     StatusView,
     decision_status,
     failure_status,
-    hold_status,
 )
 from tests.support import moments, small_days
+from tests.support.status_pages import NO_SERIES, FakeBoard
 from twin import time_axes
 from twin.errors import NoScheduleError, SolverError
 from twin.simulation import state as states
@@ -69,6 +70,11 @@ def update(picture, made, readings, plan=None):
     return picture
 
 
+def shown_by(picture):
+    """Return what a view shows, as JSON."""
+    return msgspec.to_builtins(picture.status())
+
+
 def whole(value):
     """Yield every number of a snapshot."""
     match value:
@@ -89,11 +95,11 @@ def is_plain(shown):
 
 
 def test_before_the_first_decision_limits_are_shown():
-    shown = StatusView(moments.site()).as_snapshot()
-    assert shown["past"] == {"time": [], "temperatures": {}}
+    shown = shown_by(StatusView(moments.site()))
+    assert shown["past"] == NO_SERIES
     assert shown["limits"]["grid_import_power"] == 4.7
     assert {row["value"] for row in shown["limits"]["temperatures"]} == {None}
-    assert "plan" not in shown
+    assert shown["plan"] is None
     assert is_plain(shown)
 
 
@@ -102,7 +108,7 @@ def test_decision_is_shown_completely(made):
     picture = StatusView(moments.site())
     observed = moments.observed(made().estimate.state)
     update(picture, made(), observed)
-    shown = picture.as_snapshot()
+    shown = shown_by(picture)
     assert is_plain(shown)
     count = len(shown["plan"]["time"])
     assert count == min(DISPLAYED_INTERVALS, made().choice.schedule.sizes["time"])
@@ -115,14 +121,14 @@ def test_decision_is_shown_completely(made):
 
 
 def test_planned_levels_are_those_at_interval_ends():
-    plan, replay = drawn().as_snapshot()["plan"], outcome().choice.replay
+    plan, replay = shown_by(drawn())["plan"], outcome().choice.replay
     for name in STORES.values():
         wanted = replay[name].to_numpy()[1 : DISPLAYED_INTERVALS + 1, 0]
         assert plan[name] == pytest.approx(wanted.tolist(), abs=1e-4)
 
 
 def test_temperatures_have_the_same_names_everywhere():
-    shown = drawn().as_snapshot()
+    shown = shown_by(drawn())
     names = [row["name"] for row in shown["limits"]["temperatures"]]
     assert "facility supply, warm_plant" in names
     assert len(names) == len(set(names))
@@ -132,23 +138,23 @@ def test_temperatures_have_the_same_names_everywhere():
 
 def test_temperatures_are_measured_or_else_simulated():
     name = "facility supply, warm_plant"
-    measured = drawn(facility_supply_temperature=41.5).as_snapshot()
+    measured = shown_by(drawn(facility_supply_temperature=41.5))
     assert measured["past"]["temperatures"][name] == [41.5]
     assert {row["name"]: row["value"] for row in measured["limits"]["temperatures"]}[name] == 41.5
-    silent = drawn(without=["facility_supply_temperature"]).as_snapshot()
+    silent = shown_by(drawn(without=["facility_supply_temperature"]))
     expected = float(outcome().choice.replay["facility_supply_temperature"][1, 0])
     assert silent["past"]["temperatures"][name] == pytest.approx([expected], abs=1e-4)
 
 
 def test_silent_meter_shows_the_last_known_power():
     """Proves: half an hour after the last reading nothing is shown as measured."""
-    heard = drawn().as_snapshot()
+    heard = shown_by(drawn())
     assert heard["last_known"] is None
     assert heard["past"]["grid_power"] == [
         pytest.approx(float(net_import(outcome().estimate.state)), abs=1e-4)
     ]
     made = replace(outcome(), estimate=replace(outcome().estimate, meter_silence=0.5))
-    shown = drawn(made, without=["grid_import_power"]).as_snapshot()
+    shown = shown_by(drawn(made, without=["grid_import_power"]))
     assert shown["past"]["grid_power"] == [None]
     assert shown["last_known"] == {
         "grid_power": heard["past"]["grid_power"][0],
@@ -164,10 +170,10 @@ def test_unmeasured_values_are_null():
     observed["renewable_used_power"] = "renewable", lost
     picture = StatusView(moments.site())
     update(picture, made, observed)
-    past = picture.as_snapshot()["past"]
+    past = shown_by(picture)["past"]
     assert past["work_power"] == [None]
     assert past["renewable_power"] == [None]
-    assert is_plain(picture.as_snapshot())
+    assert is_plain(shown_by(picture))
 
 
 @pytest.mark.parametrize("without", [[], ["battery_1"], ["tank_1"], [*STORES]])
@@ -179,7 +185,7 @@ def test_site_without_stores_shows_none(without):
     made = DecisionEngine(site=bare, solve_problem=fails).decide(moments.facts(state))
     picture = StatusView(bare)
     update(picture, made, moments.observed(state))
-    shown = picture.as_snapshot()
+    shown = shown_by(picture)
     assert is_plain(shown)
     names = {name for store, name in STORES.items() if store not in without}
     for part in ("past", "plan"):
@@ -190,10 +196,10 @@ def test_site_without_stores_shows_none(without):
 
 def test_site_without_renewables_shows_no_renewable_power():
     made = outcome()
-    assert drawn().as_snapshot()["past"]["renewable_power"] == [None]
+    assert shown_by(drawn())["past"]["renewable_power"] == [None]
     schedule = made.choice.schedule.drop_vars("renewable_used_power")
     bare = replace(made, choice=replace(made.choice, schedule=schedule))
-    assert "renewable_power" not in drawn(bare).as_snapshot()["plan"]
+    assert "renewable_power" not in shown_by(drawn(bare))["plan"]
 
 
 def test_planned_import_is_that_of_the_last_quarter_hour():
@@ -203,7 +209,7 @@ def test_planned_import_is_that_of_the_last_quarter_hour():
     for quarters, planned in ((1, promised), (3, None), (3, None)):
         later = replace(made, time=made.time + quarters * QUARTER_HOUR)
         update(picture, later, moments.observed(made.estimate.state))
-        shown = picture.as_snapshot()["past"]["planned_power"][-1]
+        shown = shown_by(picture)["past"]["planned_power"][-1]
         assert shown == (planned if planned is None else pytest.approx(planned, abs=1e-4))
 
 
@@ -217,7 +223,7 @@ def test_metered_mean_is_shown_with_the_planned_mean():
     observed = moments.observed(made.estimate.state)
     update(picture, made, observed, document)
     update(picture, replace(made, time=made.time + QUARTER_HOUR), observed, document)
-    assert picture.as_snapshot()["past"]["planned_power"][-1] == 3.0
+    assert shown_by(picture)["past"]["planned_power"][-1] == 3.0
 
 
 def test_powers_of_the_past_are_means_of_the_quarter_hour():
@@ -231,7 +237,7 @@ def test_powers_of_the_past_are_means_of_the_quarter_hour():
         for power in (2.0, 3.0)
     )
     picture.update(made, readings, means)
-    assert picture.as_snapshot()["past"]["grid_power"] == [3.0]
+    assert shown_by(picture)["past"]["grid_power"] == [3.0]
 
 
 def test_the_past_is_a_day_long():
@@ -239,7 +245,7 @@ def test_the_past_is_a_day_long():
     observed = moments.observed(made.estimate.state)
     for step in range(DISPLAYED_INTERVALS + 5):
         update(picture, replace(made, time=made.time + step * QUARTER_HOUR), observed)
-    past = picture.as_snapshot()["past"]
+    past = shown_by(picture)["past"]
     assert len(past["time"]) == DISPLAYED_INTERVALS
     assert past["time"][0] == "2026-06-16T01:15:00Z"
     assert {len(column) for name, column in past.items() if name != "temperatures"} == {
@@ -248,18 +254,21 @@ def test_the_past_is_a_day_long():
 
 
 def test_jobs_are_counted_by_state():
-    shown, made = drawn().as_snapshot()["jobs"], outcome()
+    shown, made = shown_by(drawn())["jobs"], outcome()
     assert shown["running"] == len(made.orders.jobs)
     assert shown["running"] + shown["waiting"] == len(small_days.queue().jobs)
     assert sum(kind["running"] for kind in shown["kinds"]) == shown["running"]
     assert shown["late"] == 0
     late = replace(made.queue, instant=made.queue.instant + np.timedelta64(9, "D"))
-    assert drawn(replace(made, queue=late)).as_snapshot()["jobs"]["late"] == len(late.jobs)
+    assert shown_by(drawn(replace(made, queue=late)))["jobs"]["late"] == len(late.jobs)
+
+
+def decision_json(result, revision):
+    return msgspec.to_builtins(decision_status(result, revision))
 
 
 def test_a_decision_is_shown_with_its_source_and_reason():
-    assert decision_status(None, 0) is None
-    best, rule = decision_status(outcome(), 7), decision_status(fallen_back(), 8)
+    best, rule = decision_json(outcome(), 7), decision_json(fallen_back(), 8)
     assert (best["source"], best["reason"], best["revision"]) == (ScheduleSource.OPTIMUM, "", 7)
     assert best["cost_eur"] == pytest.approx(sum(best["accounts"].values()), abs=1e-3)
     assert (rule["source"], rule["reason"]) == ("rule", "the solver's process died")
@@ -269,8 +278,8 @@ def test_a_decision_is_shown_with_its_source_and_reason():
 
 def test_decision_shows_scenarios_and_degraded_inputs():
     made = outcome()
-    hedge = {"scenarios": 3, "words": ["hedged over 3 scenarios"]}
-    hedge = SimpleNamespace(as_json=lambda: hedge)
+    summary = FakeBoard().status().decision.hedge
+    hedge = SimpleNamespace(as_json=lambda: msgspec.to_builtins(summary))
     why = replace(
         made.choice.decision.explanation,
         hedge=hedge,
@@ -280,20 +289,19 @@ def test_decision_shows_scenarios_and_degraded_inputs():
         units=("one more runs",),
     )
     decision = replace(made.choice.decision, explanation=why)
-    shown = decision_status(replace(made, choice=replace(made.choice, decision=decision)), 7)
-    assert shown["hedge"] == hedge
+    shown = decision_json(replace(made, choice=replace(made.choice, decision=decision)), 7)
+    assert shown["hedge"] == msgspec.to_builtins(summary)
     assert (shown["degraded"], shown["reserves"]) == ("not hedged", [])
     assert (shown["doubtful"], shown["units"]) == (["racks for training"], ["one more runs"])
-    assert "hedge" not in decision_status(made, 7)
+    assert "hedge" not in decision_json(made, 7)
 
 
 def test_a_hold_is_shown_in_utc():
-    assert hold_status(None) is None
     moment = float(
         (time_axes.to_utc("2026-06-16T08:00") - np.datetime64(0, "s")) / np.timedelta64(1, "s")
     )
     hold = Hold(number=3, author="Erika", reason="pumps", since=moment, until=moment + 90.4)
-    assert hold_status(hold) == {
+    assert msgspec.to_builtins(hold.as_status()) == {
         "number": 3,
         "author": "Erika",
         "reason": "pumps",
@@ -301,11 +309,11 @@ def test_a_hold_is_shown_in_utc():
         "until": "2026-06-16T08:01:30Z",
         "is_self_ending": False,
     }
-    assert hold_status(replace(hold, until=None))["until"] is None
+    assert replace(hold, until=None).as_status().until is None
 
 
 def test_failures_are_shown_with_their_minutes():
-    shown = drawn().as_snapshot()["failures"]
+    shown = shown_by(drawn())["failures"]
     assert is_plain(shown)
     assert shown["exposed"] == []
     assert {"warm_plant", "chilled_plant/chiller_1"} <= {row["failure"] for row in shown["rows"]}

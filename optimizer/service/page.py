@@ -1,4 +1,4 @@
-"""Endpoints of the page: HTML, state, health, metrics, and the orders about HOLDs.
+"""The page over HTTP: HTML, state, health, metrics, and the orders about HOLDs.
 
 No other website in the operator's browser may read the page or press HOLD. A foreign page can send
 requests to loopback, and can point a host name of its own there (DNS rebinding). So every request
@@ -11,13 +11,16 @@ The server runs on its own thread, and is bound before it starts.
 
 import asyncio
 import base64
+import gzip
 import hashlib
 import hmac
 import html
 import socket
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from threading import Event, Thread
+from threading import Event, Lock, Thread
 from types import TracebackType
 from typing import Annotated, Final, Self
 
@@ -42,25 +45,19 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from optimizer.service.daemon import SiteService
 from optimizer.service.hold import MAX_HOLD_H
 from optimizer.service.metrics import CONTENT_TYPE, metrics_text
 from optimizer.service.operators import Requester
-from optimizer.service.status import (
-    OperatorInterface,
-    SharedSnapshot,
-    lookup,
-    number_at,
-    render_json,
-    state_label,
-)
+from optimizer.service.status import ServiceStatus, render_json, state_label
 from telemetry.messages.strict_json import parse_json
 from twin.errors import GigatwinError, IssueCode, StatusPageError
 from twin.text import one_line
 
-STATIC_FOLDER: Final = Path(__file__).with_name("static")
+STATIC_FOLDER: Final = Path(__file__).parent / "web" / "static"
 """Folder of the page's own files; the page loads nothing else."""
 
-RELOAD_SCRIPT: Final = Path(__file__).with_name("watch.js").read_text(encoding="utf-8")
+RELOAD_SCRIPT: Final = (STATIC_FOLDER.parent / "watch.js").read_text(encoding="utf-8")
 """Inline script that reloads the page if its files did not load."""
 
 LOOPBACK_HOSTS: Final = ("localhost", "127.0.0.1", "[::1]")
@@ -68,14 +65,14 @@ LOOPBACK_HOSTS: Final = ("localhost", "127.0.0.1", "[::1]")
 
 
 def create_app(
-    operator_interface: OperatorInterface, *, token: str, hosts: Sequence[str] = LOOPBACK_HOSTS
+    service: SiteService, *, token: str, hosts: Sequence[str] = LOOPBACK_HOSTS
 ) -> Starlette:
     """Return the page as an ASGI application.
 
     ``token`` is required of a POST, and is part of the page's HTML. ``hosts`` are the permitted
     host names; one without a port stands for the server's port.
     """
-    views = _Views(operator_interface, token)
+    views = _Views(service, token)
     return Starlette(
         routes=[
             Route("/", views.page),
@@ -100,9 +97,8 @@ def create_app(
 class _Views:
     """Endpoints that read the service; those that are no coroutines run on worker threads."""
 
-    def __init__(self, operator_interface: OperatorInterface, token: str) -> None:
-        self._service = operator_interface
-        self._shared = SharedSnapshot(operator_interface.snapshot)
+    def __init__(self, service: SiteService, token: str) -> None:
+        self._service, self._shared = service, SharedStatus(service.status)
         self._unfinished = 0  # orders whose body has not arrived; of the event loop only
         text = (STATIC_FOLDER / "index.html").read_text(encoding="utf-8")
         self._page = text.replace("{{watch}}", RELOAD_SCRIPT).replace(
@@ -123,17 +119,17 @@ class _Views:
         return Response(shown.body, media_type="application/json", headers=headers)
 
     def health(self, _: Request) -> Response:
-        snapshot = self._shared.get().snapshot
-        missing = self._service.readiness_problems()
+        status = self._shared.get().status
+        missing, decision = self._service.readiness_problems(), status.decision
         summary = {
-            "site": snapshot.get("site"),
-            "time": snapshot.get("time"),
-            "state": state_label(snapshot),
+            "site": status.site,
+            "time": status.time,
+            "state": state_label(status),
             "is_ready": not missing,
             "missing": missing,
-            "decided": lookup(snapshot, "decision", "time"),
-            "revision": lookup(snapshot, "decision", "revision"),
-            "telemetry_age_s": number_at(snapshot, "telemetry", "age_s"),
+            "decided": decision and decision.time,
+            "revision": decision and decision.revision,
+            "telemetry_age_s": status.telemetry.age_s,
         }
         return Response(render_json(summary), media_type="application/json")
 
@@ -387,6 +383,78 @@ def _describe_errors(error: ValidationError) -> str:
     )
 
 
+SHARED_STATUS_PERIOD_S: Final = 0.5
+"""Time for which all clients get the same status. [s]"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RenderedStatus:
+    """A status and its JSON, plain and compressed.
+
+    - `orders`: orders given through the page before it was built.
+    - `expiry`: time of the monotonic clock from which on it is built again. [s]
+    """
+
+    status: ServiceStatus
+    body: bytes
+    compressed: bytes
+    tag: str
+    orders: int
+    expiry: float
+
+
+class SharedStatus:
+    """The status for all clients: one thread builds it, at most once a period.
+
+    Otherwise each client would let the service build one, and a HOLD would wait for them.
+    """
+
+    def __init__(self, build: Callable[[], ServiceStatus]) -> None:
+        self._build, self._building = build, Lock()
+        self._current: RenderedStatus | None = None
+        self._orders = 0
+
+    def get(self) -> RenderedStatus:
+        """Return the newest one; while another thread builds it, the one before."""
+        current = self._current
+        if current is not None and self._is_new(current):
+            return current
+        if current is None or current.orders < self._orders:
+            self._building.acquire()
+        elif not self._building.acquire(blocking=False):
+            return current
+        try:
+            current = self._current
+            if current is None or not self._is_new(current):
+                current = self._current = self._render()
+            return current
+        finally:
+            self._building.release()
+
+    def expire(self) -> None:
+        """Build it again for the next client: an order was given."""
+        self._orders += 1
+
+    def _is_new(self, shown: RenderedStatus) -> bool:
+        return shown.orders == self._orders and time.monotonic() < shown.expiry
+
+    def _render(self) -> RenderedStatus:
+        orders, status = self._orders, self._build()
+        body = render_json(status.with_label())
+        return RenderedStatus(
+            status=status,
+            body=body,
+            compressed=gzip.compress(body, GZIP_LEVEL),
+            tag=f'W/"{hashlib.blake2b(body, digest_size=12).hexdigest()}"',
+            orders=orders,
+            expiry=time.monotonic() + SHARED_STATUS_PERIOD_S,
+        )
+
+
+GZIP_LEVEL: Final = 5
+"""Level of compression that costs half the time of the highest. [1]"""
+
+
 SERVER_TIMEOUT_S: Final = 10.0
 """Longest wait for the server to start, or to end. [s]"""
 
@@ -406,7 +474,7 @@ class PageServer:
 
     def __init__(
         self,
-        operator_interface: OperatorInterface,
+        service: SiteService,
         *,
         port: int,
         token: str,
@@ -414,7 +482,7 @@ class PageServer:
         hosts: Sequence[str] = (),
     ) -> None:
         config = uvicorn.Config(
-            create_app(operator_interface, token=token, hosts=(*LOOPBACK_HOSTS, *hosts)),
+            create_app(service, token=token, hosts=(*LOOPBACK_HOSTS, *hosts)),
             access_log=False,
             backlog=MAX_PAGE_CONNECTIONS,
             http=_TimedProtocol,
