@@ -22,7 +22,7 @@ from optimizer.cli.options import (
     resolve_state_folder,
 )
 from optimizer.cli.output import console, write_json
-from optimizer.service import hold_orders
+from optimizer.service import hold_register
 from optimizer.service.control_socket import (
     ServiceUnresponsiveError,
     is_service_running,
@@ -130,7 +130,7 @@ def _send_hold(site: str, folder: Path, order: Mapping[str, object]) -> Mapping[
 
 def _place_offline(folder: Path, order: Mapping[str, object], *, notifies: bool = True) -> Hold:
     requester = _requester(_token())
-    return hold_orders.place_offline(folder, requester=requester, notifies=notifies, **order)  # type: ignore[arg-type]
+    return hold_register.place_offline(folder, requester=requester, notifies=notifies, **order)  # type: ignore[arg-type]
 
 
 def _replace(
@@ -154,7 +154,7 @@ def _replace(
             words = {"hold": number, "of": author, "reason": reason, "hours": hours, "token": token}
             return _row(send_command(folder, "replace", **words))
         requester = _requester(token)
-        return hold_orders.replace_offline(
+        return hold_register.replace_offline(
             folder, number, requester=requester, of=author, reason=reason, hours=hours
         ).as_json()
 
@@ -195,7 +195,7 @@ def release(
                 answer = send_command(folder, "release", **words)
                 return _row(answer), str(answer["operator"])
             requester = _requester(token)
-            ended, operator = hold_orders.release_offline(
+            ended, operator = hold_register.release_offline(
                 folder, number, requester=requester, of=author
             )
             return ended.as_json(), operator
@@ -260,7 +260,7 @@ def _in_force(folder: Path, *, is_running: bool) -> Sequence[Mapping[str, object
             case {"holds": list(rows)}:
                 return rows
         return []
-    return [one.as_json() for one in hold_orders.read_offline(folder)]
+    return [one.as_json() for one in hold_register.read_offline(folder)]
 
 
 def _author_of(in_force: Sequence[Mapping[str, object]], number: int | None) -> str:

@@ -8,7 +8,7 @@ from optimizer.cli.options import JsonFile, SiteName, StateOption, resolve_state
 from optimizer.cli.output import console, table, write_json
 from optimizer.service.control_socket import is_service_running, send_command
 from optimizer.service.hold import HoldStatus
-from optimizer.service.hold_orders import read_offline
+from optimizer.service.hold_register import read_offline
 from optimizer.service.status import (
     EndedHold,
     FailuresStatus,

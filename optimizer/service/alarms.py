@@ -18,7 +18,7 @@ import structlog
 from optimizer.fallback.ladder import ScheduleSource
 from optimizer.inputs.live_series import LiveSeries
 from optimizer.service.decision_engine import DecisionResult
-from optimizer.service.hold import HoldRegister
+from optimizer.service.hold_register import HoldRegister
 from optimizer.service.partner_link import PartnerLink
 from optimizer.service.plant_link import PlantLink
 from optimizer.service.status import Alarm, AlarmCode, LinkState, Severity

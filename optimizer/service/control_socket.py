@@ -17,9 +17,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, Self
 
+import msgspec
 import structlog
 
-from telemetry.messages.strict_json import parse_json
 from telemetry.runtime import SupervisedThread
 from twin.errors import GigatwinError, IssueCode, ServiceError
 
@@ -154,7 +154,7 @@ class _Handler(socketserver.StreamRequestHandler):
             answer = json.dumps(self._carry_out(line), allow_nan=False)
         except GigatwinError as error:
             answer = _refusal(str(error), error.code)
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             answer = _refusal(f"no command: {error}")
         except Exception as error:  # a person must get an answer even to our own error
             logger.exception("internal error")
@@ -164,7 +164,7 @@ class _Handler(socketserver.StreamRequestHandler):
     def _carry_out(self, line: bytes) -> Mapping[str, object]:
         if len(line) > MAX_COMMAND_BYTES:
             raise ValueError(f"longer than {MAX_COMMAND_BYTES} bytes")
-        command = parse_json(line.decode())
+        command = msgspec.json.decode(line)  # commands load neither numpy nor strict_json
         content = command if isinstance(command, dict) else {}
         return {"ok": True, **self.server.answer(content, peer_uid(self.request))}
 

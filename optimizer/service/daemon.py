@@ -28,8 +28,9 @@ from optimizer.service.decision_engine import (
     read_estimate,
     store_estimate,
 )
-from optimizer.service.hold import Hold, HoldRegister
+from optimizer.service.hold import Hold
 from optimizer.service.hold_controller import HoldController
+from optimizer.service.hold_register import HoldRegister
 from optimizer.service.meter_integration import IntraIntervalController
 from optimizer.service.partner_link import PartnerLink
 from optimizer.service.plant_link import PlantLink

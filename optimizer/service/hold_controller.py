@@ -5,6 +5,7 @@ Everybody may place a HOLD. Only an operator may release or replace one, each by
 
 import time
 from collections.abc import Mapping
+from enum import StrEnum
 from threading import RLock
 from typing import Final
 
@@ -12,10 +13,10 @@ import numpy as np
 import structlog
 
 from optimizer.service.clock import ServiceClock
-from optimizer.service.hold import Hold, HoldRegister
-from optimizer.service.hold_orders import order_event, release_event
+from optimizer.service.hold import Hold
+from optimizer.service.hold_register import HoldRegister, order_event, release_event
 from optimizer.service.meter_integration import IntraIntervalController
-from optimizer.service.operators import Requester, describe_author, require_operator
+from optimizer.service.operators import Requester, identify_author, require_operator
 from optimizer.service.partner_link import PartnerLink
 from optimizer.service.plant_link import PlantLink
 from optimizer.service.status import EndedHold
@@ -24,13 +25,29 @@ from twin.errors import GigatwinError
 from twin.text import one_line
 from twin.units import format_second
 
-MAX_STATUS_LENGTH: Final = 1000
-"""Longest description of a HOLD. [characters]"""
-
 BROKER_TIMEOUT_S: Final = 0.5
 """Longest wait for the broker's acknowledgement of a HOLD. [s]"""
 
 logger = structlog.get_logger(__name__)
+
+
+class SiteHoldState(StrEnum):
+    """Whether persons hold the site."""
+
+    FREE = "free"
+    HELD = "held"
+    RELEASED = "released"
+
+
+SITE_TRANSITIONS: Final[Mapping[SiteHoldState, Mapping[SiteHoldState, str]]] = {
+    SiteHoldState.FREE: {SiteHoldState.HELD: "a person places a HOLD"},
+    SiteHoldState.HELD: {SiteHoldState.RELEASED: "the last HOLD is released or expires"},
+    SiteHoldState.RELEASED: {
+        SiteHoldState.FREE: "a decision is in force",
+        SiteHoldState.HELD: "a person places a HOLD, or one is held again after a wrong clock",
+    },
+}
+"""State -> states that may follow it, and what leads there."""
 
 
 class HoldController:
@@ -57,6 +74,13 @@ class HoldController:
         self._last_ended: EndedHold | None = None
 
     @property
+    def state(self) -> SiteHoldState:
+        """State of the site as the service has executed it."""
+        if self._previous_hold is not None:
+            return SiteHoldState.HELD
+        return SiteHoldState.FREE if self._last_ended is None else SiteHoldState.RELEASED
+
+    @property
     def in_force(self) -> Hold | None:
         """The HOLDs in force combined into one, or None."""
         return Hold.combine(self.all_in_force)
@@ -70,7 +94,7 @@ class HoldController:
     def description(self) -> str:
         """Description of the HOLD in force; empty if there is none."""
         hold = self.in_force
-        return _describe(hold) if hold else ""
+        return hold.describe() if hold else ""
 
     @property
     def last_ended(self) -> EndedHold | None:
@@ -104,8 +128,10 @@ class HoldController:
         is not signed in; ``hours`` is None for no end. [h] Raises ServiceError if a text or the
         hours are invalid.
         """
+        sender = identify_author(self._folder, requester, one_line(author))
         placed = self._hold_register.set_hold(
-            author=describe_author(self._folder, requester, one_line(author)),
+            author=sender.name,
+            is_signed_in=sender.is_signed_in,
             reason=reason,
             hours=hours,
             is_self_ending=is_self_ending,
@@ -115,7 +141,7 @@ class HoldController:
         combined = self._execute(placed)
         if placed.folded <= 1:  # each order that is folded into a HOLD would take a line
             self._record(order_event("hold", placed, requester, hours=hours))
-        others = f"in force now: {_describe(combined)}" if combined != placed else ""
+        others = f"in force now: {combined.describe()}" if combined != placed else ""
         error = self._hold_register.trouble
         lost = f"{error}; a restart before that is fixed loses it" if error else ""
         return placed, "; ".join(filter(None, [others, lost, self._undelivered()]))
@@ -249,7 +275,3 @@ class HoldController:
             self._link.renew_last_caps(now)
         except (GigatwinError, OSError):
             logger.exception("HOLD in force, commands not sent")
-
-
-def _describe(hold: Hold) -> str:
-    return f"HOLD by {hold.author}: {hold.reason}"[:MAX_STATUS_LENGTH]

@@ -179,7 +179,7 @@ def _ride_through(
         name,
         text,
         lambda s: [
-            (one.failure, _scaled(read(one), SECONDS_PER_MINUTE))
+            (one.failure, _scaled(read(one), 60.0))
             for one in (s.failures.rows if s.failures else ())
         ],
         "failure",

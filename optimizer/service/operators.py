@@ -95,6 +95,14 @@ class Operator:
         return hmac.compare_digest(_hash(self.salt, token).encode(), self.token_hash.encode())
 
 
+@dataclass(frozen=True)
+class Author:
+    """The author of an order; a name that is not signed in says so."""
+
+    name: str
+    is_signed_in: bool
+
+
 def read_operators(folder: Path) -> tuple[Operator, ...]:
     """Return the operators of a state folder; none if there is no file.
 
@@ -179,7 +187,7 @@ def require_operator(folder: Path, requester: Requester, *, order: str) -> str:
     )
 
 
-def describe_author(folder: Path, requester: Requester, stated: str) -> str:
+def identify_author(folder: Path, requester: Requester, stated: str) -> Author:
     """Return the author of a HOLD: the operator, or that the sender is not signed in.
 
     An error of the file must not prevent a HOLD: the sender then counts as not signed in.
@@ -189,9 +197,11 @@ def describe_author(folder: Path, requester: Requester, stated: str) -> str:
     except ServiceError as error:
         logger.warning("operators unreadable", because=str(error))
         operator = ""
+    if operator:
+        return Author(operator, is_signed_in=True)
     uid = "" if requester.uid is None else f", uid {requester.uid}"
     name = f"{stated[:MAX_STATED_NAME_LENGTH]}, " if stated else ""
-    return operator or f"{name}{NOT_SIGNED_IN}{requester.channel}{uid})"
+    return Author(f"{name}{NOT_SIGNED_IN}{requester.channel}{uid})", is_signed_in=False)
 
 
 def add_operator(folder: Path, name: str, *, uids: tuple[int, ...] = ()) -> str:

@@ -46,7 +46,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from optimizer.service.daemon import SiteService
-from optimizer.service.hold import MAX_HOLD_H
+from optimizer.service.hold_register import MAX_HOLD_H
 from optimizer.service.metrics import CONTENT_TYPE, metrics_text
 from optimizer.service.operators import Requester
 from optimizer.service.status import ServiceStatus, render_json, state_label

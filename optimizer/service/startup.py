@@ -30,7 +30,7 @@ from optimizer.service.control_socket import (
     is_service_running,
 )
 from optimizer.service.daemon import SiteService
-from optimizer.service.hold import HOLD_FILE, HoldRegister
+from optimizer.service.hold_register import HOLD_FILE, HoldRegister
 from optimizer.service.operators import Requester, read_operators
 from optimizer.service.page import PageServer
 from optimizer.service.partner_link import PartnerLink

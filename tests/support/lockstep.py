@@ -15,7 +15,7 @@ from optimizer.service.clock import NOT_STARTED, SimulatedClock
 from optimizer.service.config import ServiceConfig
 from optimizer.service.daemon import SiteService
 from optimizer.service.decision_engine import DecisionEngine
-from optimizer.service.hold import HOLD_FILE, HoldRegister
+from optimizer.service.hold_register import HOLD_FILE, HoldRegister
 from optimizer.service.partner_link import PartnerLink
 from optimizer.service.plant_link import PlantLink
 from telemetry.messages import decode

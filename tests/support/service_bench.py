@@ -9,7 +9,7 @@ import numpy as np
 from optimizer.service.clock import ServiceClock
 from optimizer.service.config import ServiceConfig
 from optimizer.service.daemon import SiteService
-from optimizer.service.hold import HoldRegister
+from optimizer.service.hold_register import HoldRegister
 from optimizer.service.operators import Requester, add_operator
 from optimizer.service.partner_link import PartnerLink
 from optimizer.service.plant_link import PlantLink

@@ -20,7 +20,7 @@ from optimizer.backtesting.run_folder import (
 from optimizer.demo.simulated_day import ChildProcess
 from optimizer.service.audit import AUDIT_FILE, AuditLog, read_audit
 from optimizer.service.control_socket import is_service_running, send_command
-from optimizer.service.hold import HOLD_FILE, HoldRegister
+from optimizer.service.hold_register import HOLD_FILE, HoldRegister
 from optimizer.service.state_folder import StateFolder
 from telemetry.archive import Archive, backup, verification
 from telemetry.archive import open as open_archive

@@ -13,8 +13,7 @@ from optimizer.cli import app
 from optimizer.service import control_socket
 from optimizer.service.audit import AUDIT_FILE, AuditLog, read_audit
 from optimizer.service.control_socket import ControlServer
-from optimizer.service.hold import HoldRegister
-from optimizer.service.hold_orders import read_offline
+from optimizer.service.hold_register import HoldRegister, read_offline
 from optimizer.service.operators import TOKEN_ENVIRONMENT_VARIABLE, add_operator
 from optimizer.service.state_folder import StateFolder
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import structlog.testing
 
-from optimizer.service.hold import (
+from optimizer.service.hold_register import (
     MAX_HOLD_H,
     MAX_HOLD_TEXT_LENGTH,
     MAX_UNSIGNED_HOLDS,
@@ -259,7 +259,7 @@ def test_kill_between_writes_leaves_one_valid_file(path, monkeypatch):
 @pytest.fixture
 def full_disk(monkeypatch):
     """Return an object that fills and empties the disk."""
-    real = "optimizer.service.hold.write_atomic"
+    real = "optimizer.service.hold_register.write_atomic"
 
     def refuse(*_, **__):
         message = "hold.json: no space left"
@@ -421,7 +421,7 @@ def test_deleted_file_ends_no_hold_of_a_running_service(path):
 
 def test_hold_waits_only_briefly_for_the_lock(path, monkeypatch):
     """Proves: a process that keeps the file locked does not prevent a HOLD."""
-    monkeypatch.setattr("optimizer.service.hold.FILE_LOCK_TIMEOUT_S", 0.0)
+    monkeypatch.setattr("optimizer.service.hold_register.FILE_LOCK_TIMEOUT_S", 0.0)
     service = HoldRegister(path)
     handle = lock_folder(path.parent)
     try:
@@ -475,19 +475,37 @@ def test_number_is_omitted_only_for_ones_own_only_hold(path):
 def test_many_holds_of_unknown_requesters_become_one(path, monkeypatch):
     """Proves: HOLD is never refused, and neither list nor file grows without limit."""
     overrides = HoldRegister(path)
-    unknown = {"author": "not signed in (page)", "reason": "", "now": NOW}
+    unknown = {"author": "guest", "is_signed_in": False, "reason": "", "now": NOW}
     for _ in range(MAX_UNSIGNED_HOLDS):
         overrides.set_hold(**unknown)
     first = overrides.set_hold(**unknown, hours=0.1, is_self_ending=True)
     assert (first.folded, first.until, first.reason) == (1, None, "further HOLDs: 1")
     with monkeypatch.context() as patch:
-        patch.setattr("optimizer.service.hold.write_atomic", None)  # no write for each
+        patch.setattr("optimizer.service.hold_register.write_atomic", None)  # no write for each
         last = [overrides.set_hold(**unknown) for _ in range(100)][-1]
     assert (last.number, last.reason) == (first.number, "further HOLDs: 101")
     overrides.set_hold(**WHO, now=NOW)  # an operator's is listed
     stored = HoldRegister(path).all_in_force(NOW)
     assert len(stored) == MAX_UNSIGNED_HOLDS + 2
     assert (stored[-2].folded, stored[-1].author) == (101, "Erika")
+
+
+def test_name_of_an_author_does_not_tell_who_is_signed_in(path, monkeypatch):
+    """Proves: an operator's HOLD is listed whatever the name, and stored rows keep who signed in.
+
+    Sensitivity: the words `not signed in (` in the author decided it.
+    """
+    monkeypatch.setattr("optimizer.service.hold_register.MAX_UNSIGNED_HOLDS", 0)
+    register = HoldRegister(path)
+    assert register.set_hold(author="not signed in (page)", reason="r", now=NOW).folded == 0
+    assert register.set_hold(author="guest", is_signed_in=False, reason="r", now=NOW).folded == 1
+    assert [one.is_signed_in for one in HoldRegister(path).all_in_force(NOW)] == [True, False]
+
+
+def test_stored_author_of_an_earlier_version_is_not_signed_in(path):
+    row = {"author": "not signed in (page)", "reason": "r", "since": NOW, "until": None}
+    path.write_text(json.dumps({"holds": [row, row | WHO], "last_number": 0}))
+    assert [one.is_signed_in for one in HoldRegister(path).all_in_force(NOW)] == [False, True]
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can write for another user")

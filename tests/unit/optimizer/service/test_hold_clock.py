@@ -3,8 +3,17 @@
 import json
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from optimizer.service.hold import EXPIRY_CONFIRMATION_S, HoldRegister
+from optimizer.service.hold import (
+    EXPIRY_CONFIRMATION_S,
+    TRANSITIONS,
+    Hold,
+    HoldState,
+    TimedHold,
+)
+from optimizer.service.hold_register import HoldRegister
 
 NOW = 1.8e9
 WHO = {"author": "Erika", "reason": "test of pumps"}
@@ -153,3 +162,32 @@ def test_new_hold_keeps_one_that_expired_by_a_wrong_clock(times):
     assert times.hold.author == "Max"
     times.now -= 86_400.0
     assert times.hold.author == "Erika and Max"
+
+
+STEPS = st.tuples(st.integers(-2000, 2000), st.integers(0, 700))
+"""Shift of the wall clock and time that passes between two looks. [s]"""
+
+
+@given(st.lists(STEPS, max_size=40), st.booleans(), st.one_of(st.none(), st.integers(1, 1500)))
+def test_any_clock_leads_along_the_table_of_transitions(steps, is_self_ending, length):
+    """Proves: only a self-ending HOLD ends, only when both clocks are past its end."""
+    until = None if length is None else NOW + length
+    hold = Hold(author="a", reason="r", since=NOW, until=until, is_self_ending=is_self_ending)
+    timed, wall, moment = TimedHold(hold), NOW, 0.0
+    for shift, passed in steps:
+        before, wall, moment = timed.state, wall + shift, moment + passed
+        state = timed.update(wall, moment)
+        reached = {before, *TRANSITIONS[before]}
+        reached |= {later for one in reached for later in TRANSITIONS[one]}
+        assert state in reached
+        if until is None or not is_self_ending or wall < until:
+            assert state is HoldState.HELD or before is HoldState.ENDED
+        if before is HoldState.ENDED:
+            assert state is HoldState.ENDED
+
+
+def test_released_hold_cannot_be_released_again():
+    timed = TimedHold(Hold(author="a", reason="r", since=NOW))
+    timed.release()
+    with pytest.raises(ValueError, match="cannot become"):
+        timed.release()

@@ -11,8 +11,8 @@ import structlog.testing
 from optimizer.realtime.intra_interval import MeteringIntervalControl
 from optimizer.realtime.orders import DispatchOrders
 from optimizer.service.audit import AUDIT_FILE, AuditLog, read_audit
-from optimizer.service.hold import HoldRegister
 from optimizer.service.hold_controller import HoldController
+from optimizer.service.hold_register import HoldRegister
 from optimizer.service.meter_integration import IntraIntervalController
 from optimizer.service.operators import OPERATORS_FILE, Requester, add_operator
 from optimizer.service.status import EndedHold
@@ -239,7 +239,7 @@ def test_hold_on_a_full_disk_warns_of_loss_at_restart(stand, monkeypatch):
     def full(*_, **__):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("optimizer.service.hold.write_atomic", full)
+    monkeypatch.setattr("optimizer.service.hold_register.write_atomic", full)
     message = hold(stand, hours=None)
     assert message.startswith("the HOLD in force is not on disk: [Errno 28] No space left")
     assert message.endswith("a restart before that is fixed loses it")
@@ -447,7 +447,7 @@ def test_a_release_without_a_hold_does_nothing(stand, tmp_path):
 
 def test_further_holds_of_unknown_requesters_are_recorded_once(stand, tmp_path, monkeypatch):
     """Proves: placing HOLDs without limit does not fill the record."""
-    monkeypatch.setattr("optimizer.service.hold.MAX_UNSIGNED_HOLDS", 2)
+    monkeypatch.setattr("optimizer.service.hold_register.MAX_UNSIGNED_HOLDS", 2)
     for _ in range(20):
         hold(stand, hours=None)
     assert [one.folded for one in stand.halt.all_in_force] == [0, 0, 18]

@@ -13,7 +13,7 @@ from optimizer.service.operators import (
     UNMAPPED_UID,
     Requester,
     add_operator,
-    describe_author,
+    identify_author,
     identify_operator,
     read_operators,
     require_operator,
@@ -149,7 +149,7 @@ def test_release_needs_a_private_state_folder(tmp_path, mode):
     tmp_path.chmod(mode)
     with pytest.raises(ServiceError, match="chmod 700"):
         require_operator(tmp_path, requester, order="releasing HOLD 1")
-    assert describe_author(tmp_path, requester, "") == "ana"
+    assert identify_author(tmp_path, requester, "").name == "ana"
     tmp_path.chmod(0o700)
     assert require_operator(tmp_path, requester, order="releasing HOLD 1") == "ana"
 
@@ -157,11 +157,11 @@ def test_release_needs_a_private_state_folder(tmp_path, mode):
 def test_folder_that_others_may_change_prevents_no_hold(tmp_path):
     requester = by_token(add_operator(tmp_path, "ana"))
     tmp_path.chmod(0o777)
-    assert describe_author(tmp_path, requester, "ana") == "ana, not signed in (page)"
+    assert identify_author(tmp_path, requester, "ana").name == "ana, not signed in (page)"
 
 
 def test_long_name_keeps_that_its_author_is_not_signed_in(tmp_path):
-    assert describe_author(tmp_path, by_uid(7), "x" * 5000).endswith(
+    assert identify_author(tmp_path, by_uid(7), "x" * 5000).name.endswith(
         "not signed in (command, uid 7)"
     )
 

@@ -9,8 +9,8 @@ import pytest
 from optimizer.fallback.ladder import ScheduleSource
 from optimizer.service import daemon
 from optimizer.service.daemon import SiteService
-from optimizer.service.hold import HoldRegister
 from optimizer.service.hold_controller import HoldController
+from optimizer.service.hold_register import HoldRegister
 from telemetry.live.state import LiveState
 from telemetry.runtime import ClockMode
 from tests.support.small_points import metadata_of, site, value_of
