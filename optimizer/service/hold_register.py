@@ -35,7 +35,7 @@ from telemetry.durable_files import (
     lock_folder,
     write_atomic,
 )
-from twin.errors import IssueCode, JournalError, ServiceError, ValidationIssue
+from twin.errors import IssueCode, JournalError, ServiceError
 from twin.text import one_line
 
 HOLD_FILE: Final = "hold.json"
@@ -161,19 +161,16 @@ class HoldRegister:
         if not (author := _cut(author)):
             author, is_signed_in = f"{NOT_SIGNED_IN}unknown)", False
         reason = _cut(reason) or PENDING_REASON
-        faults = _length_faults(hours)
         if is_self_ending and hours is None:
-            faults.append(
-                ValidationIssue(
-                    code=IssueCode.INCONSISTENT,
-                    location="hours",
-                    found="none",
-                    expected="a length, since the HOLD ends by itself",
-                    remedy="give the hours, or let the HOLD await a release",
-                )
+            raise ServiceError.single(
+                "hold",
+                IssueCode.INCONSISTENT,
+                "hours",
+                found="none",
+                expected="a length, since the HOLD ends by itself",
+                remedy="give the hours, or let the HOLD await a release",
             )
-        if faults:
-            raise ServiceError("hold", faults)
+        _check_length(hours)
         until = None if hours is None else now + hours * 3600.0
         with self._exclusive():
             folded = 0
@@ -213,8 +210,7 @@ class HoldRegister:
         the length is out of range.
         """
         reason = _cut(reason)
-        if faults := _length_faults(hours):
-            raise ServiceError("hold", faults)
+        _check_length(hours)
         with self._exclusive():
             timed = self._find(number, of)
             before, rest = timed.hold, [one for one in self._holds if one is not timed]
@@ -430,18 +426,17 @@ def _fold(hold: Hold, count: int) -> Hold:
     return replace(hold, author=author, reason=f"further HOLDs: {count}", folded=count)
 
 
-def _length_faults(hours: float | None) -> list[ValidationIssue]:
-    """Return that the length of a HOLD is out of range, or nothing. [h]"""
-    if hours is None or 0.0 < hours <= MAX_HOLD_H:
-        return []
-    issue = ValidationIssue(
-        code=IssueCode.OUT_OF_RANGE,
-        location="hours",
-        found=str(hours),
-        expected=f"above 0 h and at most {MAX_HOLD_H:.0f} h",
-        remedy="give another number of hours, or none",
-    )
-    return [issue]
+def _check_length(hours: float | None) -> None:
+    """Refuse a length of a HOLD that is out of range. [h]"""
+    if hours is not None and not 0.0 < hours <= MAX_HOLD_H:
+        raise ServiceError.single(
+            "hold",
+            IssueCode.OUT_OF_RANGE,
+            "hours",
+            found=str(hours),
+            expected=f"above 0 h and at most {MAX_HOLD_H:.0f} h",
+            remedy="give another number of hours, or none",
+        )
 
 
 def order_event(

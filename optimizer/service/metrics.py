@@ -40,8 +40,6 @@ WATTS_PER_MEGAWATT: Final = 1e6
 
 JOULES_PER_MEGAWATT_HOUR: Final = 3.6e9
 
-SECONDS_PER_MINUTE: Final = 60.0
-
 INFO: Final = ("info", "What runs here.", ("site", "mode", "clock", "is_synthetic"))
 """Name, meaning and labels of the metric that describes the service; its mode is as started."""
 

@@ -12,7 +12,7 @@ import msgspec
 
 from optimizer.service.hold import HoldStatus
 from telemetry.runtime import ClockMode
-from twin.errors import IssueCode, ServiceError, ValidationIssue
+from twin.errors import IssueCode, ServiceError
 
 
 class Mode(StrEnum):
@@ -509,14 +509,14 @@ def read_status(content: object) -> ServiceStatus:
     try:
         return msgspec.convert(content, ServiceStatus)
     except msgspec.ValidationError as error:
-        issue = ValidationIssue(
-            code=IssueCode.WRONG_VERSION,
-            location="status",
+        raise ServiceError.single(
+            "service",
+            IssueCode.WRONG_VERSION,
+            "status",
             found=str(error),
             expected="the status of a service of this version",
             remedy="restart the service, or read its status with --json",
-        )
-        raise ServiceError("service", [issue]) from error
+        ) from error
 
 
 def render_json(content: object) -> bytes:

@@ -431,8 +431,9 @@ def test_hold_waits_only_briefly_for_the_lock(path, monkeypatch):
     assert HoldRegister(path).in_force(NOW).author == "Erika"
 
 
-def test_processes_that_place_holds_at_once_lose_none(path):
-    """Proves: the file is read and written under one lock."""
+def test_processes_that_place_holds_at_once_lose_none(path, monkeypatch):
+    """Proves: the file is read and written under one lock, for which all wait here."""
+    monkeypatch.setattr("optimizer.service.hold_register.FILE_LOCK_TIMEOUT_S", 60.0)
     HoldRegister(path).create_file()
 
     def place(number):
