@@ -176,9 +176,8 @@ def _standard_entry(
     if isinstance(name, str) and name in known:
         return {k: v for k, v in known[name].items() if k not in DESCRIPTIVE_KEYS}, []
     return {}, [
-        ValidationIssue(
-            code=IssueCode.UNKNOWN_NAME,
-            location=f"[{location}] standard",
+        IssueCode.UNKNOWN_NAME.issue(
+            f"[{location}] standard",
             found=f'"{name}"',
             expected=f"one of {', '.join(sorted(known))}" if known else "no standard",
             remedy=f"name a standard {family}{closest_match_hint(str(name), known)}",

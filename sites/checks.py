@@ -57,9 +57,8 @@ def time_zone_issues(values: Mapping[str, object], key: str = "time_zone") -> li
     if not isinstance(name, str) or name in zones:
         return []
     return [
-        ValidationIssue(
-            code=IssueCode.UNKNOWN_NAME,
-            location=key,
+        IssueCode.UNKNOWN_NAME.issue(
+            key,
             found=toml_value_text(name),
             expected="an IANA time zone",
             remedy=f"write an IANA name such as Europe/Berlin{closest_match_hint(name, zones)}",
@@ -76,9 +75,8 @@ def _zones() -> frozenset[str]:
 def _connection(site: Site) -> Iterator[ValidationIssue]:
     grids = [grid.name for grid in site.machines_of(GridConnection)]
     if len(grids) != 1:
-        yield ValidationIssue(
-            code=IssueCode.INCONSISTENT,
-            location="[equipment]",
+        yield IssueCode.INCONSISTENT.issue(
+            "[equipment]",
             found=", ".join(grids),
             expected="exactly one grid",
             remedy="declare one machine of kind grid",
@@ -92,9 +90,8 @@ def _suppliers(site: Site) -> Iterator[ValidationIssue]:
     supplied = Counter(convert.output for convert in converts)
     for carrier, count in supplied.items():
         if count > 1:
-            yield ValidationIssue(
-                code=IssueCode.DUPLICATE,
-                location="[equipment]",
+            yield IssueCode.DUPLICATE.issue(
+                "[equipment]",
                 found=", ".join(convert.owner for convert in converts if convert.output == carrier),
                 expected=f"one machine that delivers {carrier}",
                 remedy="merge them into one machine with their total rating",
@@ -108,19 +105,15 @@ def _suppliers(site: Site) -> Iterator[ValidationIssue]:
 def _halls(site: Site) -> Iterator[ValidationIssue]:
     halls = site.machines_of(ITHall)
     if not halls:
-        yield ValidationIssue(
-            code=IssueCode.MISSING,
-            location="[equipment]",
-            expected="at least one hall",
-            remedy="add a machine of kind accelerators",
+        yield IssueCode.MISSING.issue(
+            "[equipment]", expected="at least one hall", remedy="add a machine of kind accelerators"
         )
     for hall in halls[1:]:
         for key in ("rack_power", "rack_idle_power"):
             first, other = getattr(halls[0], key), getattr(hall, key)
             if first != other:
-                yield ValidationIssue(
-                    code=IssueCode.INCONSISTENT,
-                    location=key_location(f"equipment.{hall.name}", key),
+                yield IssueCode.INCONSISTENT.issue(
+                    key_location(f"equipment.{hall.name}", key),
                     found=f"{other:g} MW",
                     expected=f"{first:g} MW, as in {halls[0].name}",
                     remedy="give all halls equal racks",
@@ -132,9 +125,8 @@ def _floors(site: Site) -> Iterator[ValidationIssue]:
     for hall in site.machines_of(ITHall):
         for kind in site.work.values():
             if hall.smoothing.floor > kind.min_power_share:
-                yield ValidationIssue(
-                    code=IssueCode.INCONSISTENT,
-                    location=key_location(f"equipment.{hall.name}.smoothing", "floor"),
+                yield IssueCode.INCONSISTENT.issue(
+                    key_location(f"equipment.{hall.name}.smoothing", "floor"),
                     found=f"{hall.smoothing.floor:g}",
                     expected=f"at most {kind.min_power_share:.3g}, the deepest cap of {kind.name}",
                     remedy=f"lower the floor or the tolerance of {kind.name}",
@@ -143,26 +135,23 @@ def _floors(site: Site) -> Iterator[ValidationIssue]:
 
 def _work(site: Site) -> Iterator[ValidationIssue]:
     if site.service.racks > site.rack_count:
-        yield ValidationIssue(
-            code=IssueCode.OUT_OF_RANGE,
-            location="[service] racks",
+        yield IssueCode.OUT_OF_RANGE.issue(
+            "[service] racks",
             found=f"{site.service.racks:g}",
             expected=f"at most {site.rack_count}, the racks of the halls",
             remedy="lower the racks of the service",
         )
     bounds = [kind.longer_than for kind in site.work.values()]
     if not bounds or min(bounds) > 0:
-        yield ValidationIssue(
-            code=IssueCode.MISSING,
-            location="[work]",
+        yield IssueCode.MISSING.issue(
+            "[work]",
             expected="one kind of work for the shortest jobs",
             remedy="remove longer_than from one kind of work",
         )
     for bound, count in Counter(bounds).items():
         if count > 1:
-            yield ValidationIssue(
-                code=IssueCode.DUPLICATE,
-                location="[work]",
+            yield IssueCode.DUPLICATE.issue(
+                "[work]",
                 found=f"{count} kinds with longer_than of {bound:g} h",
                 expected="different values of longer_than",
                 remedy="change longer_than of all but one",
@@ -178,9 +167,8 @@ def _oversized_halls(site: Site) -> Iterator[ValidationIssue]:
                 f"correct racks, rack_power or import_limit: racks of {1e3 * hall.rack_power:g} kW "
                 f"draw {hall.full_power:.4g} MW together"
             )
-            yield ValidationIssue(
-                code=IssueCode.OUT_OF_RANGE,
-                location=key_location(f"equipment.{hall.name}", "racks"),
+            yield IssueCode.OUT_OF_RANGE.issue(
+                key_location(f"equipment.{hall.name}", "racks"),
                 found=f"{hall.racks}",
                 expected=f"at most {MAX_HALL_TO_CONNECTION:g} times the connection of {limit:g} MW",
                 remedy=remedy,
@@ -195,9 +183,8 @@ def _sizes(site: Site) -> Iterator[ValidationIssue]:
     yield from undersized_machines(site)
     idle = design_loads(site, busy_share=site.service.racks / site.rack_count)["grid"]
     if idle > site.grid_connection.import_limit:
-        yield ValidationIssue(
-            code=IssueCode.OUT_OF_RANGE,
-            location=key_location(f"equipment.{site.grid_connection.name}", "import_limit"),
+        yield IssueCode.OUT_OF_RANGE.issue(
+            key_location(f"equipment.{site.grid_connection.name}", "import_limit"),
             found=f"{site.grid_connection.import_limit:g} MW",
             expected=f"at least {idle:.4g} MW",
             remedy="raise it: the inference service and idle racks need this power",
@@ -211,15 +198,12 @@ def _temperatures(site: Site) -> Iterator[ValidationIssue]:
     for plant in site.machines_of(CoolingPlant):
         supply[plant.serves] = plant.supply_temperature
         if plant.supply_temperature + margin > plant.supply_limit:
-            yield ValidationIssue(
-                code=IssueCode.OUT_OF_RANGE,
-                location=key_location(f"equipment.{plant.name}", "supply_limit"),
+            yield IssueCode.OUT_OF_RANGE.issue(
+                key_location(f"equipment.{plant.name}", "supply_limit"),
                 found=f"{plant.supply_limit:g} degC",
                 expected=f"at least {margin:g} K above supply_temperature",
-                remedy=(
-                    f"raise it, or lower supply_temperature of {plant.supply_temperature:g} degC "
-                    "or margins.temperature"
-                ),
+                remedy="raise it, or lower supply_temperature of "
+                f"{plant.supply_temperature:g} degC or margins.temperature",
             )
     yield from _heat_pump_sources(site)
     full, idle = design_loads(site, busy_share=1.0), design_loads(site, busy_share=0.0)
@@ -247,17 +231,15 @@ def _flow_rule_issues(hall: ITHall, cdu: CduBank, inlet: float) -> Iterator[Vali
     highest = max(hall.flow_temperature_points, default=np.inf)
     location = key_location(f"equipment.{cdu.name}", "technology_range")
     if inlet > highest:
-        yield ValidationIssue(
-            code=IssueCode.OUT_OF_RANGE,
-            location=key_location(f"equipment.{hall.name}", "flow_temperature_points"),
+        yield IssueCode.OUT_OF_RANGE.issue(
+            key_location(f"equipment.{hall.name}", "flow_temperature_points"),
             found=f"up to {highest:g} degC",
             expected=f"a flow at the coolant of {inlet:.3g} degC",
             remedy="add a point, or lower supply_temperature of the warm plant",
         )
     elif cdu.technology_range > widest:
-        yield ValidationIssue(
-            code=IssueCode.OUT_OF_RANGE,
-            location=location,
+        yield IssueCode.OUT_OF_RANGE.issue(
+            location,
             found=f"{cdu.technology_range:g} K",
             expected=f"at most {widest:.3g} K, the flow that {hall.name} needs at {inlet:.3g} degC",
             remedy="lower it, or lower supply_temperature of the warm plant",
@@ -280,9 +262,8 @@ def _heat_pump_sources(site: Site) -> Iterator[ValidationIssue]:
     back = max((plant.supply_temperature + plant.temperature_range for plant in warm), default=0.0)
     for pump in site.machines_of(HeatReuse):
         if pump.source_inlet_temperature > back:
-            yield ValidationIssue(
-                code=IssueCode.OUT_OF_RANGE,
-                location=key_location(f"equipment.{pump.name}", "source_inlet_temperature"),
+            yield IssueCode.OUT_OF_RANGE.issue(
+                key_location(f"equipment.{pump.name}", "source_inlet_temperature"),
                 found=f"{pump.source_inlet_temperature:g} degC",
                 expected=f"at most {back:g} degC, the return of the warm circuit",
                 remedy="lower it",
@@ -295,9 +276,8 @@ def _temperature_issues(
     limit = float(getattr(hall, key))
     margin = site.margins.temperature
     if reached + margin > limit:
-        yield ValidationIssue(
-            code=IssueCode.OUT_OF_RANGE,
-            location=key_location(f"equipment.{hall.name}", key),
+        yield IssueCode.OUT_OF_RANGE.issue(
+            key_location(f"equipment.{hall.name}", key),
             found=f"{limit:g} degC",
             expected=f"at least {reached:.1f} degC and the margin of {margin:g} K",
             remedy="lower supply_temperature of the plant, or raise the limit",
@@ -310,17 +290,15 @@ def contract_issues(site: Site) -> Iterator[ValidationIssue]:
         return
     for kind in (DayAheadPosition, HourlyMatching):
         for other in site.machines_of(kind)[1:]:
-            yield ValidationIssue(
-                code=IssueCode.DUPLICATE,
-                location=key_location(f"equipment.{other.name}", "kind"),
+            yield IssueCode.DUPLICATE.issue(
+                key_location(f"equipment.{other.name}", "kind"),
                 expected=f"at most one {kind.kind}",
                 remedy="remove this contract",
             )
     is_matched = bool(site.machines_of(HourlyMatching))
     if is_matched != (site.grid_connection.carbon == "matched"):
-        yield ValidationIssue(
-            code=IssueCode.INCONSISTENT,
-            location=key_location(f"equipment.{site.grid_connection.name}", "carbon"),
+        yield IssueCode.INCONSISTENT.issue(
+            key_location(f"equipment.{site.grid_connection.name}", "carbon"),
             found=f'"{site.grid_connection.carbon}"',
             expected='carbon = "matched" exactly if there is an hourly_matching',
             remedy="change carbon, or add or remove the hourly_matching",
@@ -328,17 +306,15 @@ def contract_issues(site: Site) -> Iterator[ValidationIssue]:
     issuers: set[str] = set()
     for contract in site.machines_of(LoadTargetContract):
         if contract.least > site.grid_connection.import_limit:
-            yield ValidationIssue(
-                code=IssueCode.OUT_OF_RANGE,
-                location=key_location(f"equipment.{contract.name}", "least"),
+            yield IssueCode.OUT_OF_RANGE.issue(
+                key_location(f"equipment.{contract.name}", "least"),
                 found=f"{contract.least:g} MW",
                 expected=f"at most {site.grid_connection.import_limit:g} MW, the import limit",
                 remedy="lower it",
             )
         if contract.issuer in issuers:
-            yield ValidationIssue(
-                code=IssueCode.DUPLICATE,
-                location=key_location(f"equipment.{contract.name}", "partner"),
+            yield IssueCode.DUPLICATE.issue(
+                key_location(f"equipment.{contract.name}", "partner"),
                 found=f'"{contract.issuer}"',
                 expected="a different partner in each contract",
                 remedy="change the partner",
@@ -354,26 +330,23 @@ def _activation_issues(site: Site, contract: LoadTargetContract) -> Iterator[Val
         product = site.reserves.get(name)
         if product is None:
             known = ", ".join(site.reserves) or "none"
-            yield ValidationIssue(
-                code=IssueCode.UNKNOWN_NAME,
-                location=location,
+            yield IssueCode.UNKNOWN_NAME.issue(
+                location,
                 found=f'"{name}"',
                 expected=f"one of the site's products: {known}",
                 remedy="name a product of the site",
             )
         elif product.needs_controller or not product.is_upward:
-            yield ValidationIssue(
-                code=IssueCode.UNSUPPORTED,
-                location=location,
+            yield IssueCode.UNSUPPORTED.issue(
+                location,
                 found=f'"{name}"',
                 expected="an upward product that needs no controller",
                 remedy="remove it: a target only lowers import",
             )
     if contract.activates and contract.effect == "curtailment":
         location = key_location(f"equipment.{contract.name}", "effect")
-        yield ValidationIssue(
-            code=IssueCode.INCONSISTENT,
-            location=location,
+        yield IssueCode.INCONSISTENT.issue(
+            location,
             found='"curtailment"',
             expected='"priced" or "hard", because it activates products',
             remedy="change the effect, or remove activates",
@@ -386,9 +359,8 @@ def tariff_issues(site: Site) -> Iterator[ValidationIssue]:
     for grid in site.machines_of(GridConnection):
         for key in ("import_fee", "peak_price"):
             if site.tariffs and getattr(grid, key):
-                yield ValidationIssue(
-                    code=IssueCode.INCONSISTENT,
-                    location=key_location(f"equipment.{grid.name}", key),
+                yield IssueCode.INCONSISTENT.issue(
+                    key_location(f"equipment.{grid.name}", key),
                     found=str(declared_values(grid)[key]),
                     expected="no such fee beside a tariff",
                     remedy="remove it: the tariff contains the network charges",
@@ -400,9 +372,8 @@ def tariff_date_issues(tariffs: Mapping[str, Tariff]) -> Iterator[ValidationIssu
     in_order = sorted(tariffs.values(), key=lambda tariff: tariff.valid_from)
     for before, after in pairwise(in_order):
         if (before.valid_to or date.max) > after.valid_from:
-            yield ValidationIssue(
-                code=IssueCode.TIME_ORDER,
-                location=key_location(f"tariffs.{before.name}", "valid_to"),
+            yield IssueCode.TIME_ORDER.issue(
+                key_location(f"tariffs.{before.name}", "valid_to"),
                 found=str(before.valid_to or ""),
                 expected=f"at most {after.valid_from}, the start of {after.name}",
                 remedy="end this tariff before the next one begins",
@@ -410,18 +381,16 @@ def tariff_date_issues(tariffs: Mapping[str, Tariff]) -> Iterator[ValidationIssu
         elif (before.valid_to or date.max) > after.valid_from.replace(day=1) and (
             _charges_months(before) and _charges_months(after)
         ):
-            yield ValidationIssue(
-                code=IssueCode.TIME_ORDER,
-                location=key_location(f"tariffs.{after.name}", "valid_from"),
+            yield IssueCode.TIME_ORDER.issue(
+                key_location(f"tariffs.{after.name}", "valid_from"),
                 found=str(after.valid_from),
                 expected=f"the first of a month, because {before.name} also charges its peak",
                 remedy="begin on the first of a month",
             )
     for before, after in pairwise(tariff for tariff in in_order if tariff.peak_span):
         if before.peak_span != after.peak_span:
-            yield ValidationIssue(
-                code=IssueCode.INCONSISTENT,
-                location=f"[tariffs.{after.name}]",
+            yield IssueCode.INCONSISTENT.issue(
+                f"[tariffs.{after.name}]",
                 found=f"peaks of a {after.peak_span}",
                 expected=f"peaks of a {before.peak_span}, as in {before.name}",
                 remedy="use one period of peaks in all tariffs",
@@ -440,17 +409,14 @@ def reserve_product_issues(site: Site) -> Iterator[ValidationIssue]:
         location = f"reserves.{name}"
         kinds = [kind for kind in site.work.values() if may_pause(product, kind)]
         if not eligible_stores(site, product) and not kinds:
-            yield ValidationIssue(
-                code=IssueCode.MISSING,
-                location=f"[{location}]",
+            yield IssueCode.MISSING.issue(
+                f"[{location}]",
                 found=name,
                 expected="a machine or kind of work that may provide it",
-                remedy=(
-                    "set local_controller = true in a battery"
-                    if product.needs_controller
-                    else "add a battery, or for an upward product a kind of work "
-                    f"with a pause_time of at most {product.full_activation:g} min"
-                ),
+                remedy="set local_controller = true in a battery"
+                if product.needs_controller
+                else "add a battery, or for an upward product a kind of work "
+                f"with a pause_time of at most {product.full_activation:g} min",
             )
         for kind in kinds:
             lost = product.duration + kind.pause_loss
@@ -458,9 +424,8 @@ def reserve_product_issues(site: Site) -> Iterator[ValidationIssue]:
                 remedy = (
                     f"remove pause_time of {kind.name}: activations would delay {lost:g} h of work"
                 )
-                yield ValidationIssue(
-                    code=IssueCode.INCONSISTENT,
-                    location=key_location(location, "duration"),
+                yield IssueCode.INCONSISTENT.issue(
+                    key_location(location, "duration"),
                     found=f"{product.duration:g} h",
                     expected=f"at most {DEADLINE_SLACK_H:g} h with the pause_loss of {kind.name}",
                     remedy=remedy,
@@ -483,18 +448,16 @@ def backup_issues(site: Site) -> Iterator[ValidationIssue]:
                 f"raise contingency.ups_autonomy, or the reserve or power of a battery: they have "
                 f"{stored:.3g} MWh"
             )
-            yield ValidationIssue(
-                code=IssueCode.INCONSISTENT,
-                location=key_location(location, "start_time"),
+            yield IssueCode.INCONSISTENT.issue(
+                key_location(location, "start_time"),
                 found=f"{genset.start_time:g} s",
                 expected=f"{required:.3g} MWh in UPS and battery reserves for {bridge:g} s",
                 remedy=remedy,
             )
         start = genset.start_time + genset.transfer_time
         if site.contingency.power_gap < start:
-            yield ValidationIssue(
-                code=IssueCode.INCONSISTENT,
-                location=key_location("contingency", "power_gap"),
+            yield IssueCode.INCONSISTENT.issue(
+                key_location("contingency", "power_gap"),
                 found=f"{site.contingency.power_gap:g} s",
                 expected=f"at least {start:g} s, the start of {genset.name}",
                 remedy="raise it",
@@ -506,9 +469,8 @@ def backup_issues(site: Site) -> Iterator[ValidationIssue]:
             f"declare more gensets: they give {limit:.4g} MW, less than the inference service and "
             "idle racks need"
         )
-        yield ValidationIssue(
-            code=IssueCode.OUT_OF_RANGE,
-            location=key_location(f"equipment.{sets[-1].name}", "count"),
+        yield IssueCode.OUT_OF_RANGE.issue(
+            key_location(f"equipment.{sets[-1].name}", "count"),
             found=f"{sets[-1].count}",
             expected=f"at least {idle:.4g} MW without spares",
             remedy=remedy,

@@ -125,9 +125,8 @@ def _machines(
         if kind not in EQUIPMENT_KINDS:
             hint = closest_match_hint(kind, EQUIPMENT_KINDS)
             issues.append(
-                ValidationIssue(
-                    code=IssueCode.UNKNOWN_NAME,
-                    location=key_location(location, "kind"),
+                IssueCode.UNKNOWN_NAME.issue(
+                    key_location(location, "kind"),
                     found=toml_value_text(kind) if kind else "",
                     expected=f"one of {', '.join(sorted(EQUIPMENT_KINDS))}",
                     remedy=f"write a known kind{hint}",
@@ -190,9 +189,8 @@ def standard_machine(standard: str, **parameters: object) -> Equipment:
     issues: list[ValidationIssue] = []
     if standard not in families:
         issues.append(
-            ValidationIssue(
-                code=IssueCode.UNKNOWN_NAME,
-                location="standard",
+            IssueCode.UNKNOWN_NAME.issue(
+                "standard",
                 found=f'"{standard}"',
                 expected=f"one of {', '.join(sorted(families))}",
                 remedy=f"name a standard machine{closest_match_hint(standard, families)}",
@@ -223,9 +221,8 @@ def named_tables(
     inner = table.get(group, {})
     if not isinstance(inner, dict):
         issues.append(
-            ValidationIssue(
-                code=IssueCode.WRONG_TYPE,
-                location=group,
+            IssueCode.WRONG_TYPE.issue(
+                group,
                 found=toml_value_text(inner),
                 expected="a table of tables",
                 remedy=f"write one table [{group}.<name>] for each",
@@ -236,9 +233,8 @@ def named_tables(
     for name, entry in inner.items():
         if not isinstance(entry, dict):
             issues.append(
-                ValidationIssue(
-                    code=IssueCode.WRONG_TYPE,
-                    location=key_location(group, name),
+                IssueCode.WRONG_TYPE.issue(
+                    key_location(group, name),
                     found=toml_value_text(entry),
                     expected="a table",
                     remedy=f"write a table [{group}.{name}]",
@@ -246,9 +242,8 @@ def named_tables(
             )
         elif not name.isidentifier():
             issues.append(
-                ValidationIssue(
-                    code=IssueCode.INVALID_FORMAT,
-                    location=key_location(group, name),
+                IssueCode.INVALID_FORMAT.issue(
+                    key_location(group, name),
                     expected="letters, digits and _ only, with a letter first",
                     remedy="rename the table",
                 )
@@ -266,9 +261,8 @@ def with_name(
     if "name" in table:
         owner = "table" if location else "file"
         issues.append(
-            ValidationIssue(
-                code=IssueCode.UNKNOWN_KEY,
-                location=key_location(location, "name"),
+            IssueCode.UNKNOWN_KEY.issue(
+                key_location(location, "name"),
                 found=toml_value_text(table["name"]),
                 expected="no key name",
                 remedy=f"remove the key: the name of the {owner} is {name}",
@@ -288,9 +282,8 @@ def out_of_range_issues(
         found = (issue for inner in value for issue in out_of_range_issues(inner, location, key))
         yield from islice(found, 1)  # a list is one key
     elif _is_out_of_range(value):
-        yield ValidationIssue(
-            code=IssueCode.OUT_OF_RANGE,
-            location=key_location(location, key),
+        yield IssueCode.OUT_OF_RANGE.issue(
+            key_location(location, key),
             found=toml_value_text(value),
             expected=f"a number between -{MAX_SITE_FILE_VALUE:g} and {MAX_SITE_FILE_VALUE:g}",
             remedy="correct the number",
@@ -382,11 +375,8 @@ def load_tariffs(name: str | Path) -> Mapping[str, Tariff]:
     issues = issues or list(tariff_date_issues(found))
     if not found and not issues:
         issues = [
-            ValidationIssue(
-                code=IssueCode.MISSING,
-                location="tariffs",
-                expected="at least one tariff",
-                remedy="add a table [tariffs.<name>]",
+            IssueCode.MISSING.issue(
+                "tariffs", expected="at least one tariff", remedy="add a table [tariffs.<name>]"
             )
         ]
     if issues:
@@ -431,11 +421,8 @@ def load_routes(path: str | Path) -> Mapping[str, FleetRoute]:
     """
     table = read_toml(Path(path))
     issues = [
-        ValidationIssue(
-            code=IssueCode.UNKNOWN_KEY,
-            location=key,
-            expected="only tables [routes.<name>]",
-            remedy="remove the key",
+        IssueCode.UNKNOWN_KEY.issue(
+            key, expected="only tables [routes.<name>]", remedy="remove the key"
         )
         for key in table
         if key != "routes"
@@ -443,9 +430,8 @@ def load_routes(path: str | Path) -> Mapping[str, FleetRoute]:
     entries, routes = table.get("routes", {}), {}
     if not isinstance(entries, dict) or not entries:
         issues.append(
-            ValidationIssue(
-                code=IssueCode.MISSING,
-                location="routes",
+            IssueCode.MISSING.issue(
+                "routes",
                 found=toml_value_text(entries),
                 expected="at least one route",
                 remedy="write one table [routes.<name>] for each route",
@@ -456,9 +442,8 @@ def load_routes(path: str | Path) -> Mapping[str, FleetRoute]:
         location = f"routes.{name}"
         if not isinstance(entry, dict):
             issues.append(
-                ValidationIssue(
-                    code=IssueCode.WRONG_TYPE,
-                    location=location,
+                IssueCode.WRONG_TYPE.issue(
+                    location,
                     found=toml_value_text(entry),
                     expected="a table",
                     remedy=f"write a table [{location}]",

@@ -29,17 +29,15 @@ def _feeds(site: Site, network: MediumVoltageNetwork) -> Iterator[ValidationIssu
     fed, feeds = network_machines(site), network.feeds
     for name in fed:
         if name not in feeds:
-            yield ValidationIssue(
-                code=IssueCode.MISSING,
-                location=f"[network.feeds.{name}]",
+            yield IssueCode.MISSING.issue(
+                f"[network.feeds.{name}]",
                 expected="the nodes of each machine on medium voltage",
                 remedy=f"add this table with the nodes of {name}",
             )
     for name in feeds:
         if name not in fed:
-            yield ValidationIssue(
-                code=IssueCode.UNKNOWN_NAME,
-                location=f"[network.feeds.{name}]",
+            yield IssueCode.UNKNOWN_NAME.issue(
+                f"[network.feeds.{name}]",
                 expected=f"one of {', '.join(fed)}",
                 remedy="name a machine on medium voltage, or remove the table",
             )
@@ -51,18 +49,16 @@ def _banks(site: Site, network: MediumVoltageNetwork) -> Iterator[ValidationIssu
     for name, units in network.transformers.items():
         used[units.machine] += units.count
         if units.machine not in banks:
-            yield ValidationIssue(
-                code=IssueCode.UNKNOWN_NAME,
-                location=key_location(f"network.transformers.{name}", "machine"),
+            yield IssueCode.UNKNOWN_NAME.issue(
+                key_location(f"network.transformers.{name}", "machine"),
                 found=f'"{units.machine}"',
                 expected=f"one of {', '.join(banks)}",
                 remedy="name a transformer of the site",
             )
     for name, count in banks.items():
         if used[name] != count:
-            yield ValidationIssue(
-                code=IssueCode.INCONSISTENT,
-                location=key_location(f"equipment.{name}", "count"),
+            yield IssueCode.INCONSISTENT.issue(
+                key_location(f"equipment.{name}", "count"),
                 found=f"{count}",
                 expected=f"{used[name]}, as in the network",
                 remedy="give both the same count",
@@ -78,24 +74,16 @@ def _cables(network: MediumVoltageNetwork) -> Iterator[ValidationIssue]:
         )
         one, other = cable.ends
         if one == other:
-            yield ValidationIssue(
-                code=IssueCode.INCONSISTENT,
-                location=location,
-                found=value,
-                expected="two different nodes",
-                remedy="change one end",
+            yield IssueCode.INCONSISTENT.issue(
+                location, found=value, expected="two different nodes", remedy="change one end"
             )
         elif not _is_level(network, cable.ends):
             remedy = (
                 f"correct an end or a voltage, or use a transformer: {_voltage_text(network, one)} "
                 f"and {_voltage_text(network, other)}"
             )
-            yield ValidationIssue(
-                code=IssueCode.INCONSISTENT,
-                location=location,
-                found=value,
-                expected="two nodes of one voltage",
-                remedy=remedy,
+            yield IssueCode.INCONSISTENT.issue(
+                location, found=value, expected="two nodes of one voltage", remedy=remedy
             )
 
 
@@ -104,9 +92,8 @@ def _windings(network: MediumVoltageNetwork) -> Iterator[ValidationIssue]:
     for name, units in network.transformers.items():
         table = f"network.transformers.{name}"
         if units.high == units.low:
-            yield ValidationIssue(
-                code=IssueCode.INCONSISTENT,
-                location=key_location(table, "low"),
+            yield IssueCode.INCONSISTENT.issue(
+                key_location(table, "low"),
                 found=f'"{units.low}"',
                 expected="another node than that of the high side",
                 remedy="name another node",
@@ -122,9 +109,8 @@ def _windings(network: MediumVoltageNetwork) -> Iterator[ValidationIssue]:
                 remedy = (
                     f"exchange high and low, or correct a voltage: {_voltage_text(network, node)}"
                 )
-                yield ValidationIssue(
-                    code=IssueCode.INCONSISTENT,
-                    location=key_location(table, key),
+                yield IssueCode.INCONSISTENT.issue(
+                    key_location(table, key),
                     found=f'"{node}"',
                     expected=f"a node near {key}_voltage, {rated:g} kV",
                     remedy=remedy,
@@ -141,15 +127,12 @@ def _source_node(network: MediumVoltageNetwork) -> Iterator[ValidationIssue]:
     behind = [name for name, units in network.transformers.items() if units.low in near]
     if behind:
         high = ", ".join(sorted({units.high for units in network.transformers.values()} - near))
-        yield ValidationIssue(
-            code=IssueCode.INCONSISTENT,
-            location=key_location("network", "source"),
+        yield IssueCode.INCONSISTENT.issue(
+            key_location("network", "source"),
             found=f'"{network.source}"',
             expected="a node on the high side of the transformers",
-            remedy=(
-                f"name {high or 'a separate node there'}: {network.source} is on the low side of "
-                f"{behind[0]}"
-            ),
+            remedy=f"name {high or 'a separate node there'}: {network.source} is on the low side "
+            f"of {behind[0]}",
         )
 
 

@@ -82,9 +82,8 @@ def implausible_values(site: Site) -> Iterator[ValidationIssue]:
     Each has location, value with unit, and the suspected cause.
     """
     if not is_valid_name(site.name):
-        yield ValidationIssue(
-            code=IssueCode.INVALID_FORMAT,
-            location="name",
+        yield IssueCode.INVALID_FORMAT.issue(
+            "name",
             found=site.name,
             expected=f"a name of {NAME_RULE}",
             remedy="rename the file: no service can run under this name",
@@ -110,24 +109,20 @@ def _of_stores(site: Site, loads: Mapping[str, float]) -> Iterator[ValidationIss
             <= (hours := kept / store.discharge_limit)
             <= STORAGE_DURATION_LIMITS_H[1]
         ):
-            yield ValidationIssue(
-                code=IssueCode.IMPLAUSIBLE,
-                location=location,
+            yield IssueCode.IMPLAUSIBLE.issue(
+                location,
                 found=f"{kept:g} MWh at {store.discharge_limit:g} MW",
                 expected="0.1 to 100 h of discharge",
                 remedy=f"check units and decimal point: it would be empty in {_time(hours)}",
             )
         power = max(store.charge_limit, store.discharge_limit)
         if power > MAX_STORE_POWER_RATIO * loads[store.carrier]:
-            yield ValidationIssue(
-                code=IssueCode.IMPLAUSIBLE,
-                location=location,
+            yield IssueCode.IMPLAUSIBLE.issue(
+                location,
                 found=f"{power:g} MW",
                 expected=f"at most {MAX_STORE_POWER_RATIO:g} times the load",
-                remedy=(
-                    f"check the unit: the load of {store.carrier.replace('_', ' ')} is "
-                    f"{loads[store.carrier]:.3g} MW"
-                ),
+                remedy=f"check the unit: the load of {store.carrier.replace('_', ' ')} is "
+                f"{loads[store.carrier]:.3g} MW",
             )
 
 
@@ -136,18 +131,16 @@ def _of_machines(site: Site, loads: Mapping[str, float]) -> Iterator[ValidationI
     for convert in site.conversions:
         load, rating = loads[convert.output], ratings[convert.owner]
         if load > negligible and rating > MAX_RATING_RATIO * load:
-            yield ValidationIssue(
-                code=IssueCode.IMPLAUSIBLE,
-                location=f"equipment.{convert.owner}",
+            yield IssueCode.IMPLAUSIBLE.issue(
+                f"equipment.{convert.owner}",
                 found=f"{rating:.4g} MW",
                 expected=f"at most {MAX_RATING_RATIO:g} times the load",
                 remedy=f"check count and units: the load with all racks is {load:.3g} MW",
             )
     for work in site.flexible_loads:
         if not RACK_POWER_LIMITS_MW[0] <= work.full_power <= RACK_POWER_LIMITS_MW[1]:
-            yield ValidationIssue(
-                code=IssueCode.IMPLAUSIBLE,
-                location=f"equipment.{work.owner}",
+            yield IssueCode.IMPLAUSIBLE.issue(
+                f"equipment.{work.owner}",
                 found=f"{1e3 * work.full_power:.4g} kW a rack",
                 expected="0.002 to 2 MW per rack",
                 remedy="check the chips per rack and their power",
@@ -166,9 +159,8 @@ def _of_renewables(site: Site) -> Iterator[ValidationIssue]:
         elif ratio < MIN_RENEWABLE_RATIO:
             expected = f"at least {MIN_RENEWABLE_RATIO:g} of the connection"
         if expected:
-            yield ValidationIssue(
-                code=IssueCode.IMPLAUSIBLE,
-                location=f"equipment.{exchange.owner}",
+            yield IssueCode.IMPLAUSIBLE.issue(
+                f"equipment.{exchange.owner}",
                 found=f"{exchange.import_limit:g} MW",
                 expected=expected,
                 remedy=f"check the unit: the connection has {connection:g} MW",
@@ -181,23 +173,19 @@ def _of_caps(site: Site) -> Iterator[ValidationIssue]:
         lowest_cap = (hall.min_capped_power or 0.0) / hall.rack_power
         for kind in site.work.values():
             if kind.min_power_share < lowest_cap:
-                yield ValidationIssue(
-                    code=IssueCode.IMPLAUSIBLE,
-                    location=f"equipment.{hall.name}, chip_power_least",
+                yield IssueCode.IMPLAUSIBLE.issue(
+                    f"equipment.{hall.name}, chip_power_least",
                     found=f"{lowest_cap:.2f} of a rack's full load",
                     expected=f"at most {kind.min_power_share:.2f}, the deepest cap of {kind.name}",
-                    remedy=(
-                        f"lower the tolerance of {kind.name}, or racks would draw more than planned"
-                    ),
+                    remedy=f"lower the tolerance of {kind.name}, or racks draw more than planned",
                 )
 
 
 def _of_connection(site: Site, full: float, idle: float) -> Iterator[ValidationIssue]:
     location = f"equipment.{site.grid_connection.name}"
     if site.grid_connection.import_limit > MAX_CONNECTION_RATIO * full:
-        yield ValidationIssue(
-            code=IssueCode.IMPLAUSIBLE,
-            location=location,
+        yield IssueCode.IMPLAUSIBLE.issue(
+            location,
             found=f"import of {site.grid_connection.import_limit:g} MW",
             expected=f"at most {MAX_CONNECTION_RATIO:g} times the load",
             remedy=f"check the unit: the load with all racks is {full:.3g} MW",
@@ -206,18 +194,16 @@ def _of_connection(site: Site, full: float, idle: float) -> Iterator[ValidationI
         voltage = site.network.nodes[site.network.source].voltage
         current = site.grid_connection.import_limit / (math.sqrt(3.0) * voltage)
         if current > MAX_CURRENT_KA:
-            yield ValidationIssue(
-                code=IssueCode.IMPLAUSIBLE,
-                location=location,
+            yield IssueCode.IMPLAUSIBLE.issue(
+                location,
                 found=f"import of {site.grid_connection.import_limit:g} MW",
                 expected=f"at most {MAX_CURRENT_KA:g} kA",
                 remedy=f"check the unit: at {voltage:g} kV the current is {1e3 * current:,.0f} A",
             )
     if (full - idle) / 60.0 > MAX_RAMP_TIME_H * site.grid_connection.ramp:
         hours = (full - idle) / 60.0 / site.grid_connection.ramp
-        yield ValidationIssue(
-            code=IssueCode.IMPLAUSIBLE,
-            location=location,
+        yield IssueCode.IMPLAUSIBLE.issue(
+            location,
             found=f"ramp of {site.grid_connection.ramp:g} MW/min",
             expected=f"at most {MAX_RAMP_TIME_H:g} h from idle to full racks",
             remedy=f"check the unit: the ramp to full racks takes {_time(hours)}",
@@ -232,9 +218,8 @@ def _of_place(site: Site) -> Iterator[ValidationIssue]:
             'add rated_air_pressure = "101.3 kPa" if air_flow is that of a data sheet, or give '
             f"air_flow and conductance in this air, of {share:.2f} times the density at sea level"
         )
-        yield ValidationIssue(
-            code=IssueCode.IMPLAUSIBLE,
-            location="elevation",
+        yield IssueCode.IMPLAUSIBLE.issue(
+            "elevation",
             found=f"{site.elevation:g} m",
             expected="fans rated at the air density of the site",
             remedy=remedy,
@@ -243,15 +228,12 @@ def _of_place(site: Site) -> Iterator[ValidationIssue]:
     offset = noon.utcoffset()
     away = site.longitude / 15.0 - (offset.total_seconds() / 3600.0 if offset else 0.0)
     if abs(away) > MAX_SOLAR_TIME_OFFSET_H and abs(abs(away) - 24.0) > MAX_SOLAR_TIME_OFFSET_H:
-        yield ValidationIssue(
-            code=IssueCode.IMPLAUSIBLE,
-            location="latitude, longitude",
+        yield IssueCode.IMPLAUSIBLE.issue(
+            "latitude, longitude",
             found=f"{site.latitude:g} N {site.longitude:g} E",
             expected=f"a longitude within {MAX_SOLAR_TIME_OFFSET_H:g} h of the time zone",
-            remedy=(
-                f"exchange the two if they are swapped: solar time is {abs(away):.0f} h off "
-                f"{site.time_zone}"
-            ),
+            remedy=f"exchange the two if they are swapped: solar time is {abs(away):.0f} h off "
+            f"{site.time_zone}",
         )
 
 
@@ -261,18 +243,16 @@ def _of_plant(plant: CoolingPlant) -> Iterator[ValidationIssue]:
     for word, power in (("pump_power", plant.pump_power), ("rejection.fan_power", fans)):
         if power > MAX_AUXILIARY_SHARE * cooling:
             remedy = f"check the unit: it is {power / cooling:.2g} of the cooling of {cooling:g} MW"
-            yield ValidationIssue(
-                code=IssueCode.IMPLAUSIBLE,
-                location=f"{location}, {word}",
+            yield IssueCode.IMPLAUSIBLE.issue(
+                f"{location}, {word}",
                 found=f"{power:g} MW in all",
                 expected=f"at most {MAX_AUXILIARY_SHARE:g} of the cooling",
                 remedy=remedy,
             )
     warming = cooling / plant.loop.heat_capacity / 60.0
     if not WARMING_LIMITS_K_MIN[0] <= warming <= WARMING_LIMITS_K_MIN[1]:
-        yield ValidationIssue(
-            code=IssueCode.IMPLAUSIBLE,
-            location=f"{location}, loop.volume",
+        yield IssueCode.IMPLAUSIBLE.issue(
+            f"{location}, loop.volume",
             found=f"{plant.loop.volume:g} m3",
             expected="0.1 to 100 K/min of warming without cooling",
             remedy=f"check the unit: uncooled it would warm by {warming:.2g} K/min at rating",
@@ -302,14 +282,11 @@ def _of_chillers(plant: CoolingPlant) -> Iterator[ValidationIssue]:
     row, low = np.unravel_index(int(np.argmax(power / least)), power.shape)
     high = low + int(np.argmin(power[row, low:]))
     if power[row, low] > MAX_POWER_RISE * power[row, high]:
-        yield ValidationIssue(
-            code=IssueCode.IMPLAUSIBLE,
-            location=f"equipment.{plant.name}.chillers.eir_part_load_curve",
-            found=(
-                f"{KW_PER_MW * power[row, low]:.3g} kW at {100 * loads[low]:.0f} % and "
-                f"{KW_PER_MW * power[row, high]:.3g} kW at {100 * loads[high]:.0f} % of the load, "
-                f"condenser water of {float(water[row, 0]):.3g} degC"
-            ),
+        yield IssueCode.IMPLAUSIBLE.issue(
+            f"equipment.{plant.name}.chillers.eir_part_load_curve",
+            found=f"{KW_PER_MW * power[row, low]:.3g} kW at {100 * loads[low]:.0f} % and "
+            f"{KW_PER_MW * power[row, high]:.3g} kW at {100 * loads[high]:.0f} % of the load, "
+            f"condenser water of {float(water[row, 0]):.3g} degC",
             expected="no more power for less load",
             remedy="check the curve, or raise minimum_part_load",
         )
@@ -324,21 +301,17 @@ def _of_ranges(site: Site, plant: CoolingPlant) -> Iterator[ValidationIssue]:
         counted = [(m.name, "water_range", m.water_range) for m in site.machines_of(CrahBank)]
         for tank in site.machines_of(ChilledWaterTank):
             if tank.temperature_span > MAX_DELTA_T_RATIO * span:
-                yield ValidationIssue(
-                    code=IssueCode.IMPLAUSIBLE,
-                    location=f"equipment.{tank.name}, temperature_span",
+                yield IssueCode.IMPLAUSIBLE.issue(
+                    f"equipment.{tank.name}, temperature_span",
                     found=f"{tank.temperature_span:g} K",
                     expected=f"about {span:g} K, the range of {plant.name}",
-                    remedy=(
-                        f"lower it: the tank stores only {span / tank.temperature_span:.2g} of "
-                        f"{tank.capacity:.3g} MWh"
-                    ),
+                    remedy=f"lower it: the tank stores only {span / tank.temperature_span:.2g} of "
+                    f"{tank.capacity:.3g} MWh",
                 )
     for name, word, own in counted:
         if not 1.0 / MAX_DELTA_T_RATIO <= span / own <= MAX_DELTA_T_RATIO:
-            yield ValidationIssue(
-                code=IssueCode.IMPLAUSIBLE,
-                location=f"equipment.{name}, {word}",
+            yield IssueCode.IMPLAUSIBLE.issue(
+                f"equipment.{name}, {word}",
                 found=f"{own:g} K",
                 expected=f"about {span:g} K, the range of {plant.name}",
                 remedy="give both the same range",
@@ -355,9 +328,8 @@ def _of_coolant(site: Site) -> Iterator[ValidationIssue]:
             and plant.supply_temperature < minimum
             and any(site.machines_of(CduBank))
         ):
-            yield ValidationIssue(
-                code=IssueCode.IMPLAUSIBLE,
-                location=f"equipment.{plant.name}, supply_temperature",
+            yield IssueCode.IMPLAUSIBLE.issue(
+                f"equipment.{plant.name}, supply_temperature",
                 found=f"{plant.supply_temperature:g} degC",
                 expected=f"at least {minimum:g} degC, so that no water condenses in the halls",
                 remedy="raise it, or lower set_points.hall_dew_point",

@@ -167,39 +167,25 @@ def _issue(
         case "extra_forbidden":
             owner = " or ".join(model_kind(inner) for inner in models).replace("_", " ")
             remedy = f"remove the key{closest_match_hint(key, known)}"
-            return ValidationIssue(
-                code=IssueCode.UNKNOWN_KEY,
-                location=where,
-                expected=f"a parameter of {owner}",
-                remedy=remedy,
+            return IssueCode.UNKNOWN_KEY.issue(
+                where, expected=f"a parameter of {owner}", remedy=remedy
             )
         case "missing":
-            return ValidationIssue(
-                code=IssueCode.MISSING,
-                location=where,
-                expected="a value",
-                remedy=_example(key, models),
-            )
+            return IssueCode.MISSING.issue(where, expected="a value", remedy=_example(key, models))
         case "union_tag_invalid" | "union_tag_not_found":
             annotations = [inner.model_fields[key].annotation for inner in models]
             kinds = ", ".join(
                 model_kind(found) for note in annotations for found in nested_models(note)
             )
             where = key_location(".".join([location, *steps]).strip("."), "kind")
-            return ValidationIssue(
-                code=IssueCode.UNKNOWN_NAME,
-                location=where,
-                expected=f"one of {kinds}",
-                remedy="write one of these kinds",
+            return IssueCode.UNKNOWN_NAME.issue(
+                where, expected=f"one of {kinds}", remedy="write one of these kinds"
             )
     remedy = _remedy(item)
     if isinstance(item["input"], Mapping):  # a rule of a whole table
         where = key_location(".".join([location, *steps]).strip("."), "")
-        return ValidationIssue(
-            code=IssueCode.INCONSISTENT,
-            location=where,
-            expected="values that agree",
-            remedy=remedy + _values(remedy, item["input"]),
+        return IssueCode.INCONSISTENT.issue(
+            where, expected="values that agree", remedy=remedy + _values(remedy, item["input"])
         )
     is_rule = remedy.startswith(("must ", "should "))
     return ValidationIssue(

@@ -25,17 +25,15 @@ def axis_issues(
             continue
         variable, where = data.variables[name], f"{location}, {name}"
         if variable.dtype.kind not in NUMERIC_KINDS:
-            yield ValidationIssue(
-                code=IssueCode.WRONG_TYPE,
-                location=where,
+            yield IssueCode.WRONG_TYPE.issue(
+                where,
                 found=str(variable.dtype),
                 expected="real numbers",
                 remedy="convert the variable",
             )
         elif set(variable.dims) != set(expected):
-            yield ValidationIssue(
-                code=IssueCode.WRONG_AXES,
-                location=where,
+            yield IssueCode.WRONG_AXES.issue(
+                where,
                 found=f"on {_format_axes(variable.dims)}",
                 expected=f"on {_format_axes(expected)}",
                 remedy="change the axes of the variable",
@@ -65,9 +63,8 @@ def type_issues(**arguments: tuple[object, type]) -> Iterator[ValidationIssue]:
             shown = repr(value)
             if len(shown) > _MAX_SHOWN_VALUE_LENGTH or "\n" in shown:
                 shown = type(value).__name__
-            yield ValidationIssue(
-                code=IssueCode.WRONG_TYPE,
-                location=name,
+            yield IssueCode.WRONG_TYPE.issue(
+                name,
                 found=shown,
                 expected=_TYPE_DESCRIPTIONS.get(kind, f"a {kind.__name__} of {kind.__module__}"),
                 remedy="pass a value of this type",
@@ -104,9 +101,8 @@ def value_issues(
     others = int(wrong.sum()) - 1
     more = f" (and {others} more)" if others else ""
     unit = f" {format_unit(array.attrs.get('units', '1'))}".removesuffix(" 1")
-    yield ValidationIssue(
-        code=code,
-        location=location,
+    yield code.issue(
+        location,
         found=f"{array.to_numpy()[first]:.9g}{unit}{more}",
         expected=expected,
         remedy=remedy,
@@ -118,12 +114,7 @@ def missing_column_issues(
 ) -> list[ValidationIssue]:
     """Return an issue for each wanted column that a table lacks."""
     return [
-        ValidationIssue(
-            code=IssueCode.MISSING,
-            location=name,
-            expected="a column of this name",
-            remedy="add the column",
-        )
+        IssueCode.MISSING.issue(name, expected="a column of this name", remedy="add the column")
         for name in wanted
         if name not in columns
     ]

@@ -86,6 +86,14 @@ class IssueCode(StrEnum):
     MISSING_LIBRARY = "missing-library"
     """An optional library that is not installed."""
 
+    def issue(
+        self, location: str, *, found: str = "", expected: str, remedy: str
+    ) -> "ValidationIssue":
+        """Return an issue with this code; see :class:`ValidationIssue`."""
+        return ValidationIssue(
+            code=self, location=location, found=found, expected=expected, remedy=remedy
+        )
+
 
 @dataclass(frozen=True, kw_only=True)
 class ValidationIssue:
@@ -178,10 +186,7 @@ class InvalidInputError(GigatwinError):
         remedy: str,
     ) -> Self:
         """Return the error of one issue; see :class:`ValidationIssue`."""
-        issue = ValidationIssue(
-            code=code, location=location, found=found, expected=expected, remedy=remedy
-        )
-        return cls(source, [issue])
+        return cls(source, [code.issue(location, found=found, expected=expected, remedy=remedy)])
 
 
 class SiteError(InvalidInputError):

@@ -333,9 +333,8 @@ class Site(Declaration):
         for name in [name for name in ("site", "site_digest") if name in attributes]:
             found, expected = attributes[name], self.identity[name]
             if found != expected:
-                yield ValidationIssue(
-                    code=IssueCode.INCONSISTENT,
-                    location=f"{source}, attribute {name}",
+                yield IssueCode.INCONSISTENT.issue(
+                    f"{source}, attribute {name}",
                     found=str(found),
                     expected=f"{expected}, as of the site {self.name} in {self.zone}",
                     remedy=f"build the {source} with this site",
@@ -434,11 +433,8 @@ def unsupplied_carriers(site: Site) -> Iterator[ValidationIssue]:
             expected = f"a machine that delivers {carrier}"
             if carrier in _HEAT:
                 expected += "; without it heat has no path out of the site"
-            yield ValidationIssue(
-                code=IssueCode.MISSING,
-                location=f"[equipment.{owner}]",
-                expected=expected,
-                remedy=f"add a machine of kind {kinds}",
+            yield IssueCode.MISSING.issue(
+                f"[equipment.{owner}]", expected=expected, remedy=f"add a machine of kind {kinds}"
             )
 
 

@@ -115,9 +115,8 @@ def undersized_machines(site: SizedSite) -> Iterator[ValidationIssue]:
     for convert in site.conversions:
         load, limit = full[convert.output], ratings[convert.owner]
         if load > limit:
-            yield ValidationIssue(
-                code=IssueCode.OUT_OF_RANGE,
-                location=f"[equipment.{convert.owner}]",
+            yield IssueCode.OUT_OF_RANGE.issue(
+                f"[equipment.{convert.owner}]",
                 found=f"{limit:.4g} MW",
                 expected=f"at least {load:.4g} MW of {convert.output}",
                 remedy="raise its rating: all racks at full load need this power",

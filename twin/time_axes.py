@@ -56,9 +56,8 @@ def to_utc(moment: str | pd.Timestamp) -> np.datetime64:
     issue = ProblemError(
         "time",
         [
-            ValidationIssue(
-                code=IssueCode.INVALID_FORMAT,
-                location="moment",
+            IssueCode.INVALID_FORMAT.issue(
+                "moment",
                 found=repr(moment),
                 expected="a date or a moment in ISO format",
                 remedy="write it as 2026-06-16 or 2026-06-16T12:00Z",
@@ -134,9 +133,8 @@ def horizon_axes(start: np.datetime64, steps: Sequence[tuple[float, float]]) -> 
     check_argument_types("horizon", start=(start, np.datetime64), steps=(steps, Sequence))
     invalid = [(hours, minutes) for hours, minutes in steps if not (hours > 0 and minutes >= 1)]
     if invalid or not steps:
-        issue = ValidationIssue(
-            code=IssueCode.OUT_OF_RANGE,
-            location="steps",
+        issue = IssueCode.OUT_OF_RANGE.issue(
+            "steps",
             found=str(invalid),
             expected="pairs of hours above 0 and minutes of 1 or more",
             remedy="give at least one such pair",
@@ -196,9 +194,8 @@ def time_axis_issues(
 ) -> Iterator[ValidationIssue]:
     """Yield an issue for each wrong axis: axes begin at ``now`` and have no gaps."""
     if not {"time", "instant", "duration"} <= set(operation.coords):
-        yield ValidationIssue(
-            code=IssueCode.WRONG_AXES,
-            location="axes",
+        yield IssueCode.WRONG_AXES.issue(
+            "axes",
             found=", ".join(map(str, operation.coords)),
             expected="the coordinates time, instant and duration",
             remedy="add the missing coordinates",
@@ -207,25 +204,22 @@ def time_axis_issues(
     time, instant = operation["time"].to_numpy(), operation["instant"].to_numpy()
     hours = np.diff(instant) / HOUR
     if now is not None and instant[0] != now:
-        yield ValidationIssue(
-            code=IssueCode.INCONSISTENT,
-            location="instant",
+        yield IssueCode.INCONSISTENT.issue(
+            "instant",
             found=str(instant[0]),
             expected=f"the moment of the state, {now}",
             remedy="begin the axes there",
         )
     if not np.array_equal(instant[:-1], time):
-        yield ValidationIssue(
-            code=IssueCode.TIME_GAP,
-            location="instant",
+        yield IssueCode.TIME_GAP.issue(
+            "instant",
             found=f"{len(instant)} instants",
             expected="the starts of all intervals and the end of the last",
             remedy="remove gaps between the intervals",
         )
     elif not np.allclose(hours, operation["duration"]) or (hours <= 0.0).any():
-        yield ValidationIssue(
-            code=IssueCode.INCONSISTENT,
-            location="duration",
+        yield IssueCode.INCONSISTENT.issue(
+            "duration",
             found=f"{hours.min():g} to {hours.max():g} h between instants",
             expected="the differences of the instants, above 0 h",
             remedy="compute it from the instants",

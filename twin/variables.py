@@ -11,7 +11,7 @@ from typing import Final, cast
 import numpy as np
 import xarray as xr
 
-from twin.errors import IssueCode, UnitError, ValidationIssue
+from twin.errors import IssueCode, UnitError
 from twin.physics import FloatArray
 
 
@@ -350,9 +350,8 @@ def variable_definition(name: str) -> VariableDefinition:
         role = name.removeprefix(f"{kind}_")
         if role != name and role in EQUIPMENT_ROLES:
             return EQUIPMENT_ROLES[role]
-    issue = ValidationIssue(
-        code=IssueCode.UNKNOWN_NAME,
-        location=name,
+    issue = IssueCode.UNKNOWN_NAME.issue(
+        name,
         expected="a name of twin/variables.py",
         remedy="use a declared name, or declare this one there",
     )
@@ -396,18 +395,14 @@ def check_variables(dataset: xr.Dataset, *names: str) -> xr.Dataset:
         unit = variable_definition(name).unit
         if name not in dataset:
             issues.append(
-                ValidationIssue(
-                    code=IssueCode.MISSING,
-                    location=name,
-                    expected=f"a variable in {unit}",
-                    remedy="add the variable",
+                IssueCode.MISSING.issue(
+                    name, expected=f"a variable in {unit}", remedy="add the variable"
                 )
             )
         elif (units := dataset.variables[name].attrs.get("units")) != unit:
             issues.append(
-                ValidationIssue(
-                    code=IssueCode.WRONG_UNIT,
-                    location=name,
+                IssueCode.WRONG_UNIT.issue(
+                    name,
                     found=repr(units),
                     expected=f'the unit "{unit}"',
                     remedy=f'convert the variable and set attrs["units"] = "{unit}"',

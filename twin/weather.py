@@ -54,9 +54,8 @@ def implausible_air_issues(weather: xr.Dataset) -> Iterator[ValidationIssue]:
             remedy = f"correct the value at {first}"
             if name == "relative_humidity" and values[wrong][0] > high:
                 remedy += "; divide it by 100 if it is in percent"
-            yield ValidationIssue(
-                code=IssueCode.OUT_OF_RANGE,
-                location=f"weather, {name}",
+            yield IssueCode.OUT_OF_RANGE.issue(
+                f"weather, {name}",
                 found=f"{values[wrong][0]:g}",
                 expected=f"finite values from {span}",
                 remedy=remedy,

@@ -145,9 +145,8 @@ class BacktestCase:
         low, high = USUAL_PRICE_LIMITS_EUR_MWH
         if not low <= usual <= high:
             unit = "EUR/kWh, or divided by 1000" if usual < low else "ct/MWh, or multiplied by 1000"
-            yield ValidationIssue(
-                code=IssueCode.IMPLAUSIBLE,
-                location="prices",
+            yield IssueCode.IMPLAUSIBLE.issue(
+                "prices",
                 found=f"{USUAL_PRICE_QUANTILE:.0%} of the prices within {usual:.3g} EUR/MWh of 0",
                 expected=f"within {low:g} to {high:,g} EUR/MWh of 0",
                 remedy=f"check the unit in the header: the values look like {unit}",
@@ -163,9 +162,8 @@ class BacktestCase:
             float(hours @ (self.site.rack_count - actual["service_racks"].to_numpy())) / hours.sum()
         )
         if offered > free:
-            yield ValidationIssue(
-                code=IssueCode.IMPLAUSIBLE,
-                location="work",
+            yield IssueCode.IMPLAUSIBLE.issue(
+                "work",
                 found=f"jobs for {offered:,.0f} racks in the mean",
                 expected=f"at most {free:,.0f}, the racks beside inference",
                 remedy="lower the load scale, or expect work that is late or left undone",
@@ -175,9 +173,8 @@ class BacktestCase:
         """Yield an issue if the last tariff ends before the run does."""
         site, time = self.site, self.actual["time"].to_numpy()
         for text in expired_tariff_warnings(site.tariffs, time, site.time_zone):
-            yield ValidationIssue(
-                code=IssueCode.OUT_OF_RANGE,
-                location="tariffs",
+            yield IssueCode.OUT_OF_RANGE.issue(
+                "tariffs",
                 found=text,
                 expected="a tariff that is valid throughout the run",
                 remedy="declare the next tariff once it is published",

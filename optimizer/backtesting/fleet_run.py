@@ -21,7 +21,7 @@ from optimizer.fleet.transfers import JobTransfer, select_transfers
 from optimizer.planner.decision import Decision
 from optimizer.policies.mpc import REPLAN_INTERVAL, MpcPolicy
 from optimizer.policies.policy import DEFAULT_PLANNER, Observation
-from twin.errors import IssueCode, NoScheduleError, ProblemError, SolverError, ValidationIssue
+from twin.errors import IssueCode, NoScheduleError, ProblemError, SolverError
 from twin.site_settings import FleetRoute
 from twin.time_axes import HOUR
 from twin.units import format_minute
@@ -232,9 +232,8 @@ def _check_days(cases: Sequence[BacktestCase]) -> None:
     first, *others = cases
     days = f"{format_minute(first.inputs.start)} to {format_minute(first.inputs.end)}"
     faults = [
-        ValidationIssue(
-            code=IssueCode.INCONSISTENT,
-            location=f"{other.site.name}, days",
+        IssueCode.INCONSISTENT.issue(
+            f"{other.site.name}, days",
             found=f"{format_minute(other.inputs.start)} to {format_minute(other.inputs.end)}",
             expected=f"the days of {first.site.name}, {days}",
             remedy="run all sites over the same days",

@@ -34,7 +34,7 @@ from optimizer.policies.policy import (
 from telemetry.simulator.plant import SimulatedFacility
 from twin import time_axes, variables
 from twin.argument_checks import check_argument_types
-from twin.errors import IssueCode, ProblemError, ValidationIssue
+from twin.errors import IssueCode, ProblemError
 from twin.text import closest_match_hint
 from twin.time_axes import METERING_PERIOD_MIN
 from twin.units import format_minute
@@ -334,9 +334,8 @@ def validate_policies(names: Iterable[str], *, place: str = "policies") -> tuple
     found = dict.fromkeys(resolve_policy(str(name)) for name in given)
     choices = (PLANNER_ALIAS, *KNOWN_POLICIES)
     faults = [
-        ValidationIssue(
-            code=IssueCode.UNKNOWN_NAME,
-            location=place,
+        IssueCode.UNKNOWN_NAME.issue(
+            place,
             found=str(name),
             expected=f"one of {', '.join(choices)}",
             remedy="choose a known policy" + closest_match_hint(str(name).lower(), choices),
@@ -345,9 +344,8 @@ def validate_policies(names: Iterable[str], *, place: str = "policies") -> tuple
         if resolve_policy(str(name)) not in KNOWN_POLICIES
     ]
     if not found:
-        fault = ValidationIssue(
-            code=IssueCode.MISSING,
-            location=place,
+        fault = IssueCode.MISSING.issue(
+            place,
             found="none",
             expected=f"some of {', '.join(choices)}",
             remedy="name at least one policy",

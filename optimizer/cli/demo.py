@@ -207,12 +207,11 @@ def _unmet_expectations(result: Mapping[str, object], config: DemoConfig) -> lis
         "violations": 0,
     }
     return [
-        ValidationIssue(
-            location=name,
+        IssueCode.OUT_OF_RANGE.issue(
+            name,
             found=str(result[name]),
             expected=str(value),
             remedy=f"see the logs in {config.folder}",
-            code=IssueCode.OUT_OF_RANGE,
         )
         for name, value in expected.items()
         if result[name] != value

@@ -26,7 +26,7 @@ from optimizer.service.config import DEFAULT_PAGE_PORT, ServiceConfig
 from optimizer.service.startup import PreflightCheck, run_preflight_checks, run_service
 from telemetry.durable_files import default_state_folder
 from telemetry.runtime import ClockMode
-from twin.errors import IssueCode, ProblemError, ValidationIssue
+from twin.errors import IssueCode, ProblemError
 from twin.site import Site
 
 app = typer.Typer(add_completion=False, help="Run the service of a site until it is stopped.")
@@ -124,11 +124,10 @@ def _run_or_check(site: Site, config: ServiceConfig, folder: Path, *, is_check_o
 def _files(prices: Path | None, weather: Path | None, carbon: Path | None) -> SeriesFiles:
     """Return the series files; prices and weather are required."""
     missing = [
-        ValidationIssue(
-            location=name,
+        IssueCode.MISSING.issue(
+            name,
             expected="a file, since the clock is real",
             remedy="name a file, for example one of gigatwin fetch",
-            code=IssueCode.MISSING,
         )
         for name, path in (("--prices", prices), ("--weather", weather))
         if path is None

@@ -45,7 +45,7 @@ from twin.contingency.ride_through_time import (
     time_to_limit,
 )
 from twin.equipment import CoolingPlant
-from twin.errors import IssueCode, ProblemError, UnitError, ValidationIssue
+from twin.errors import IssueCode, ProblemError, UnitError
 from twin.racks.view import DEFAULT_STEPS, ViewLevel
 from twin.reporting.indicators import indicators
 from twin.simulation.limits import freeze_risks, limit_excess, limit_violations
@@ -270,9 +270,8 @@ def _detail(
     if level is DetailLevel.SITE:
         options = {"--level-step": step, "--from": time.start, "--to": time.stop, "--seed": seed}
         issues = [
-            ValidationIssue(
-                code=IssueCode.INCONSISTENT,
-                location=option,
+            IssueCode.INCONSISTENT.issue(
+                option,
                 found=str(value),
                 expected="no value, since it is for racks or chips only",
                 remedy="add --level rack or --level chip",

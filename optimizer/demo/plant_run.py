@@ -19,7 +19,7 @@ from optimizer.reporting.run_files import write_netcdf
 from optimizer.service.machine_availability import DERATABLE
 from telemetry.durable_files import write_json_atomic
 from telemetry.simulator.site import SimulationResult, SimulationScenario
-from twin.errors import IssueCode, SiteError, ValidationIssue
+from twin.errors import IssueCode, SiteError
 from twin.simulation.limits import count_violations
 from twin.site import Site
 from twin.units import format_minute
@@ -43,12 +43,11 @@ def build_scene(
     site = case.site
     known = [name for name, machine in site.equipment.items() if type(machine) in DERATABLE]
     issues = [
-        ValidationIssue(
-            location="out of service",
+        IssueCode.UNKNOWN_NAME.issue(
+            "out of service",
             found=name,
             expected=f"one of {', '.join(known)}",
             remedy=f"name a machine that {site.name} can run without",
-            code=IssueCode.UNKNOWN_NAME,
         )
         for name in sorted(set(out_of_service) - set(known))
     ]

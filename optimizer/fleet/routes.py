@@ -124,20 +124,18 @@ def _fleet_issues(
 def _site_issues(fleet: Sequence[Site]) -> Iterator[ValidationIssue]:
     names = [site.name for site in fleet]
     if len(names) <= 1:
-        yield ValidationIssue(
-            location="sites",
+        yield IssueCode.MISSING.issue(
+            "sites",
             found=", ".join(names),
             expected="a fleet has at least two sites",
             remedy="name another site",
-            code=IssueCode.MISSING,
         )
     yield from _duplicate_names(names, location="sites")
     for site in fleet:
         power, reference = (RackPool.from_site(one).rack_power for one in (site, fleet[0]))
         if abs(power - reference) > RACK_POWER_TOLERANCE_SHARE * reference:
-            yield ValidationIssue(
-                code=IssueCode.INCONSISTENT,
-                location=f"{site.name}, power of a rack",
+            yield IssueCode.INCONSISTENT.issue(
+                f"{site.name}, power of a rack",
                 found=f"{power:g} MW",
                 expected=f"{reference:g} MW, as at {fleet[0].name}: sites exchange work in MWh",
                 remedy="plan for sites with equal racks",
@@ -147,12 +145,8 @@ def _site_issues(fleet: Sequence[Site]) -> Iterator[ValidationIssue]:
 def _duplicate_names(names: Sequence[str], *, location: str) -> Iterator[ValidationIssue]:
     """Yield each name that two sites of a fleet share; decisions and routes refer to it."""
     for name in sorted({name for name in names if names.count(name) > 1}):
-        yield ValidationIssue(
-            location=location,
-            found=name,
-            expected="each site occurs once",
-            remedy="remove the second one",
-            code=IssueCode.DUPLICATE,
+        yield IssueCode.DUPLICATE.issue(
+            location, found=name, expected="each site occurs once", remedy="remove the second one"
         )
 
 
@@ -168,12 +162,11 @@ def check_same_axes(source: str, problems: Sequence[Problem]) -> None:
     issues = list(_axes_issues(problems))
     if not problems:
         issues.append(
-            ValidationIssue(
-                location="problems",
+            IssueCode.MISSING.issue(
+                "problems",
                 found="none",
                 expected="a fleet has at least two sites",
                 remedy="pass the problem of each site",
-                code=IssueCode.MISSING,
             )
         )
     _raise_issues(source, issues)
@@ -186,19 +179,17 @@ def _axes_issues(problems: Sequence[Problem]) -> Iterator[ValidationIssue]:
     remedy = "build all problems by one call of build_fleet_problems"
     for problem in problems:
         if problem.migration is None:
-            yield ValidationIssue(
-                location=problem.site.name,
+            yield IssueCode.MISSING.issue(
+                problem.site.name,
                 found="no routes",
                 expected="the problem has migration routes",
                 remedy=remedy,
-                code=IssueCode.MISSING,
             )
         elif _shared_route_values(problem) != _shared_route_values(problems[0]):
-            yield ValidationIssue(
-                location=f"{problem.site.name}, routes",
+            yield IssueCode.WRONG_AXES.issue(
+                f"{problem.site.name}, routes",
                 expected=f"the routes of {problems[0].site.name}",
                 remedy=remedy,
-                code=IssueCode.WRONG_AXES,
             )
 
 
@@ -216,11 +207,10 @@ def _time_issues(problems: Sequence[Problem]) -> Iterator[ValidationIssue]:
     for problem in problems:
         own, first = problem.outlook["instant"], problems[0].outlook["instant"]
         if not np.array_equal(own.to_numpy(), first.to_numpy()):
-            yield ValidationIssue(
-                location=f"{problem.site.name}, instant",
+            yield IssueCode.WRONG_AXES.issue(
+                f"{problem.site.name}, instant",
                 expected=f"the intervals of {problems[0].site.name}",
                 remedy="build all problems on one horizon",
-                code=IssueCode.WRONG_AXES,
             )
 
 
@@ -229,35 +219,31 @@ def _route_issues(
 ) -> Iterator[ValidationIssue]:
     known = {site.name: site for site in fleet}
     if not routes:
-        yield ValidationIssue(
-            location="routes",
+        yield IssueCode.MISSING.issue(
+            "routes",
             found="none",
             expected="at least one route",
             remedy="name a kind of work that may move",
-            code=IssueCode.MISSING,
         )
     for name, route in routes.items():
         yield from _endpoint_issues(name, route, known)
         if not any(route.kind in site.work for site in known.values()):
-            yield ValidationIssue(
-                location=f"routes.{name}.kind",
+            yield IssueCode.UNKNOWN_NAME.issue(
+                f"routes.{name}.kind",
                 found=route.kind,
                 expected="a kind of work of the sites",
                 remedy="name one of them",
-                code=IssueCode.UNKNOWN_NAME,
             )
         if route.transfer_cost > MAX_ENERGY_PRICE_EUR_MWH:
-            yield ValidationIssue(
-                location=f"routes.{name}.data",
+            yield IssueCode.OUT_OF_RANGE.issue(
+                f"routes.{name}.data",
                 found=f"{route.transfer_cost:g} EUR/MWh",
                 expected=f"at most {MAX_ENERGY_PRICE_EUR_MWH:g} EUR/MWh, price of data included",
                 remedy="correct the data or their price",
-                code=IssueCode.OUT_OF_RANGE,
             )
         if route.job_length > route.window:
-            yield ValidationIssue(
-                code=IssueCode.INCONSISTENT,
-                location=f"routes.{name}.job_length",
+            yield IssueCode.INCONSISTENT.issue(
+                f"routes.{name}.job_length",
                 found=f"{route.job_length:g} h",
                 expected=f"at most the window of {route.window:g} h",
                 remedy="shorten the jobs or extend the window",
@@ -271,12 +257,11 @@ def _endpoint_issues(
     for direction, named in (("origins", route.origins), ("hosts", route.hosts)):
         location = f"routes.{name}.{direction}"
         if named == ():
-            yield ValidationIssue(
-                location=location,
+            yield IssueCode.MISSING.issue(
+                location,
                 found="[]",
                 expected="at least one site",
                 remedy="name a site, or omit the key for all sites",
-                code=IssueCode.MISSING,
             )
         for site in named or ():
             if site not in known:
@@ -285,10 +270,6 @@ def _endpoint_issues(
                 expected = f"a site with {route.kind}; {site} has {', '.join(known[site].work)}"
             else:
                 continue
-            yield ValidationIssue(
-                location=location,
-                found=site,
-                expected=expected,
-                remedy="name another site",
-                code=IssueCode.UNKNOWN_NAME,
+            yield IssueCode.UNKNOWN_NAME.issue(
+                location, found=site, expected=expected, remedy="name another site"
             )

@@ -14,7 +14,7 @@ from optimizer.stochastic.scenarios import MIN_SCENARIOS
 from telemetry.durable_files import NO_FILE_STAMP, FileStamp, file_stamp
 from twin import time_axes
 from twin.equipment import Renewable
-from twin.errors import GigatwinError, IssueCode, SeriesError, ValidationIssue
+from twin.errors import GigatwinError, IssueCode, SeriesError
 from twin.forecast.forecast_errors import ERROR_HISTORY_DAYS
 from twin.forecast.series_record import series_history
 from twin.markets.day_ahead_market import PRICE_PUBLICATION_TOLERANCE, published_until
@@ -165,12 +165,11 @@ class LiveSeries:
         missing = [path for path in self._paths if not path.is_file()]
         if missing:
             issues = [
-                ValidationIssue(
-                    location=str(path),
+                IssueCode.MISSING.issue(
+                    str(path),
                     found="no such file",
                     expected="a file of the series",
                     remedy="write it, for example with gigatwin fetch",
-                    code=IssueCode.MISSING,
                 )
                 for path in missing
             ]

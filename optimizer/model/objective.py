@@ -12,7 +12,7 @@ from typing import Final
 
 import numpy as np
 
-from twin.errors import IssueCode, ProblemError, ValidationIssue
+from twin.errors import IssueCode, ProblemError
 from twin.physics import FloatArray
 
 HARD_OBLIGATION_PENALTY: Final = {"net_import": 3e4, "import": 3e4, "carbon": 100.0, "water": 3e4}
@@ -113,9 +113,8 @@ class RiskPreference:
         """Raise an error if a value is out of its bounds."""
         bounds = {"level": 1.0 - 1e-9, "weight": 1.0, "violations": np.inf}
         issues = [
-            ValidationIssue(
-                code=IssueCode.OUT_OF_RANGE,
-                location=f"risk, {name}",
+            IssueCode.OUT_OF_RANGE.issue(
+                f"risk, {name}",
                 found=str(value),
                 expected=f"a number from 0 to {limit:g}",
                 remedy="change the value",

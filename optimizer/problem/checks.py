@@ -80,14 +80,6 @@ OPTIONAL_OUTLOOK_AXES: Final[Mapping[str, tuple[str, ...]]] = {
 """Variable of only some outlooks -> its axes."""
 
 
-def _issue(
-    code: IssueCode, location: str, found: str, *, expected: str, remedy: str
-) -> ValidationIssue:
-    return ValidationIssue(
-        code=code, location=location, found=found, expected=expected, remedy=remedy
-    )
-
-
 def find_outlook_issues(
     site: Site, state: xr.Dataset, outlook: xr.Dataset
 ) -> list[ValidationIssue]:
@@ -116,10 +108,9 @@ def find_outlook_issues(
     reported = {issue.location for issue in misplaced}
     if not issues and (now := state["instant"].to_numpy()) != outlook["instant"][0]:
         issues.append(
-            _issue(
-                IssueCode.INCONSISTENT,
+            IssueCode.INCONSISTENT.issue(
                 "state, instant",
-                str(now),
+                found=str(now),
                 expected=f"the first instant of the outlook, {outlook['instant'].to_numpy()[0]}",
                 remedy="use state and outlook of one moment",
             )
@@ -129,10 +120,8 @@ def find_outlook_issues(
         issues += value_issues(outlook[name], wrong, expected="finite values")
     for owner in sorted(set(sources) - _labels(outlook, "renewable")):
         issues.append(
-            _issue(
-                IssueCode.MISSING,
+            IssueCode.MISSING.issue(
                 f"outlook, renewable, {owner}",
-                "",
                 expected="a label of each renewable source",
                 remedy=f"add its {RENEWABLE_VARIABLE}",
             )
@@ -142,20 +131,18 @@ def find_outlook_issues(
         labels = outlook[axis].to_numpy().tolist() if axis in outlook.coords else []
         for label in sorted({str(one) for one in labels if labels.count(one) > 1}):
             issues.append(
-                _issue(
-                    IssueCode.DUPLICATE,
+                IssueCode.DUPLICATE.issue(
                     f"outlook, {axis}",
-                    label,
+                    found=label,
                     expected="each label once",
                     remedy="remove the repetition",
                 )
             )
     for kind in sorted(_labels(outlook, "kind") - set(site.work)):
         issues.append(
-            _issue(
-                IssueCode.UNKNOWN_NAME,
+            IssueCode.UNKNOWN_NAME.issue(
                 "outlook, kind",
-                kind,
+                found=kind,
                 expected=f"a kind of work of the site: {', '.join(site.work)}",
                 remedy="use one of these or declare the kind",
             )
@@ -173,10 +160,9 @@ def _find_axis_issues(outlook: xr.Dataset) -> Iterator[ValidationIssue]:
         name not in outlook.coords or outlook[name].dims != on
         for name, on in OUTLOOK_COORDINATES.items()
     ):
-        yield _issue(
-            IssueCode.WRONG_AXES,
+        yield IssueCode.WRONG_AXES.issue(
             "outlook",
-            str(list(outlook.coords)),
+            found=str(list(outlook.coords)),
             expected="the coordinates time, duration(time), instant, cohort and kind(cohort)",
             remedy="add the missing ones",
         )
@@ -184,26 +170,23 @@ def _find_axis_issues(outlook: xr.Dataset) -> Iterator[ValidationIssue]:
     time, instant = outlook["time"].to_numpy(), outlook["instant"].to_numpy()
     hours = outlook["duration"].to_numpy()
     if not len(time):
-        yield _issue(
-            IssueCode.MISSING,
+        yield IssueCode.MISSING.issue(
             "outlook, time",
-            "empty",
+            found="empty",
             expected="at least one interval",
             remedy="add an interval",
         )
     elif len(instant) != len(time) + 1 or (instant[:-1] != time).any():
-        yield _issue(
-            IssueCode.WRONG_AXES,
+        yield IssueCode.WRONG_AXES.issue(
             "outlook, instant",
-            f"{len(instant)} instants",
+            found=f"{len(instant)} instants",
             expected="the starts of all intervals and the end of the last",
             remedy="derive the instants from the intervals",
         )
     elif not np.allclose(np.diff(instant) / np.timedelta64(1, "h"), hours) or (hours <= 0).any():
-        yield _issue(
-            IssueCode.TIME_ORDER,
+        yield IssueCode.TIME_ORDER.issue(
             "outlook, duration",
-            f"{hours.min()} h at least",
+            found=f"{hours.min()} h at least",
             expected="differences of the instants, in hours, above 0",
             remedy="derive the durations from the instants",
         )
@@ -237,34 +220,28 @@ def find_weight_issues(given: Mapping[str, float]) -> Iterator[ValidationIssue]:
         location = f"weights, {name}"
         if name not in MAX_OBJECTIVE_WEIGHTS:
             known = f"one of {', '.join(MAX_OBJECTIVE_WEIGHTS)}"
-            yield _issue(
-                IssueCode.UNKNOWN_NAME, location, str(weight), expected=known, remedy="rename it"
+            yield IssueCode.UNKNOWN_NAME.issue(
+                location, found=str(weight), expected=known, remedy="rename it"
             )
             continue
         limit, unit = MAX_OBJECTIVE_WEIGHTS[name]
         if not isinstance(weight, Real):
-            yield _issue(
-                IssueCode.WRONG_TYPE,
-                location,
-                repr(weight),
-                expected="a number",
-                remedy="write a number",
+            yield IssueCode.WRONG_TYPE.issue(
+                location, found=repr(weight), expected="a number", remedy="write a number"
             )
             continue
         if not 0.0 <= weight <= limit:  # NaN is not within bounds either
             shown = "" if unit == "1" else f" {unit}"
-            yield _issue(
-                IssueCode.OUT_OF_RANGE,
+            yield IssueCode.OUT_OF_RANGE.issue(
                 location,
-                f"{weight:g}{shown}",
+                found=f"{weight:g}{shown}",
                 expected=f"a finite number from 0 to {limit:g}{shown}",
                 remedy="change the weight",
             )
         elif name == "money" and weight == 0.0:
-            yield _issue(
-                IssueCode.OUT_OF_RANGE,
+            yield IssueCode.OUT_OF_RANGE.issue(
                 location,
-                "0",
+                found="0",
                 expected="a number above 0, as penalties of targets, ramps and reserves need it",
                 remedy="write a positive weight",
             )
@@ -281,18 +258,15 @@ def find_past_unit_issues(site: Site, past: Mapping[str, FloatArray]) -> Iterato
     for owner, given in past.items():
         location, on = f"past_units, {owner}", np.atleast_1d(np.asarray(given, dtype=float))
         if owner not in known:
-            yield _issue(
-                IssueCode.UNKNOWN_NAME,
+            yield IssueCode.UNKNOWN_NAME.issue(
                 location,
-                "",
                 expected=f"a bank of units: {', '.join(known) or 'none'}",
                 remedy="remove it",
             )
         elif on.ndim > 1 or not on.size:
-            yield _issue(
-                IssueCode.WRONG_AXES,
+            yield IssueCode.WRONG_AXES.issue(
                 location,
-                f"of shape {on.shape}",
+                found=f"of shape {on.shape}",
                 expected="a number for at least one interval",
                 remedy="omit an unknown past",
             )
@@ -301,10 +275,9 @@ def find_past_unit_issues(site: Site, past: Mapping[str, FloatArray]) -> Iterato
             wrong = ~(is_whole & (on >= -COUNT_TOLERANCE) & (on <= known[owner] + COUNT_TOLERANCE))
             if wrong.any():
                 at = int(np.flatnonzero(wrong)[0])
-                yield _issue(
-                    IssueCode.OUT_OF_RANGE,
+                yield IssueCode.OUT_OF_RANGE.issue(
                     f"{location}, {at}",
-                    f"{on[at]:g}",
+                    found=f"{on[at]:g}",
                     expected=f"integers from 0 to the bank's {known[owner]} units",
                     remedy="change the number",
                 )
@@ -316,19 +289,17 @@ def find_limit_issues(
     """Yield an invalid limit of power, ``(time,)``, with its place in the problem. [MW]"""
     given = np.full_like(hours, np.inf) if limit is None else np.asarray(limit, dtype=float)
     if given.shape != hours.shape:
-        yield _issue(
-            IssueCode.WRONG_AXES,
+        yield IssueCode.WRONG_AXES.issue(
             place,
-            f"of shape {given.shape}",
+            found=f"of shape {given.shape}",
             expected=f"a number for each of the {len(hours)} intervals",
             remedy="write infinity where there is no limit",
         )
     elif (wrong := ~(given >= 0.0)).any():
         at = int(np.flatnonzero(wrong)[0])
-        yield _issue(
-            IssueCode.OUT_OF_RANGE,
+        yield IssueCode.OUT_OF_RANGE.issue(
             f"{place}, {at}",
-            f"{given[at]:g} MW",
+            found=f"{given[at]:g} MW",
             expected="0 MW or more",
             remedy="write infinity where there is no limit",
         )
@@ -429,10 +400,9 @@ def find_state_issues(site: Site, state: xr.Dataset) -> Iterator[ValidationIssue
     for name in ("peak_power", "usual_power", "grid_import_power", "grid_export_power"):
         power, limit = float(state[name]), WRONG_UNIT_FACTOR * site.grid_connection.import_limit
         if not 0.0 <= power <= limit:
-            yield _issue(
-                IssueCode.OUT_OF_RANGE,
+            yield IssueCode.OUT_OF_RANGE.issue(
                 f"state, {name}",
-                f"{power:g} MW",
+                found=f"{power:g} MW",
                 expected=f"0 to {limit:g} MW, {WRONG_UNIT_FACTOR:g} times the connection",
                 remedy="check its sign and unit",
             )
@@ -440,10 +410,9 @@ def find_state_issues(site: Site, state: xr.Dataset) -> Iterator[ValidationIssue
     for plant in site.machines_of(CoolingPlant):
         power, limit = output[plant.name], WRONG_UNIT_FACTOR * plant.rated_cooling
         if not -NEGATIVE_OUTPUT_SHARE * plant.rated_cooling <= power <= limit:
-            yield _issue(
-                IssueCode.OUT_OF_RANGE,
+            yield IssueCode.OUT_OF_RANGE.issue(
                 f"state, cooling_plant_output, {plant.name}",
-                f"{power:g} MW",
+                found=f"{power:g} MW",
                 expected=f"0 to {limit:g} MW, {WRONG_UNIT_FACTOR:g} times the rating",
                 remedy="check its sign and unit",
             )
@@ -470,20 +439,18 @@ def find_reserve_issues(
         return
     for name in present:
         if set(outlook[name].dims) != {"time", "product"} or "product" not in outlook.coords:
-            yield _issue(
-                IssueCode.WRONG_AXES,
+            yield IssueCode.WRONG_AXES.issue(
                 f"{place}, {name}",
-                str(outlook[name].dims),
+                found=str(outlook[name].dims),
                 expected="the axes time and product",
                 remedy="change the axes",
             )
             return
         for product in map(str, outlook["product"].to_numpy()):
             if product not in site.reserves:
-                yield _issue(
-                    IssueCode.UNKNOWN_NAME,
+                yield IssueCode.UNKNOWN_NAME.issue(
                     f"{place}, {name}",
-                    product,
+                    found=product,
                     expected=f"a reserve of the site: {', '.join(site.reserves) or 'none'}",
                     remedy="rename or declare it",
                 )
@@ -522,12 +489,8 @@ def _find_reserve_value_issues(
         if wrong.any():
             first = int(np.flatnonzero(wrong)[0])
             location = f"{place}, {name}, {product.name}, {format_minute(instants[first])}"
-            yield _issue(
-                IssueCode.OUT_OF_RANGE,
-                location,
-                f"{values[first]:g}",
-                expected=expected,
-                remedy="change the value",
+            yield IssueCode.OUT_OF_RANGE.issue(
+                location, found=f"{values[first]:g}", expected=expected, remedy="change the value"
             )
             return
 

@@ -149,17 +149,15 @@ def _find_contract_issues(site: Site, outlook: xr.Dataset) -> Iterator[Validatio
     """Yield contracts that conflict, or whose deviations would earn money."""
     for kind in (DayAheadPosition, HourlyMatching):
         for other in site.machines_of(kind)[1:]:
-            yield ValidationIssue(
-                code=IssueCode.UNSUPPORTED,
-                location=f"equipment.{other.name}",
+            yield IssueCode.UNSUPPORTED.issue(
+                f"equipment.{other.name}",
                 expected=f"at most one {kind.kind}",
                 remedy="remove the others",
             )
     is_matched = bool(site.machines_of(HourlyMatching))
     if is_matched != (site.grid_connection.carbon == "matched"):
-        yield ValidationIssue(
-            code=IssueCode.INCONSISTENT,
-            location=f"equipment.{site.grid_connection.name}, carbon",
+        yield IssueCode.INCONSISTENT.issue(
+            f"equipment.{site.grid_connection.name}, carbon",
             found=site.grid_connection.carbon,
             expected='"matched" with an hourly_matching, another value without',
             remedy="change carbon, or add or remove the hourly_matching",
@@ -172,9 +170,8 @@ def _find_contract_issues(site: Site, outlook: xr.Dataset) -> Iterator[Validatio
         if wrong.any():
             first = int(np.flatnonzero(wrong)[0])
             at = format_minute(time[int(np.flatnonzero(terms.window_index == first)[0])])
-            yield ValidationIssue(
-                code=IssueCode.INCONSISTENT,
-                location=f"{one.owner}, {at}",
+            yield IssueCode.INCONSISTENT.issue(
+                f"{one.owner}, {at}",
                 found=f"{spread[first]:g} EUR/MWh (and {int(wrong.sum()) - 1} more)",
                 expected="a short price not below the long price, as deviations must not earn",
                 remedy="change one of the prices",
@@ -187,9 +184,8 @@ def find_missing_contracts(site: Site, outlook: xr.Dataset) -> Iterator[Validati
     for one in obligations_in_outlook(site, outlook):
         axes = [name for name in one.required_variables if "contract" in outlook[name].dims]
         if axes and one.owner not in known:
-            yield ValidationIssue(
-                code=IssueCode.MISSING,
-                location=f"outlook, contract, {one.owner}",
+            yield IssueCode.MISSING.issue(
+                f"outlook, contract, {one.owner}",
                 expected="a label of each contract",
                 remedy="add its values",
             )

@@ -147,20 +147,18 @@ def _axes_issues(part: xr.Dataset) -> Iterator[ValidationIssue]:
     """Yield the issues of a file's time axis, and of the dimensions of its variables."""
     starts, hours = part["time"].to_numpy(), part["duration"].to_numpy()
     if starts.dtype.kind != "M" or np.isnat(starts).any():
-        yield ValidationIssue(
-            location="time",
+        yield IssueCode.WRONG_TYPE.issue(
+            "time",
             found="no time",
             expected="the start of each interval, UTC",
             remedy="write dates",
-            code=IssueCode.WRONG_TYPE,
         )
     if not (np.isfinite(hours) & (hours > 0.0)).all():
-        yield ValidationIssue(
-            location="duration",
+        yield IssueCode.OUT_OF_RANGE.issue(
+            "duration",
             found="not above 0",
             expected="a positive length of each interval",
             remedy="correct it",
-            code=IssueCode.OUT_OF_RANGE,
         )
     for name in report_variables(part):
         values = part[name]
@@ -168,20 +166,15 @@ def _axes_issues(part: xr.Dataset) -> Iterator[ValidationIssue]:
             name, tuple(str(dim) for dim in values.dims if dim != "time")
         )
         if set(values.dims) != {"time", *dims}:
-            yield ValidationIssue(
-                location=name,
+            yield IssueCode.WRONG_AXES.issue(
+                name,
                 found=" and ".join(map(str, values.dims)),
                 expected=" and ".join(("time", *dims)),
                 remedy="write the variable on these axes",
-                code=IssueCode.WRONG_AXES,
             )
         if values.dtype.kind not in "fiu":
-            yield ValidationIssue(
-                location=name,
-                found=str(values.dtype),
-                expected="numbers",
-                remedy="convert it",
-                code=IssueCode.WRONG_TYPE,
+            yield IssueCode.WRONG_TYPE.issue(
+                name, found=str(values.dtype), expected="numbers", remedy="convert it"
             )
 
 
@@ -194,9 +187,8 @@ def _check_site(read: Sequence[tuple[xr.Dataset, Path]], site: str) -> list[str]
             notes.append(f"{path} does not name its site, and is taken as of {site}")
         elif named != site:
             issues.append(
-                ValidationIssue(
-                    code=IssueCode.INCONSISTENT,
-                    location=str(path),
+                IssueCode.INCONSISTENT.issue(
+                    str(path),
                     found=f"a run of {named}",
                     expected=f"runs of {site} only",
                     remedy=f"omit the file, or report on {named}",
@@ -302,12 +294,11 @@ def metered_import(trajectory: xr.Dataset) -> tuple[InstantArray, FloatArray]:
 def _refuse_export(table: TextTable, column: str, values: FloatArray) -> None:
     """Refuse rows with negative import, which would be billed as zero."""
     issues = [
-        ValidationIssue(
-            location=cell_location(table.source, row=table.lines[row], name=column),
+        IssueCode.OUT_OF_RANGE.issue(
+            cell_location(table.source, row=table.lines[row], name=column),
             found=f"{values[row]:g} {IMPORT_COLUMNS[column][0]}",
             expected="an import of at least 0",
             remedy="write 0 where the site exported",
-            code=IssueCode.OUT_OF_RANGE,
         )
         for row in np.flatnonzero(values < 0.0)
     ]

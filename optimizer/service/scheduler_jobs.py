@@ -10,7 +10,7 @@ from optimizer.service.clock import NOT_STARTED
 from telemetry.live.state import LiveState
 from telemetry.messages import topics
 from telemetry.messages.samples import JobColumns
-from twin.errors import IssueCode, StateError, ValidationIssue
+from twin.errors import IssueCode, StateError
 from twin.physics.numerics import BoolArray
 from twin.site import Site
 from twin.workload.jobs import ARRIVAL_HISTORY, Jobs
@@ -38,11 +38,8 @@ class SchedulerJobs:
             reported = snapshot.queue(self._site)
             return replace(reported.select(self._fits(reported.jobs)), instant=now)
         if self.missing_queue:
-            issue = ValidationIssue(
-                code=IssueCode.MISSING,
-                location="jobs",
-                expected=self.missing_queue,
-                remedy="start the scheduler's agent",
+            issue = IssueCode.MISSING.issue(
+                "jobs", expected=self.missing_queue, remedy="start the scheduler's agent"
             )
             raise StateError(f"state of {self._site.name}", [issue])
         return open_queue(RackPool.from_site(self._site), _nothing(), now)

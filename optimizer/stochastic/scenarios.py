@@ -56,25 +56,22 @@ def _find_probability_issues(scenarios: Sequence[ScenarioProblem]) -> Iterator[V
         case for case in scenarios if not 0.0 <= case.probability <= 1.0 + PROBABILITY_TOLERANCE
     ]
     if len(scenarios) < MIN_SCENARIOS:
-        yield ValidationIssue(
-            code=IssueCode.MISSING,
-            location="scenarios",
+        yield IssueCode.MISSING.issue(
+            "scenarios",
             found=str(len(scenarios)),
             expected="at least two",
             remedy="add scenarios, or decide without any",
         )
     elif not wrong and abs(total - 1.0) > PROBABILITY_TOLERANCE:
-        yield ValidationIssue(
-            code=IssueCode.INCONSISTENT,
-            location="scenarios, probability",
+        yield IssueCode.INCONSISTENT.issue(
+            "scenarios, probability",
             found=f"{total:g}",
             expected="a sum of 1",
             remedy="scale the probabilities",
         )
     for case in wrong:
-        yield ValidationIssue(
-            code=IssueCode.OUT_OF_RANGE,
-            location=f"scenarios, {case.name}, probability",
+        yield IssueCode.OUT_OF_RANGE.issue(
+            f"scenarios, {case.name}, probability",
             found=f"{case.probability:g}",
             expected="a number from 0 to 1",
             remedy="change the probability",
@@ -94,9 +91,8 @@ def _find_mismatches(case: ScenarioProblem, first: ScenarioProblem) -> Iterator[
     }
     for what, (is_same, value) in same.items():
         if not is_same:
-            yield ValidationIssue(
-                code=IssueCode.INCONSISTENT,
-                location=f"scenarios, {case.name}, {what}",
+            yield IssueCode.INCONSISTENT.issue(
+                f"scenarios, {case.name}, {what}",
                 found=value,
                 expected=f"the {what} of {first.name}, as one decision is for all scenarios",
                 remedy="use the same problem",

@@ -243,9 +243,9 @@ def read_sender(path: Path, site: Site) -> DocumentSender:
             case {"code": str(code), "name": str(title)} if _is_eic_of_type(code, kind) and title:
                 found[name] = (code, title)
             case entry:
-                issue = ValidationIssue(
-                    code=IssueCode.MISSING if entry is None else IssueCode.INVALID_FORMAT,
-                    location=f"{path}, {name}",
+                code = IssueCode.MISSING if entry is None else IssueCode.INVALID_FORMAT
+                issue = code.issue(
+                    f"{path}, {name}",
                     found="" if entry is None else repr(entry)[:80],
                     expected=f"an object with a code ({what}; see its last letter) and a name",
                     remedy='give "code" and "name"',
@@ -258,12 +258,8 @@ def read_sender(path: Path, site: Site) -> DocumentSender:
 
 def _unreadable(path: Path, error: SecurityError) -> ValidationIssue:
     """Return the issue of a file that is no JSON."""
-    return ValidationIssue(
-        code=IssueCode.INVALID_FORMAT,
-        location=str(path),
-        found=error.reason,
-        expected="a JSON object",
-        remedy="give a JSON object",
+    return IssueCode.INVALID_FORMAT.issue(
+        str(path), found=error.reason, expected="a JSON object", remedy="give a JSON object"
     )
 
 
@@ -281,9 +277,8 @@ def read_partners(folder: Path) -> list[Partner]:
     found, faults = [], []
     for path in sorted(folder.glob("*.json")):
         if not is_valid_name(path.stem):
-            issue = ValidationIssue(
-                code=IssueCode.INVALID_FORMAT,
-                location=str(path),
+            issue = IssueCode.INVALID_FORMAT.issue(
+                str(path),
                 found=path.stem,
                 expected=f"the name of the partner, {NAME_RULE}",
                 remedy="rename the file after its partner",
@@ -298,9 +293,8 @@ def read_partners(folder: Path) -> list[Partner]:
         try:
             keys_by_thumbprint(partner.keys)
         except (SecurityError, MessageError) as error:
-            issue = ValidationIssue(
-                code=IssueCode.INVALID_KEY,
-                location=str(path),
+            issue = IssueCode.INVALID_KEY.issue(
+                str(path),
                 found=str(error),
                 expected='a JWK set of public keys, {"keys": [...]}',
                 remedy="give the partner's public keys",
@@ -311,9 +305,8 @@ def read_partners(folder: Path) -> list[Partner]:
             if isinstance(party, dict):
                 partner = replace(partner, party=market_party(**party))
         except (MessageError, TypeError) as error:
-            issue = ValidationIssue(
-                code=IssueCode.INVALID_FORMAT,
-                location=f"{path}, party",
+            issue = IssueCode.INVALID_FORMAT.issue(
+                f"{path}, party",
                 found=str(error),
                 expected="an object with code (an EIC), name and role",
                 remedy='give "code", "name" and "role"',

@@ -135,12 +135,11 @@ def parse_exporter_text(text: str, source: str = "dcgm-exporter") -> list[DcgmCh
     chips = [_chip(key, values, names[key]) for key, values in sorted(metrics.items())]
     issues = [_missing_metrics_issue(chip) for chip in chips if chip.missing_metrics]
     if not metrics:
-        issue = ValidationIssue(
-            location="metrics",
+        issue = IssueCode.MISSING.issue(
+            "metrics",
             found="none of an accelerator",
             expected="the metrics of docs/telemetry.md",
             remedy="add them to the counters of the exporter",
-            code=IssueCode.MISSING,
         )
         issues.append(issue)
     if len(issues) == max(len(chips), 1):
@@ -204,11 +203,10 @@ def _chip(key: tuple[str, int], metrics: dict[str, float], uuid: str) -> DcgmChi
 
 
 def _missing_metrics_issue(chip: DcgmChip) -> ValidationIssue:
-    return ValidationIssue(
-        location=f"{chip.host} gpu {chip.number}",
+    return IssueCode.MISSING.issue(
+        f"{chip.host} gpu {chip.number}",
         expected=", ".join(chip.missing_metrics),
         remedy="add these metrics to the counters of the exporter",
-        code=IssueCode.MISSING,
     )
 
 
@@ -275,12 +273,11 @@ class DcgmRackReader:
         chips = [chip for url in self._exporters for chip in found.get(url) or self._absent(url)]
         if not any(chip.values[0] >= 0.0 for chip in chips):
             issues = [
-                ValidationIssue(
-                    location=url,
+                IssueCode.MISSING.issue(
+                    url,
                     found=reason,
                     expected="values of an accelerator",
                     remedy="check the exporter and its host",
-                    code=IssueCode.MISSING,
                 )
                 for url, reason in self.errors.items()
             ]

@@ -211,12 +211,11 @@ def _is_number(value: object) -> bool:
 
 
 def _issue(location: str, value: object) -> ValidationIssue:
-    return ValidationIssue(
-        location=str(location),
+    return IssueCode.INVALID_FORMAT.issue(
+        str(location),
         found=repr(value),
         expected=f"numbers for {', '.join(THRESHOLD_KEYS)}",
         remedy="write NAME: {THRESHOLD: number}",
-        code=IssueCode.INVALID_FORMAT,
     )
 
 

@@ -30,7 +30,7 @@ from telemetry.series.table import (
     read_table,
     series_error,
 )
-from twin.errors import IssueCode, ValidationIssue
+from twin.errors import IssueCode
 from twin.time_axes import HOUR
 from twin.units import format_minute
 from twin.variables import tag_dataset
@@ -317,12 +317,11 @@ def _refuse_crossed_prices(whole: xr.Dataset) -> None:
     source = str(whole.attrs["source"])
     crossed = whole["imbalance_short_price"] < whole["imbalance_long_price"]
     issues = [
-        ValidationIssue(
-            location=f"{source}, {str(at)[:16]}Z",
+        IssueCode.INCONSISTENT.issue(
+            f"{source}, {str(at)[:16]}Z",
             found=f"{float(short):g} below {float(long):g} EUR/MWh",
             expected="a short price of at least the long price",
             remedy="correct the two prices of this interval",
-            code=IssueCode.INCONSISTENT,
         )
         for at, short, long in zip(
             whole["time"].to_numpy()[crossed],

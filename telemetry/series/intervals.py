@@ -21,7 +21,7 @@ from telemetry.series.table import (
     refuse_cells,
     series_error,
 )
-from twin.errors import IssueCode, SeriesError, ValidationIssue
+from twin.errors import IssueCode, SeriesError
 from twin.time_axes import HOUR, interval_axes, interval_edges, to_utc
 from twin.units import format_minute, format_unit
 from twin.variables import tag_dataset, variable_definition
@@ -114,12 +114,11 @@ def select_period(
     issues = []
     for name in part.data_vars:
         for begin, until in _runs(np.isnan(part[name].values), cut):
-            issue = ValidationIssue(
-                location=f"{source}, {name}, {_format_span(begin, until)}",
+            issue = IssueCode.TIME_GAP.issue(
+                f"{source}, {name}, {_format_span(begin, until)}",
                 found=f"{(until - begin) / HOUR:g} h without values",
                 expected=f"gaps of at most {MAX_FILLED_GAP_H:g} h",
                 remedy="give a file that has the values, or choose another period",
-                code=IssueCode.TIME_GAP,
             )
             issues.append(issue)
         part[name].attrs = _cut_gaps(part[name].attrs, (first, last))
@@ -137,12 +136,11 @@ def reject_gaps(whole: xr.Dataset, name: str, *, column: str, remedy: str) -> No
     """Raise SeriesError if a variable has gaps, filled or not; issues name the file's column."""
     source, attrs = str(whole.attrs["source"]), whole[name].attrs
     issues = [
-        ValidationIssue(
-            location=f"{source}, {column}",
+        IssueCode.TIME_GAP.issue(
+            f"{source}, {column}",
             found=str(gap),
             expected="a value in each interval",
             remedy=remedy,
-            code=IssueCode.TIME_GAP,
         )
         for gap in [*attrs["gaps"], *attrs["long_gaps"]]
     ]
@@ -151,12 +149,11 @@ def reject_gaps(whole: xr.Dataset, name: str, *, column: str, remedy: str) -> No
 
 def _refuse_repeated_times(source: str, stamps: np.ndarray, *, lines: np.ndarray) -> None:
     issues = [
-        ValidationIssue(
-            location=f"{source}, row {lines[row + 1]}",
+        IssueCode.DUPLICATE.issue(
+            f"{source}, row {lines[row + 1]}",
             found=format_minute(stamps[row]),
             expected=f"a time other than that of row {lines[row]}",
             remedy="keep one of the two rows",
-            code=IssueCode.DUPLICATE,
         )
         for row in np.flatnonzero(stamps[1:] == stamps[:-1])
     ]
@@ -165,12 +162,11 @@ def _refuse_repeated_times(source: str, stamps: np.ndarray, *, lines: np.ndarray
 
 def _refuse_empty(source: str, values: dict[str, np.ndarray]) -> None:
     issues = [
-        ValidationIssue(
-            location=f"{source}, {name}",
+        IssueCode.MISSING.issue(
+            f"{source}, {name}",
             found="no value",
             expected="a column with values",
             remedy="give a file that has some",
-            code=IssueCode.MISSING,
         )
         for name, series in values.items()
         if np.isnan(series).all()
@@ -375,12 +371,11 @@ def check_limits(source: str, values: dict[str, np.ndarray], *, lines: np.ndarra
         unit = "" if canonical == "1" else f" {format_unit(canonical)}"
         is_bad = ~np.isnan(series) & ~((series >= low) & (series <= high))
         issues += [
-            ValidationIssue(
-                location=cell_location(source, row=lines[row], name=name),
+            IssueCode.OUT_OF_RANGE.issue(
+                cell_location(source, row=lines[row], name=name),
                 found=f"{series[row]:g}{unit}",
                 expected=f"{low:g} to {high:g}{unit}",
                 remedy="correct the value or leave it blank",
-                code=IssueCode.OUT_OF_RANGE,
             )
             for row in np.flatnonzero(is_bad)
         ]

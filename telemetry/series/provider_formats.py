@@ -27,7 +27,7 @@ from telemetry.series.table import (
     read_text,
     series_error,
 )
-from twin.errors import IssueCode, SeriesError, ValidationIssue
+from twin.errors import IssueCode, SeriesError
 from twin.text import closest_match_hint
 from twin.time_axes import MINUTE
 
@@ -104,12 +104,11 @@ class PvgisResponse(BaseModel):
 def json_numbers(source: str, entries: list[JsonEntry], *, name: str) -> np.ndarray:
     """Return entries as numbers, NaN for null; issues call them ``name`` and count rows from 1."""
     issues = [
-        ValidationIssue(
-            location=cell_location(source, row=row, name=name),
+        IssueCode.WRONG_TYPE.issue(
+            cell_location(source, row=row, name=name),
             found=repr(entry),
             expected="a number or null",
             remedy="write a number or null",
-            code=IssueCode.WRONG_TYPE,
         )
         for row, entry in enumerate(entries, 1)
         if isinstance(entry, str)

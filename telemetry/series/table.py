@@ -153,12 +153,11 @@ def read_table(path: str | Path) -> TextTable:
             code=IssueCode.DUPLICATE,
         )
     issues = [
-        ValidationIssue(
-            location=f"{source}, row {line}",
+        IssueCode.INVALID_FORMAT.issue(
+            f"{source}, row {line}",
             found=f"{len(row)} cells",
             expected=f"{len(header)} cells, as in the header",
             remedy="correct or drop the row",
-            code=IssueCode.INVALID_FORMAT,
         )
         for line, row in zip(lines, rows, strict=True)
         if len(row) != len(header)
@@ -248,12 +247,11 @@ def parse_numbers(table: TextTable, column: str, *, name: str) -> np.ndarray:
     values = pd.to_numeric(texts.mask(is_blank), errors="coerce").to_numpy(dtype=np.float64)
     is_bad = ~is_blank & (is_ambiguous | ~np.isfinite(values))
     issues = [
-        ValidationIssue(
-            location=cell_location(table.source, row=table.lines[row], name=name),
+        IssueCode.INVALID_FORMAT.issue(
+            cell_location(table.source, row=table.lines[row], name=name),
             found=repr(table.columns[column][row]),
             expected=NUMBER_EXPECTED,
             remedy=decimal_remedy if is_ambiguous[row] else NUMBER_REMEDY,
-            code=IssueCode.INVALID_FORMAT,
         )
         for row in np.flatnonzero(is_bad).tolist()
     ]
@@ -284,12 +282,11 @@ def refuse_cells(
 ) -> None:
     """Raise SeriesError if cells of a column are bad; without ``lines`` rows count from 1."""
     issues = [
-        ValidationIssue(
-            location=cell_location(source, row=row + 1 if lines is None else lines[row], name=name),
+        IssueCode.INVALID_FORMAT.issue(
+            cell_location(source, row=row + 1 if lines is None else lines[row], name=name),
             found=repr(cells[row]),
             expected=expected,
             remedy=remedy,
-            code=IssueCode.INVALID_FORMAT,
         )
         for row in np.flatnonzero(is_bad).tolist()
     ]

@@ -19,7 +19,7 @@ from telemetry.series.provider_formats import (
     json_numbers,
 )
 from telemetry.series.table import cell_location, raise_issues, refuse_cells, series_error
-from twin.errors import IssueCode, ValidationIssue
+from twin.errors import IssueCode
 from twin.time_axes import HOUR
 
 _EPW_FIELDS: Final[dict[str, tuple[int, float, float]]] = {
@@ -173,12 +173,11 @@ def _refuse_dates(source: str, dates: np.ndarray, *, lines: np.ndarray) -> None:
     """Refuse months, days and hours that no calendar has."""
     is_bad = ((dates < 1) | (dates > np.array([12, 31, 24]))).any(axis=1)
     issues = [
-        ValidationIssue(
-            location=cell_location(source, row=lines[row], name="month, day, hour"),
+        IssueCode.OUT_OF_RANGE.issue(
+            cell_location(source, row=lines[row], name="month, day, hour"),
             found=", ".join(map(str, dates[row])),
             expected="1 to 12, 1 to 31 and 1 to 24",
             remedy="correct or drop the row",
-            code=IssueCode.OUT_OF_RANGE,
         )
         for row in np.flatnonzero(is_bad)
     ]
@@ -195,12 +194,11 @@ def _parse(source: str, cells: list[list[str]], *, lines: np.ndarray, width: int
         except ValueError:
             is_good = False
         if not is_good:
-            issue = ValidationIssue(
-                location=cell_location(source, row=line, name="values"),
+            issue = IssueCode.INVALID_FORMAT.issue(
+                cell_location(source, row=line, name="values"),
                 found=",".join(row),
                 expected=f"{width} numbers",
                 remedy="correct or drop the row",
-                code=IssueCode.INVALID_FORMAT,
             )
             issues.append(issue)
     raise_issues(source, issues)

@@ -17,7 +17,7 @@ from telemetry.series.table import (
     raise_issues,
     read_table,
 )
-from twin.errors import IssueCode, ValidationIssue
+from twin.errors import IssueCode
 
 REQUIRED_COLUMNS: Final = ("arrival_time", "length")
 
@@ -88,12 +88,11 @@ def read_jobs(path: str | Path, *, year: int) -> pd.DataFrame:
         (SIZE_COLUMN, size, size > 0.0, "above 0"),
     ):
         issues += [
-            ValidationIssue(
-                location=cell_location(table.source, row=table.lines[row], name=name),
+            IssueCode.OUT_OF_RANGE.issue(
+                cell_location(table.source, row=table.lines[row], name=name),
                 found=f"{values[row]:g}",
                 expected=expected,
                 remedy="correct or drop the row",
-                code=IssueCode.OUT_OF_RANGE,
             )
             for row in np.flatnonzero(~is_good)
         ]
@@ -141,12 +140,11 @@ def _notes(table: TextTable) -> list[str]:
         return notes
     headers = {name.lower(): name for name in table.columns if name not in known}
     issues = [
-        ValidationIssue(
-            location=f"{table.source}, columns",
+        IssueCode.UNKNOWN_KEY.issue(
+            f"{table.source}, columns",
             found=headers[name],
             expected=f"{SIZE_COLUMN} for the size of jobs",
             remedy=f"rename it to {SIZE_COLUMN}, or drop it",
-            code=IssueCode.UNKNOWN_KEY,
         )
         for name in difflib.get_close_matches(SIZE_COLUMN, headers, cutoff=MIN_NAME_SIMILARITY)
     ]

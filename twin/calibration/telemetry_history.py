@@ -191,12 +191,8 @@ class TelemetryHistory:
                 if unit == "1":
                     expected = "a share from 0 to 1"
                 issues.append(
-                    ValidationIssue(
-                        location=place,
-                        found=f"{middle:.4g}",
-                        expected=expected,
-                        remedy="convert the unit",
-                        code=IssueCode.WRONG_UNIT,
+                    IssueCode.WRONG_UNIT.issue(
+                        place, found=f"{middle:.4g}", expected=expected, remedy="convert the unit"
                     )
                 )
         return issues
@@ -227,23 +223,19 @@ class TelemetryHistory:
 
 
 def _empty(name: str) -> ValidationIssue:
-    return ValidationIssue(
-        location=name,
-        expected="readings in the history",
-        remedy="choose another time",
-        code=IssueCode.MISSING,
+    return IssueCode.MISSING.issue(
+        name, expected="readings in the history", remedy="choose another time"
     )
 
 
 def _odd_length(count: int, times: NDArray[np.datetime64]) -> ValidationIssue:
     """Return the issue of a history that is too short or too long, with both its ends."""
     first, last = times.min(), times.max()
-    return ValidationIssue(
-        location="history",
+    return IssueCode.OUT_OF_RANGE.issue(
+        "history",
         found=f"{count / 4:g} h from {units.format_minute(first)} to {units.format_minute(last)}",
         expected=f"from {MIN_QUARTERS / 4:g} to {MAX_QUARTERS / 4:g} h",
         remedy="choose another time, or correct the time stamps",
-        code=IssueCode.OUT_OF_RANGE,
     )
 
 

@@ -335,11 +335,10 @@ def _silence(silent: list[str], now: np.datetime64, last: StateEstimate | None) 
 
 
 def _unknown(name: str, owner: str) -> ValidationIssue:
-    return ValidationIssue(
-        location=f"{name} of {owner}" if owner else name,
+    return IssueCode.MISSING.issue(
+        f"{name} of {owner}" if owner else name,
         expected="a measurement or an earlier estimate",
         remedy="no sensor has shown it yet; see the points that the plant publishes",
-        code=IssueCode.MISSING,
     )
 
 

@@ -72,12 +72,11 @@ def reserve_issues(schedule: xr.Dataset) -> Iterator[ValidationIssue]:
     for variable in present:
         values, wanted = schedule[variable], axes_of[variable]
         if set(values.dims) != wanted or not wanted <= set(schedule.coords):
-            yield ValidationIssue(
-                location=variable,
+            yield IssueCode.WRONG_AXES.issue(
+                variable,
                 found=", ".join(map(str, values.dims)),
                 expected=f"the axes {', '.join(sorted(wanted))}",
                 remedy="correct the axes and their coordinates",
-                code=IssueCode.WRONG_AXES,
             )
             continue
         yield from negative_value_issues(values, of="schedule")

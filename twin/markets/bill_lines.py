@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from twin.errors import IssueCode, SeriesError, ValidationIssue
+from twin.errors import IssueCode, SeriesError
 from twin.markets.tariffs import (
     InstantArray,
     Tariff,
@@ -130,9 +130,8 @@ def check_quarter_hours(starts: InstantArray, power: FloatArray, *, source: str 
     steps = np.diff(starts)
     if not len(starts) or len(starts) != len(power):
         issues.append(
-            ValidationIssue(
-                code=IssueCode.MISSING,
-                location=source,
+            IssueCode.MISSING.issue(
+                source,
                 found=f"{len(starts)} quarter-hours, {len(power)} values",
                 expected=complete,
                 remedy="add the missing quarter-hours",
@@ -141,9 +140,8 @@ def check_quarter_hours(starts: InstantArray, power: FloatArray, *, source: str 
     elif (steps != QUARTER_HOUR).any():
         gap = starts[int(np.argmax(steps != QUARTER_HOUR))]
         issues.append(
-            ValidationIssue(
-                code=IssueCode.TIME_GAP,
-                location=f"{source}, after {format_minute(gap)}",
+            IssueCode.TIME_GAP.issue(
+                f"{source}, after {format_minute(gap)}",
                 found="no quarter-hour",
                 expected=complete,
                 remedy="add the missing quarter-hours, and sort them by time",
@@ -151,9 +149,8 @@ def check_quarter_hours(starts: InstantArray, power: FloatArray, *, source: str 
         )
     elif (starts[0] - starts[0].astype("datetime64[h]")) % QUARTER_HOUR:
         issues.append(
-            ValidationIssue(
-                code=IssueCode.OUT_OF_RANGE,
-                location=source,
+            IssueCode.OUT_OF_RANGE.issue(
+                source,
                 found=format_minute(starts[0]),
                 expected="starts at minute 00, 15, 30 or 45",
                 remedy="write the start of each quarter-hour",
@@ -162,9 +159,8 @@ def check_quarter_hours(starts: InstantArray, power: FloatArray, *, source: str 
     elif not np.isfinite(power).all():
         wrong = starts[int(np.argmin(np.isfinite(power)))]
         issues.append(
-            ValidationIssue(
-                code=IssueCode.NOT_FINITE,
-                location=f"{source}, {format_minute(wrong)}",
+            IssueCode.NOT_FINITE.issue(
+                f"{source}, {format_minute(wrong)}",
                 found="not a number",
                 expected=complete,
                 remedy="write the mean power of this quarter-hour",
@@ -173,9 +169,8 @@ def check_quarter_hours(starts: InstantArray, power: FloatArray, *, source: str 
     elif (np.abs(power) > MAX_IMPORT_POWER_MW).any():
         largest = int(np.argmax(np.abs(power)))
         issues.append(
-            ValidationIssue(
-                code=IssueCode.OUT_OF_RANGE,
-                location=f"{source}, {format_minute(starts[largest])}",
+            IssueCode.OUT_OF_RANGE.issue(
+                f"{source}, {format_minute(starts[largest])}",
                 found=f"{power[largest]:g} MW",
                 expected=f"at most {MAX_IMPORT_POWER_MW:,.0f} MW",
                 remedy="check the unit of the meter",

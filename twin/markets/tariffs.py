@@ -17,7 +17,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from pydantic import AfterValidator, model_validator
 
-from twin.errors import IssueCode, SeriesError, ValidationIssue
+from twin.errors import IssueCode, SeriesError
 from twin.physics.numerics import BoolArray
 from twin.time_axes import to_utc
 from twin.units import (
@@ -432,9 +432,8 @@ def valid_tariffs(
     raises a SeriesError instead.
     """
     if not tariffs:
-        issue = ValidationIssue(
-            code=IssueCode.MISSING,
-            location="tariffs",
+        issue = IssueCode.MISSING.issue(
+            "tariffs",
             found="none",
             expected="at least one tariff",
             remedy="add a table [tariffs.NAME] to the site, or use a tariff that is supplied",
@@ -464,9 +463,8 @@ def _check_validity(tariff: Tariff, days: InstantArray, in_order: Sequence[Tarif
             f"from {one.valid_from} " + (f"to before {one.valid_to}" if one.valid_to else "on")
             for one in in_order
         ]
-        issue = ValidationIssue(
-            code=IssueCode.OUT_OF_RANGE,
-            location="tariffs",
+        issue = IssueCode.OUT_OF_RANGE.issue(
+            "tariffs",
             found=str(wrong[0]),
             expected=f"a day within the validity of a tariff: {', '.join(spans)}",
             remedy="declare a tariff that is valid on this day",

@@ -71,12 +71,11 @@ class ViewWindow:
         zero = np.timedelta64(0, "us")
         if step <= zero or (np.diff(edges) % step != zero).any():
             issues.append(
-                ValidationIssue(
-                    location="step",
+                IssueCode.OUT_OF_RANGE.issue(
+                    "step",
                     found=str(step),
                     expected="a step that divides every interval of the run",
                     remedy="choose another step",
-                    code=IssueCode.OUT_OF_RANGE,
                 )
             )
         if issues:
@@ -117,12 +116,11 @@ def window_bounds(
     stop = edges[-1] if time.stop is None else time_axes.to_utc(str(time.stop))
     if edges[0] <= start < stop <= edges[-1]:
         return start, stop, []
-    issue = ValidationIssue(
-        location="time",
+    issue = IssueCode.OUT_OF_RANGE.issue(
+        "time",
         found=f"{start} to {stop}",
         expected=f"within {edges[0]} to {edges[-1]}",
         remedy="choose a window inside the run",
-        code=IssueCode.OUT_OF_RANGE,
     )
     return start, stop, [issue]
 

@@ -84,12 +84,11 @@ def report_items(
         whole, *dict.fromkeys((*INDICATOR_VARIABLES, *report_variables(whole)))
     )
     issues = [
-        ValidationIssue(
-            location=_first(whole, name, is_missing),
+        IssueCode.NOT_FINITE.issue(
+            _first(whole, name, is_missing),
             found="no number",
             expected="a finite number",
             remedy="remove the interval, or add the value",
-            code=IssueCode.NOT_FINITE,
         )
         for name, is_missing in missing_values(whole).items()
         if is_missing.any()
@@ -123,14 +122,12 @@ def missing_values(run: xr.Dataset) -> dict[str, np.ndarray]:
 def negative_rate_issues(run: xr.Dataset) -> list[ValidationIssue]:
     """Return an issue for each negative rate, at its first time."""
     return [
-        ValidationIssue(
-            location=_first(run, name, is_below),
-            found=(
-                f"{float(run[name].min()):g} {format_unit(run[name].attrs['units'])} at the least"
-            ),
+        IssueCode.OUT_OF_RANGE.issue(
+            _first(run, name, is_below),
+            found=f"{float(run[name].min()):g} {format_unit(run[name].attrs['units'])}"
+            " at the least",
             expected="0 or more",
             remedy="correct the sign, or write 0",
-            code=IssueCode.OUT_OF_RANGE,
         )
         for name in SUMMED_VARIABLES
         if name in run and (is_below := _anywhere(run[name] < -NEGATIVE_TOLERANCE)).any()
@@ -141,12 +138,11 @@ def _it_share_issues(run: xr.Dataset) -> Iterator[ValidationIssue]:
     """Yield an issue if the IT drew more than the whole site: no PUE is below 1."""
     inner, whole = _sum(run, "it_power"), _sum(run, "facility_power")
     if inner > whole * (1.0 + NEGATIVE_TOLERANCE):
-        yield ValidationIssue(
-            location="it_power",
+        yield IssueCode.INCONSISTENT.issue(
+            "it_power",
             found=f"{inner:,.6g} MWh, of {whole:,.6g} MWh of the whole site",
             expected="at most the energy of the whole site",
             remedy="check both meters and their units",
-            code=IssueCode.INCONSISTENT,
         )
 
 

@@ -190,29 +190,26 @@ def _set_point_issues(site: Site, array: xr.DataArray, variable: str) -> Iterato
     chilling = [plant.name for plant in site.machines_of(CoolingPlant) if plant.chillers]
     for name in map(str, array[dim].to_numpy()):
         if name not in known:
-            yield ValidationIssue(
-                location=variable,
+            yield IssueCode.UNKNOWN_NAME.issue(
+                variable,
                 found=name,
                 expected=f"a {dim} of the site: {', '.join(known)}",
                 remedy="correct the name",
-                code=IssueCode.UNKNOWN_NAME,
             )
         elif variable == UNITS_ON and name not in chilling:
-            yield ValidationIssue(
-                location=variable,
+            yield IssueCode.UNSUPPORTED.issue(
+                variable,
                 found=name,
                 expected="a cooling plant with chillers",
                 remedy="remove this plant from the variable",
-                code=IssueCode.UNSUPPORTED,
             )
     values = array.to_numpy()
     if variable == UNITS_ON:
         if not ((values >= 0.0) & (values == np.round(values))).all():
-            yield ValidationIssue(
-                location=variable,
+            yield IssueCode.OUT_OF_RANGE.issue(
+                variable,
                 expected="whole numbers, 0 or more",
                 remedy="correct the number of chillers",
-                code=IssueCode.OUT_OF_RANGE,
             )
         return
     low, high, expected = 0.0, np.inf, "a finite range above 0 K"
@@ -221,12 +218,11 @@ def _set_point_issues(site: Site, array: xr.DataArray, variable: str) -> Iterato
         expected = f"a temperature of liquid water from {low:g} to {high:g} degC"
     is_allowed = (values > low) & (values < high)
     if not is_allowed.all():
-        yield ValidationIssue(
-            location=variable,
+        yield IssueCode.OUT_OF_RANGE.issue(
+            variable,
             found=f"{values[~is_allowed][0]:g}",
             expected=expected,
             remedy="correct the set point or its unit",
-            code=IssueCode.OUT_OF_RANGE,
         )
 
 

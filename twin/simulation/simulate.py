@@ -195,12 +195,11 @@ def _unit_error_issues(site: Site, operation: xr.Dataset) -> Iterator[Validation
             continue  # dispatch_arrays reports it
         power = machine_values(operation, name, owner)
         if np.isfinite(power).all() and (power > MAX_POWER_RATIO * full_power).any():
-            yield ValidationIssue(
-                location=f"operation, {name}, {owner}",
+            yield IssueCode.OUT_OF_RANGE.issue(
+                f"operation, {name}, {owner}",
                 found=f"{power.max():g} MW",
                 expected=f"at most {MAX_POWER_RATIO:g} times its full power of {full_power:g} MW",
                 remedy="check the unit of the power",
-                code=IssueCode.OUT_OF_RANGE,
             )
 
 
@@ -265,12 +264,11 @@ def dispatch_arrays(site: Site, operation: xr.Dataset) -> dict[VariableKey, Floa
         if name in operation:
             if dim not in operation.coords or owner not in operation[dim].to_numpy():
                 issues.append(
-                    ValidationIssue(
-                        location=f"operation, {name}",
+                    IssueCode.MISSING.issue(
+                        f"operation, {name}",
                         found=owner,
                         expected=f"a value for each {dim} of the site",
                         remedy=f"add this {dim}",
-                        code=IssueCode.MISSING,
                     )
                 )
                 continue
@@ -300,12 +298,11 @@ def _simultaneous_power_issues(
         is_both = (charge > 0.0) & (discharge > 0.0) & (time_share > 1.0 + TIME_SHARE_TOLERANCE)
         if is_both.any():
             first = int(np.argmax(is_both))
-            yield ValidationIssue(
-                location=f"operation, {store.owner}, {units.format_minute(time[first])}",
+            yield IssueCode.INCONSISTENT.issue(
+                f"operation, {store.owner}, {units.format_minute(time[first])}",
                 found=f"charge of {charge[first]:g} MW and discharge of {discharge[first]:g} MW",
                 expected="one of the two, or both in turn within the interval",
                 remedy="give the difference as charge or as discharge",
-                code=IssueCode.INCONSISTENT,
             )
 
 

@@ -120,11 +120,10 @@ def check_state(site: Site, state: xr.Dataset) -> xr.Dataset:
     issues += axis_issues(state, STATE_AXES, "state")
     if "instant" not in state.coords or state["instant"].ndim:
         issues.append(
-            ValidationIssue(
-                location="state, instant",
+            IssueCode.MISSING.issue(
+                "state, instant",
                 expected="a scalar coordinate",
                 remedy="add the time of the state as coordinate instant",
-                code=IssueCode.MISSING,
             )
         )
     if issues:
@@ -133,12 +132,11 @@ def check_state(site: Site, state: xr.Dataset) -> xr.Dataset:
         found = state[dim].to_numpy().tolist()
         if found != expected:
             issues.append(
-                ValidationIssue(
-                    location=f"state, {dim}",
+                IssueCode.WRONG_AXES.issue(
+                    f"state, {dim}",
                     found=str(found),
                     expected=str(expected),
                     remedy="write the machines of the site in its order",
-                    code=IssueCode.WRONG_AXES,
                 )
             )
     for name in STATE_VARIABLES:
@@ -161,24 +159,20 @@ def _impossible_value_issues(site: Site, state: xr.Dataset) -> Iterator[Validati
         for machine in machines:
             level = levels[machine.name]
             if not -LEVEL_TOLERANCE <= level / machine.capacity <= 1.0 + LEVEL_TOLERANCE:
-                yield ValidationIssue(
-                    location=f"state, {kind}_level, {machine.name}",
+                yield IssueCode.OUT_OF_RANGE.issue(
+                    f"state, {kind}_level, {machine.name}",
                     found=f"{level:g} MWh",
                     expected=f"from 0 to {machine.capacity:.4g} MWh",
                     remedy="correct the level or its unit",
-                    code=IssueCode.OUT_OF_RANGE,
                 )
     supply = values_by_machine(state, "facility_supply_temperature")
     for plant in site.machines_of(CoolingPlant):
         water = supply[plant.name]
         if not MIN_LIQUID_TEMPERATURE_C <= water <= MAX_LIQUID_TEMPERATURE_C:
-            yield ValidationIssue(
-                location=f"state, facility_supply_temperature, {plant.name}",
+            yield IssueCode.OUT_OF_RANGE.issue(
+                f"state, facility_supply_temperature, {plant.name}",
                 found=f"{water:g} degC",
-                expected=(
-                    f"liquid water or glycol, from {MIN_LIQUID_TEMPERATURE_C:g} to "
-                    f"{MAX_LIQUID_TEMPERATURE_C:g} degC"
-                ),
+                expected=f"liquid water or glycol, from {MIN_LIQUID_TEMPERATURE_C:g} to "
+                f"{MAX_LIQUID_TEMPERATURE_C:g} degC",
                 remedy="correct the temperature or its unit",
-                code=IssueCode.OUT_OF_RANGE,
             )

@@ -9,7 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from twin.argument_checks import missing_column_issues
-from twin.errors import IssueCode, ProblemError, ValidationIssue
+from twin.errors import IssueCode, ProblemError
 from twin.physics import FloatArray
 from twin.physics.numerics import IntArray
 from twin.site import Site
@@ -164,12 +164,11 @@ def check_jobs(jobs: Jobs, *, racks: float) -> Jobs:
         ("length", jobs.length, jobs.length <= window + 1e-6, "at most its window"),
     ):
         issues += [
-            ValidationIssue(
-                location=f"job {jobs.number[row]}, {name}",
+            IssueCode.OUT_OF_RANGE.issue(
+                f"job {jobs.number[row]}, {name}",
                 found=f"{values[row]:g}",
                 expected=expected,
                 remedy="correct the job or its deadline",
-                code=IssueCode.OUT_OF_RANGE,
             )
             for row in np.flatnonzero(~is_good)
         ]
@@ -251,23 +250,18 @@ def _check_frame(frame: pd.DataFrame) -> None:
     issues = missing_column_issues(frame.columns, ("arrival", "length", "size"))
     if not issues and frame.empty:
         issues.append(
-            ValidationIssue(
-                location="rows",
-                found="0",
-                expected="at least one job",
-                remedy="give a file with jobs",
-                code=IssueCode.MISSING,
+            IssueCode.MISSING.issue(
+                "rows", found="0", expected="at least one job", remedy="give a file with jobs"
             )
         )
     for name in {"length", "size"} & set(frame.columns):
         values = frame[name].to_numpy(float)
         issues += [
-            ValidationIssue(
-                location=f"job {row}, {name}",
+            IssueCode.OUT_OF_RANGE.issue(
+                f"job {row}, {name}",
                 found=f"{values[row]:g}",
                 expected="a finite number above 0",
                 remedy="correct the value",
-                code=IssueCode.OUT_OF_RANGE,
             )
             for row in np.flatnonzero(~((values > 0) & np.isfinite(values)))
         ]

@@ -8,7 +8,7 @@ import pandas as pd
 from scipy.optimize import linprog
 
 from twin.argument_checks import missing_column_issues
-from twin.errors import IssueCode, SeriesError, ValidationIssue
+from twin.errors import IssueCode, SeriesError
 from twin.physics import FloatArray
 from twin.site_settings import Throughput
 
@@ -122,22 +122,20 @@ def _check(measured: pd.DataFrame) -> None:
         if wrong.any():
             row = int(np.flatnonzero(wrong)[0])
             issues.append(
-                ValidationIssue(
-                    location=f"{name}, row {row + 1}",
+                IssueCode.OUT_OF_RANGE.issue(
+                    f"{name}, row {row + 1}",
                     found=repr(measured[name].iloc[row]),
                     expected="a number above 0",
                     remedy="correct the value",
-                    code=IssueCode.OUT_OF_RANGE,
                 )
             )
     if is_complete and measured.empty:
         issues.append(
-            ValidationIssue(
-                location="rows",
+            IssueCode.MISSING.issue(
+                "rows",
                 found="0",
                 expected="at least one measurement",
                 remedy="give a file with measurements",
-                code=IssueCode.MISSING,
             )
         )
     if issues:
