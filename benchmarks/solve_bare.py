@@ -12,7 +12,7 @@ import highspy
 import numpy as np
 
 from benchmarks.solve_layout import Layout
-from optimizer.model.components.storage_limits import target_levels
+from optimizer.model.components.storage import target_levels
 from optimizer.model.model_data import CAP_LEVEL_COUNT, cap_levels
 from optimizer.model.objective import RAMP_PENALTY_EUR_PER_MW
 from optimizer.solver.highs import (

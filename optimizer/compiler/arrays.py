@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from optimizer.model.rows import Limit
 from twin.physics import FloatArray
 from twin.physics.numerics import BoolArray
 
@@ -42,7 +43,7 @@ class ModelArrays:
 
     ``start``, ``index`` and ``value`` are the matrix in compressed rows; ``step`` is the interval
     of every column. ``columns`` and ``rows`` map ``block.component`` to positions, shaped as its
-    index sets.
+    index sets. ``limits`` are rows and bounds of columns with a meaning.
     """
 
     start: IntArray
@@ -57,6 +58,7 @@ class ModelArrays:
     step: IntArray
     columns: Mapping[str, IntArray]
     rows: Mapping[str, IntArray]
+    limits: tuple[Limit, ...] = ()
 
     def cost_by_account(
         self, values: FloatArray, account_weights: Mapping[str, float]

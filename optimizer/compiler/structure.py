@@ -37,7 +37,7 @@ from optimizer.compiler.arrays import (
     Positions,
 )
 from optimizer.model.formulation import build_model
-from optimizer.model.signature import ModelSignature
+from optimizer.model.rows import Limit, ModelSignature, RowSpec
 from twin.errors import IssueCode, SolverError
 from twin.physics import FloatArray
 from twin.physics.numerics import BoolArray
@@ -75,6 +75,7 @@ class CompiledModel:
     step: IntArray
     columns: Mapping[str, IntArray]
     rows: Mapping[str, IntArray]
+    limits: tuple[Limit, ...]
     column_axes: Mapping[str, tuple["IndexAxis", ...]]
     row_axes: Mapping[str, tuple["IndexAxis", ...]]
 
@@ -120,6 +121,7 @@ class CompiledModel:
             step=self.step,
             columns=self.columns,
             rows=self.rows,
+            limits=self.limits,
         )
 
     def _vector(self, numbers: Mapping[str, FloatArray]) -> FloatArray:
@@ -140,6 +142,7 @@ def compile_model(signature: ModelSignature) -> CompiledModel:
     with PauseGC(), templatised_rules():
         reader = TemplateReader(build_model(signature))
         start, index, value, bound, has_low, has_high = reader.matrix()
+        rows = {n: at.positions.astype(np.int32) for n, at in reader.rows.named.items()}
         accounts, account, payer, cost, offset = reader.accounts()
         low, high, is_integer = reader.bounds()
         return CompiledModel(
@@ -161,19 +164,12 @@ def compile_model(signature: ModelSignature) -> CompiledModel:
             is_integer=is_integer,
             step=reader.column_intervals().astype(np.int32),
             columns={n: at.positions.astype(np.int32) for n, at in reader.columns.named.items()},
-            rows={n: at.positions.astype(np.int32) for n, at in reader.rows.named.items()},
+            rows=rows,
+            limits=tuple(reader.limits(has_high)),
             column_axes={n: at.axes for n, at in reader.columns.named.items()},
             row_axes={n: at.axes for n, at in reader.rows.named.items()},
         )
 
-
-INTERVAL_SETS: Final = frozenset(
-    (
-        *("time", "instant", "now", "near", "first", "later", "at_once"),
-        *("ramped", "ramped_first", "ramped_later"),
-    )
-)
-"""Index sets whose members are numbers of intervals or instants of the horizon."""
 
 _STAMP_CHARACTERS: Final = str.maketrans("", "", "-:")
 """Characters of a time that names of LP files cannot contain."""
@@ -183,7 +179,9 @@ def _index_labels(axes: tuple["IndexAxis", ...], stamps: Sequence[str]) -> Itera
     """Yield the indices of a component in its order, as text in brackets; nothing of a scalar."""
     each = (
         [
-            stamps[member] if axis.name in INTERVAL_SETS else f"{axis.name}_{member}"
+            stamps[member]
+            if axis.intervals is not None and member >= 0
+            else f"{axis.name}_{member}".replace("-", "before_")
             for member in axis.members.tolist()
         ]
         for axis in axes
@@ -209,19 +207,27 @@ def templatised_rules() -> Iterator[None]:
 
 @dataclass(frozen=True)
 class IndexAxis:
-    """An index set of integers: its members, the position of each member, and its name."""
+    """An index set of integers: its members, the position of each member, and its name.
+
+    ``intervals`` are the intervals of the members, negative before the horizon; None if they are no
+    times. Positions of negative members count from the end, as numpy does.
+    """
 
     members: Positions
     position: Positions
     name: str
+    intervals: Positions | None
 
     @staticmethod
-    def of(members: Iterable[int], name: str) -> "IndexAxis":
+    def of(members: pyo.Set) -> "IndexAxis":
         """Return an axis of members in ascending order."""
         numbers = np.array(list(members), dtype=np.int64)
-        position = np.full(int(numbers.max(initial=-1)) + 1, -1)
+        position = np.full(int(numbers.max(initial=-1) - numbers.min(initial=0)) + 1, -1)
         position[numbers] = np.arange(len(numbers))
-        return IndexAxis(numbers, position, name)
+        first = getattr(members, "first_interval", None)
+        return IndexAxis(
+            numbers, position, members.local_name, None if first is None else numbers + first
+        )
 
 
 @dataclass(frozen=True)
@@ -289,7 +295,7 @@ def component_axes(component: Any) -> tuple[IndexAxis, ...]:
     """Return the axes of a component; none for a scalar."""
     if not component.is_indexed():
         return ()
-    return tuple(IndexAxis.of(part, part.local_name) for part in component.index_set().subsets())
+    return tuple(IndexAxis.of(part) for part in component.index_set().subsets())
 
 
 def template_indices(templates: Sequence[Any], before: int, after: int) -> dict[int, Positions]:
@@ -471,23 +477,24 @@ class TemplateReader:
         return low, high, is_integer
 
     def column_intervals(self) -> Positions:
-        """Return the interval of every column; a level belongs to the interval that ends with
-        it.
-        """
-        last = len(self.model.time) - 1
-        found = np.empty(self.columns.size, dtype=np.int64)
-        for variable in self.model.component_objects(pyo.Var):
-            layout = self.columns[variable]
-            step: Positions = np.array(last)
-            if layout.axes:
-                members = layout.axes[0].members
-                before = max(
-                    len(members) - last - 1, 0
-                )  # instants, or intervals before the horizon
-                step = np.maximum(members - before, 0)
-            trailing = (1,) * (len(layout.shape) - step.ndim)
-            found[layout.positions] = step.reshape(step.shape + trailing)
+        """Return the interval of every column, by its first axis; without times the last one."""
+        found = np.full(self.columns.size, len(self.model.time) - 1)
+        for layout in self.columns.named.values():
+            if layout.axes and (intervals := layout.axes[0].intervals) is not None:
+                trailing = (1,) * (len(layout.shape) - 1)
+                found[layout.positions] = np.maximum(intervals, 0).reshape(-1, *trailing)
         return found
+
+    def limits(self, has_high: BoolArray) -> Iterator[Limit]:
+        """Yield the rows and bounds of columns with a meaning, in the order of the model."""
+        for variable in self.model.component_objects(pyo.Var):
+            for spec, is_low in ((variable.upper_spec, False), (variable.lower_spec, True)):
+                if spec is not None:
+                    yield _limit(variable, spec, self.columns[variable], is_low=is_low)
+        for rows in self.model.component_objects(pyo.Constraint):
+            if (spec := getattr(rows, "spec", None)) is not None and (at := self.rows[rows]).size:
+                is_low = not has_high[at.first]
+                yield _limit(rows, spec, at, is_low=is_low)
 
     def _bound(self, bound: Any, layout: ComponentLayout) -> AffineTerms:
         target = layout.positions
@@ -527,6 +534,20 @@ class TemplateReader:
             first=first,
             second=second,
         )
+
+
+def _limit(component: Any, spec: RowSpec, layout: ComponentLayout, *, is_low: bool) -> Limit:
+    """Return a row or variable with its meaning and the intervals of its first axis."""
+    parent, intervals = component.parent_block(), layout.axes[0].intervals
+    return Limit(
+        spec=spec,
+        name=component.name,
+        block=parent.name,
+        owner=parent.local_name if spec.owner is None else spec.owner,
+        is_row=component.ctype is pyo.Constraint,
+        is_low=is_low,
+        intervals=np.arange(layout.shape[0]) if intervals is None else np.maximum(intervals, -1),
+    )
 
 
 def _template(row: Any) -> tuple[Any, Sequence[Any]]:

@@ -152,7 +152,7 @@ def explain_schedule(
         },
         binding=binding_limits(solution, schedule),
         changes=() if previous is None else _changes(previous, schedule, fees),
-        uncertain=uncertain_limits(solution, schedule),
+        uncertain=uncertain_limits(solution),
         degraded=str(schedule.attrs.get("degraded", "")),
     )
 

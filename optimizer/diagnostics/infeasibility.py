@@ -1,6 +1,6 @@
 """Explanation of infeasible problems by an elastic model, whose balances may be violated."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -9,11 +9,12 @@ from numpy.typing import NDArray
 
 from optimizer.compiler.arrays import IntArray, ModelArrays
 from optimizer.compiler.structure import compile_model
-from optimizer.diagnostics.binding import owner_of_block
+from optimizer.model.components.converter import CAPACITY_LABELS
+from optimizer.model.components.unit_commitment import MIN_OUTPUT_LABEL, RUNNING_OUTPUT_LABEL
 from optimizer.model.components.workload import carrier_shares
 from optimizer.model.formulation import parameter_values, signature_of
 from optimizer.model.model_data import ModelData, build_model_data, delivered_cost
-from optimizer.model.rows import LOWER_BOUND_LABELS, ROW_LABELS
+from optimizer.model.rows import Limit, owned_label
 from optimizer.problem.problem import Problem
 from optimizer.solver.highs import LpSolution, LpSolver, is_feasible
 from twin import variables
@@ -28,27 +29,13 @@ type IntervalNumbers = NDArray[np.int32] | NDArray[np.intp]
 SHORTAGE_TOLERANCE_MW: Final = 1e-3
 """Shortage of power that is ignored. [MW]"""
 
-COLUMN_UNITS: Final[Mapping[str, str]] = {"level": "MWh", "work_credited": "MWh", "racks": "racks"}
-"""Units of columns that are not powers."""
-
 BALANCE_PREFIX: Final = "balance."
-
-MAX_OUTPUT_SUFFIX: Final = ".max_output"
-"""Suffix of rows that limit output to that of the running units."""
-
-SEGMENT_COLUMN: Final = "segment"
-"""Column of the output of a machine by segment."""
-
-LEVEL_COLUMN: Final = "level"
 
 SERVICE_SHARE: Final = 0.9
 """Share of the demand of inference below which less inference surely resolves a shortage. [1]"""
 
 CAPACITY_WIDENING: Final = 1e-4
 """Relative increase of capacity that is ignored. [1]"""
-
-MIN_OUTPUT_ROW: Final = "min_output"
-"""Row of the minimum load of units."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,20 +57,15 @@ def explain_infeasibility(data: ModelData, arrays: ModelArrays) -> NoScheduleErr
     """Return the error that names the shortage, its time, the limits and the remedies."""
     problem = data.problem
     short, elastic = _shortages(data, _widened(data, arrays))
-    loads, limits = [], []
-    if elastic is not None:
-        loads = list(_min_output_limits(arrays, elastic))
-        limits = [
-            *_limits(data, arrays, elastic),
-            *loads,
-            *_rows(_names(arrays.rows, elastic.rows)),
-        ]
+    causes = [] if elastic is None else list(_causes(arrays, elastic))
+    limits = [_describe_limit(data, arrays, limit, hits) for limit, hits in causes]
+    has_min_load = any(limit.spec.label == MIN_OUTPUT_LABEL for limit, _ in causes)
     start = format_minute(problem.outlook["instant"].to_numpy()[0])
     message = (
         f"{problem.site.name}, {start}, {problem.hours.sum():g} h: no schedule keeps every limit\n"
         f"  {'; '.join(one.describe(problem) for one in short) or 'no carrier is short'}\n"
         f"  binding limits: {'; '.join(limits) or 'none identified'}\n"
-        f"  remedy: {', or '.join(_remedies(data, short, loads))}"
+        f"  remedy: {', or '.join(_remedies(data, short, has_min_load=has_min_load))}"
     )
     return NoScheduleError(message)
 
@@ -124,7 +106,7 @@ def _shortages(
     limits cause it.
     """
     every = [name for name in arrays.rows if name.startswith(BALANCE_PREFIX)]
-    units = [name for name in arrays.rows if name.endswith(MAX_OUTPUT_SUFFIX)]
+    units = [one.name for one in arrays.limits if one.spec.label == RUNNING_OUTPUT_LABEL]
     for names in (every, [*every, *units] if units else []):
         if not names:
             continue
@@ -157,26 +139,31 @@ def _short(
 
 def _carriers(data: ModelData, arrays: ModelArrays, elastic: ElasticSolution) -> set[str]:
     """Return the carriers of the machines whose limits cause the shortage."""
-    site = data.problem.site
+    site, bounds = data.problem.site, np.concatenate([elastic.low, elastic.high])
     gives = {one.owner: one.output for one in site.conversions}
     gives |= {store.owner: store.carrier for store in site.stores}
     gives |= {exchange.owner: exchange.carrier for exchange in site.exchanges}
-    columns = np.concatenate([elastic.low, elastic.high])
     found = {name.partition(".")[0] for name in _names(arrays.rows, elastic.rows)}
-    for name in _names(arrays.columns, columns):
-        owner, _, word = name.partition(".")
-        is_end = word == SEGMENT_COLUMN and np.isin(arrays.columns[name][:, -1], elastic.high).any()
-        found |= {owner} if is_end or (word != SEGMENT_COLUMN and word in ROW_LABELS) else set()
+    found |= {limit.owner for limit, _ in _causes(arrays, elastic)}
+    found |= {
+        limit.owner
+        for limit in arrays.limits
+        if limit.spec.label not in CAPACITY_LABELS
+        and not limit.is_row
+        and np.isin(arrays.columns[limit.name], bounds).any()
+    }
     return {gives[owner] for owner in found if owner in gives}
 
 
-def _remedies(data: ModelData, short: list[CarrierShortage], loads: list[str]) -> Iterator[str]:
+def _remedies(
+    data: ModelData, short: list[CarrierShortage], *, has_min_load: bool
+) -> Iterator[str]:
     """Yield the remedies of shortages and excesses.
 
     Less inference helps only if a plan without any exists, because idle racks draw power too.
     """
     lacking = [one for one in short if one.power.max() > SHORTAGE_TOLERANCE_MW]
-    is_sure = not loads and all(_is_small(data, one) for one in lacking)
+    is_sure = not has_min_load and all(_is_small(data, one) for one in lacking)
     is_enough = is_sure or _has_a_plan_without_service(data)
     if lacking and is_enough:
         dearest = max(lacking, key=lambda one: one.power.max() / _service_draw(data, one))
@@ -186,7 +173,7 @@ def _remedies(data: ModelData, short: list[CarrierShortage], loads: list[str]) -
     most = min(short, key=lambda one: one.power.min(), default=None)
     if most is not None and -most.power.min() > SHORTAGE_TOLERANCE_MW:
         yield f"draw {-most.power.min():.3g} MW more of {most.carrier} in these hours"
-        if loads:
+        if has_min_load:
             yield "lower the least load of these units"
     if not short:
         yield "lower the service in these hours"
@@ -220,41 +207,37 @@ def _has_a_plan_without_service(data: ModelData) -> bool:
     return is_feasible(compile_model(signature_of(other)).arrays(parameter_values(other)))
 
 
-def _limits(data: ModelData, arrays: ModelArrays, elastic: ElasticSolution) -> Iterator[str]:
-    """Yield the bounds that cause the shortage, each with its owner and value."""
-    for name, at in arrays.columns.items():
-        owner, _, word = name.partition(".")
-        hits = np.isin(at, elastic.high)
-        if word == SEGMENT_COLUMN and hits[:, -1].any():
-            curve = data.curves[owner]
-            most = float((curve.low + curve.width.sum(axis=1))[hits[:, -1]].max())
-            yield f"{owner} (at most {most:.4g} MW)"
-        elif word in ROW_LABELS and word != SEGMENT_COLUMN and hits.any():
-            most = float(arrays.column_high[at[hits]].max())
-            yield f"{ROW_LABELS[word]} ({owner}, {most:.4g} {COLUMN_UNITS.get(word, 'MW')})"
-        elif word == LEVEL_COLUMN and (hits := np.isin(at, elastic.low)).any():
-            least = float(arrays.column_low[at[hits]].max())
-            yield f"{LOWER_BOUND_LABELS[word]} ({owner}, {least:.4g} {COLUMN_UNITS[word]})"
+def _causes(arrays: ModelArrays, elastic: ElasticSolution) -> Iterator[tuple[Limit, BoolArray]]:
+    """Yield the limits that cause the shortage, with their values that do: bounds, loads, rows."""
+    found: set[str] = set()
+    for limit in sorted(
+        arrays.limits, key=lambda one: (one.is_row, one.spec.label != MIN_OUTPUT_LABEL)
+    ):
+        bounds = elastic.low if limit.is_low else elastic.high
+        at = (arrays.rows if limit.is_row else arrays.columns)[limit.name]
+        hits = np.isin(at, elastic.rows if limit.is_row else bounds)
+        if limit.spec.label in CAPACITY_LABELS:
+            hits[:, :-1] = False
+        if limit.spec.label and hits.any() and limit.name not in found:
+            found.add(limit.name)
+            yield limit, hits
 
 
-def _min_output_limits(arrays: ModelArrays, elastic: ElasticSolution) -> Iterator[str]:
-    """Yield the minimum loads that cause the shortage, each with its owner and value."""
-    for name, at in arrays.rows.items():
-        owner, _, word = name.partition(".")
-        rows = at[np.isin(at, elastic.rows)]
-        if word == MIN_OUTPUT_ROW and len(rows):
-            units = arrays.columns[f"{owner}.on"]
-            of = np.concatenate([np.arange(*arrays.start[row : row + 2]) for row in rows])
-            least = arrays.value[of][np.isin(arrays.index[of], units)].max()
-            yield f"{ROW_LABELS[word]} ({owner}, {least:.4g} MW each)"
-
-
-def _rows(names: Iterable[str]) -> Iterator[str]:
-    """Yield labels of other rows that cause the shortage, each with its owner."""
-    for name in names:
-        owner, _, word = name.partition(".")
-        if word in ROW_LABELS and word != MIN_OUTPUT_ROW:
-            yield f"{ROW_LABELS[word]} ({owner_of_block(owner)})"
+def _describe_limit(data: ModelData, arrays: ModelArrays, limit: Limit, hits: BoolArray) -> str:
+    """Return a limit that causes the shortage with its owner and, of a bound, its value."""
+    label, unit = limit.spec.label, limit.spec.unit
+    if label in CAPACITY_LABELS:
+        curve = data.curves[limit.owner]
+        most = float((curve.low + curve.width.sum(axis=1))[hits[:, -1]].max())
+        return f"{limit.owner} (at most {most:.4g} MW)"
+    if label == MIN_OUTPUT_LABEL:
+        least = parameter_values(data)[f"{limit.block}.unit_min_output"][hits].max()
+        return owned_label(label, f"{limit.owner}, {least:.4g} MW each")
+    if limit.is_row:
+        return limit.label
+    bounds = arrays.column_low if limit.is_low else arrays.column_high
+    value = float(bounds[arrays.columns[limit.name][hits]].max())
+    return owned_label(label, f"{limit.owner}, {value:.4g} {unit}".removeprefix(", "))
 
 
 def _names(places: Mapping[str, IntArray], wanted: IntArray) -> list[str]:

@@ -11,7 +11,6 @@ from typing import Final
 import numpy as np
 
 from optimizer.compiler.arrays import IntArray
-from optimizer.diagnostics.binding import find_exchange
 from optimizer.model.model_data import ModelData
 from optimizer.model.objective import (
     HARD_OBLIGATION_PENALTY,
@@ -187,7 +186,8 @@ def _ramp(solution: Solution) -> Iterator[SoftConstraintViolation]:
     excess: FloatArray = solution.values.get(f"{grid}.ramp_excess", np.empty(0))
     off = np.flatnonzero(excess > VIOLATION_TOLERANCE)
     if len(off):
-        off = np.array(ramp_limited_intervals(find_exchange(solution.data, grid), problem))[off]
+        exchange = next(one for one in problem.site.exchanges if one.owner == grid)
+        off = np.array(ramp_limited_intervals(exchange, problem))[off]
         time = problem.outlook["time"].to_numpy()
         total = float(excess.sum())
         yield SoftConstraintViolation(

@@ -8,13 +8,15 @@ Parameters and variables are declared here without values. A model is built once
 """
 
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from operator import add
 from typing import Any, Final
 
 import pyomo.environ as pyo
+
+from optimizer.model.rows import RowSpec
 
 type IntervalExpression = Callable[[Any], Any]
 """Interval -> expression in the model's variables."""
@@ -128,9 +130,37 @@ class VariableBounds:
     integer_count: int
 
 
+def empty_model(interval_count: int) -> pyo.ConcreteModel:
+    """Return a model with the sets ``time`` and ``instant``, and without ``bounds`` of variables.
+
+    A set with ``first_interval`` holds intervals: that attribute is the one of its member 0. The
+    level at an instant belongs to the interval that ends with it.
+    """
+    model = pyo.ConcreteModel()
+    model.time = add_intervals(range(interval_count))
+    model.instant = pyo.RangeSet(0, interval_count)
+    model.instant.first_interval = -1
+    model.bounds = []
+    return model
+
+
+def add_intervals(members: Sequence[int]) -> pyo.Set:
+    """Return a set of intervals; those before the horizon are negative."""
+    intervals = pyo.Set(initialize=members)
+    intervals.first_interval = 0
+    return intervals
+
+
 def add_param(*sets: pyo.Set) -> pyo.Param:
     """Return a parameter with one axis per set; a scalar without sets."""
     return pyo.Param(*sets, mutable=True, within=pyo.Any, default=UNSET_PARAMETER)
+
+
+def add_params(block: pyo.Block, names: str, *sets: pyo.Set) -> list[pyo.Param]:
+    """Declare parameters of equal axes under names that are separated by spaces."""
+    for name in names.split():
+        block.add_component(name, add_param(*sets))
+    return [block.component(name) for name in names.split()]
 
 
 def add_var(
@@ -140,12 +170,23 @@ def add_var(
     low: Any = 0.0,
     high: Any = float("inf"),
     integers: int = 0,
+    upper: RowSpec | None = None,
+    lower: RowSpec | None = None,
 ) -> None:
     """Declare a variable with its bounds: numbers, or parameters on its leading axes.
 
-    ``integers`` is the number of values of the first index that are integer.
+    ``integers`` is the number of values of the first index that are integer; ``upper`` and
+    ``lower`` are the meanings of the bounds.
     """
     variable = pyo.Var(*sets, dense=not sets)  # the members of indexed variables are never read
+    variable.upper_spec, variable.lower_spec = upper, lower
     block.add_component(name, variable)
     bounds = VariableBounds(variable=variable, low=low, high=high, integer_count=integers)
     block.model().bounds.append(bounds)
+
+
+def add_rows(*sets: pyo.Set, rule: Any, spec: RowSpec | None = None) -> pyo.Constraint:
+    """Return rows, one for each index, with their meaning; the rule gives their sense."""
+    rows = pyo.Constraint(*sets, rule=rule)
+    rows.spec = spec
+    return rows

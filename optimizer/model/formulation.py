@@ -5,27 +5,28 @@ equal signature share one model, whatever their prices, weather and state.
 """
 
 from collections.abc import Callable, Iterator, Mapping
+from types import SimpleNamespace
 from typing import Any, Final
 
 import numpy as np
 import pyomo.environ as pyo
 
-from optimizer.model.assembler import ModelAssembler
+from optimizer.model.assembler import ModelAssembler, empty_model
 from optimizer.model.components import (
     converter,
     demand_charge,
     import_export,
     migration,
     obligation,
-    reserve_headroom,
     reserve_product,
     stochastic,
     storage,
+    storage_reserve,
     unit_commitment,
     workload,
 )
 from optimizer.model.model_data import ModelData
-from optimizer.model.signature import ModelSignature, SiteSignature
+from optimizer.model.rows import ModelSignature, SiteSignature
 from optimizer.problem.obligations_and_reserves import obligations_in_outlook
 from twin.physics import FloatArray
 from twin.relations import Conversion, DemandCharge, Exchange, Store
@@ -38,6 +39,11 @@ COMPONENT_OF_RELATION: Final[Mapping[type, Any]] = {
 }
 """Relation -> its component: a module with ``signature``, ``parameters`` and ``build``."""
 
+RESERVE_HEADROOM: Final = SimpleNamespace(
+    signature=reserve_product.headroom_signature, parameters=reserve_product.headroom_parameters
+)
+"""Component of the headroom for all products of a site."""
+
 BUILDERS_BY_SIGNATURE: Final[Mapping[type, Callable[..., None]]] = {
     converter.ConverterSignature: converter.build,
     storage.StorageSignature: storage.build,
@@ -47,7 +53,8 @@ BUILDERS_BY_SIGNATURE: Final[Mapping[type, Callable[..., None]]] = {
     workload.WorkloadSignature: workload.build,
     migration.MigrationSignature: migration.build,
     reserve_product.ReserveProductSignature: reserve_product.build,
-    reserve_headroom.ReserveHeadroomSignature: reserve_headroom.build,
+    reserve_product.ReserveHeadroomSignature: reserve_product.build_headroom,
+    reserve_product.ReserveEligibility: storage_reserve.build,
     obligation.ObligationSignature: obligation.build,
     import_export.WaterSupplySignature: import_export.build_water_supply,
 }
@@ -101,11 +108,8 @@ def build_model(signature: ModelSignature) -> pyo.ConcreteModel:
     objective per account). Coupling components stand beside the sites and have their own accounts.
     ``bounds`` lists the bounds of the variables. :func:`set_parameters` sets the parameters.
     """
-    model = pyo.ConcreteModel()
-    model.time = pyo.RangeSet(0, signature.interval_count - 1)
-    model.instant = pyo.RangeSet(0, signature.interval_count)
-    model.bounds = []
-    assemblers = {}
+    model = empty_model(signature.interval_count)
+    assemblers: dict[str, ModelAssembler] = {}
     for site in signature.sites:
         assembler, place = ModelAssembler(), _block(model, site.name) if site.name else model
         for name, part in site.components:
@@ -164,13 +168,15 @@ def _components(data: ModelData) -> Iterator[tuple[str, Any, Any]]:
         yield f"{relation.owner}{charge}", COMPONENT_OF_RELATION[type(relation)], relation
         if getattr(relation, "units", None) is not None:
             yield relation.owner, unit_commitment, relation
+        if isinstance(relation, Store) and site.reserves:
+            yield relation.owner, storage_reserve, relation
     yield "work", workload, site.flexible_loads
     if data.problem.migration is not None:
         yield "migration", migration, data.problem.migration
     for product in site.reserves.values():
         yield f"{product.name}_reserve", reserve_product, product
     if site.reserves:
-        yield "reserves", reserve_headroom, site
+        yield "reserves", RESERVE_HEADROOM, site
 
 
 def _contract_components(data: ModelData) -> Iterator[tuple[str, Any, Any]]:

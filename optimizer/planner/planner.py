@@ -24,7 +24,7 @@ from optimizer.model.components.workload import CREDITED_WORK_COLUMN
 from optimizer.model.formulation import parameter_values, signature_of
 from optimizer.model.model_data import ModelData, build_model_data
 from optimizer.model.objective import account_weights
-from optimizer.model.signature import ModelSignature
+from optimizer.model.rows import ModelSignature
 from optimizer.planner.decision import Decision
 from optimizer.planner.schedule import build_schedule
 from optimizer.problem.checks import unit_counts
@@ -132,6 +132,8 @@ def _solve(
         objective=lp_solution.objective,
         relaxed_objective=relaxed.objective,
         fixed_segments=fixed,
+        limits=arrays.limits,
+        parameters=model.parameters,
         warm_start=WarmStart(
             model_signature=model.shape,
             instants=instants,
@@ -153,6 +155,7 @@ class _CompiledProblem:
     problem: Problem
     data: ModelData
     shape: ModelSignature
+    parameters: Mapping[str, FloatArray]
     account_weights: Mapping[str, float]
     instants: Instants
     free_arrays: ModelArrays
@@ -216,11 +219,13 @@ def _compile(
         shape = signature_of(inputs)
         structure = compile_model(shape)
     with clock("numbers"):
-        free = structure.arrays(parameter_values(inputs))
+        parameters = parameter_values(inputs)
+        free = structure.arrays(parameters)
     return _CompiledProblem(
         problem=problem,
         data=inputs,
         shape=shape,
+        parameters=parameters,
         account_weights=account_weights(problem.weights),
         instants=problem.outlook["instant"].to_numpy(),
         free_arrays=free,

@@ -50,7 +50,7 @@ def available_site(
     - `state`: state of the site with its store levels.
 
     A battery below its reserve, for example after a loss of the connection, is only charged until
-    its level is back (`optimizer.model.components.storage_limits`).
+    its level is back (`optimizer.model.components.storage`).
     """
     site, messages = derate_unavailable(site, observed)
     levels, drained = values_by_machine(state, "battery_level"), dict[str, str]()

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from optimizer.compiler.arrays import IntArray, ModelArrays, SegmentNumbers
 from optimizer.model.model_data import ModelData
 from optimizer.model.objective import PENALTY_ACCOUNTS
+from optimizer.model.rows import Limit
 from optimizer.solver.warm_start import WarmStart
 from twin.physics import FloatArray
 
@@ -113,6 +114,8 @@ class Solution:
     - `penalties`: Account -> the part of it for exceeded limits, which nobody is paid. [EUR]
     - `relaxed_objective`: objective of the relaxation: a lower bound of all plans, except those
       that sell fewer reserves. [EUR]
+    - `limits`: rows and bounds of variables with a meaning.
+    - `parameters`: ``<owner>.<parameter>`` -> its values in the model.
     - `cpu_time_by_stage`: CPU time by stage. [s]
     """
 
@@ -124,6 +127,8 @@ class Solution:
     relaxed_objective: float
     warm_start: WarmStart
     fixed_segments: tuple[FixedSegments, ...]
+    limits: tuple[Limit, ...]
+    parameters: Mapping[str, FloatArray]
     cpu_time_by_stage: Mapping[str, float]
     penalties: Mapping[str, FloatArray] = field(default_factory=dict)
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from optimizer.compiler.arrays import IntArray, ModelArrays
-from optimizer.model.signature import ModelSignature
+from optimizer.model.rows import ModelSignature
 from twin.physics import FloatArray
 
 MAX_PAST_INTERVALS: Final = 96

@@ -25,7 +25,7 @@ from optimizer.model.objective import (
     account_weights,
     cvar,
 )
-from optimizer.model.signature import ModelSignature
+from optimizer.model.rows import ModelSignature
 from optimizer.planner.planner import fix_first_stage
 from optimizer.problem.problem import Problem
 from optimizer.solver.highs import LpSolution, LpSolver, slack_basis

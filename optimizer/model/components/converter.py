@@ -24,14 +24,29 @@ Axes: t interval, k segment. There is no cost.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
+import numpy as np
 import pyomo.environ as pyo
 
-from optimizer.model.assembler import IntervalExpression, ModelAssembler, add_param, add_var
+from optimizer.curves.piecewise_linear import MIN_OUTPUT_RANGE_MW
+from optimizer.model.assembler import (
+    IntervalExpression,
+    ModelAssembler,
+    add_params,
+    add_rows,
+    add_var,
+)
 from optimizer.model.model_data import ModelData
+from optimizer.model.rows import RowSpec
 from twin.physics import FloatArray
+from twin.physics.numerics import BoolArray
 from twin.relations import Conversion
+
+OUTPUT_LABEL: Final = "most that the machine can give"
+HEAT_LABEL: Final = "heat that the network takes, or the machine can give"
+CAPACITY_LABELS: Final = (OUTPUT_LABEL, HEAT_LABEL)
+"""Labels of limits of the last segment of a machine."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,15 +80,33 @@ def parameters(convert: Conversion, data: ModelData) -> Mapping[str, FloatArray]
 def build(block: pyo.Block, signature: ConverterSignature, assembler: ModelAssembler) -> None:
     """Write a conversion into its empty block and post its output and draws."""
     time = block.model().time
-    block.segments = pyo.RangeSet(0, signature.segment_count - 1)
-    block.low, block.width = add_param(time), add_param(time, block.segments)
-    add_var(block, "segment", time, block.segments, high=block.width)
+    block.segments = segments = pyo.RangeSet(0, signature.segment_count - 1)
+    add_params(block, "low", time)
+    add_params(block, "width slope_above_secant", time, segments)
+    label = HEAT_LABEL if signature.output == "heat" else OUTPUT_LABEL
+    limit = RowSpec(label=label, margin="power", share=lambda of: is_last_segment(of("width")))
+    add_var(block, "segment", time, segments, high=block.width, upper=limit)
     assembler.add_supply(signature.output, lambda t: converter_output(block, t))
     for carrier in signature.draws:
         assembler.add_demand(carrier, _draw(block, carrier))
-    block.slope_above_secant = add_param(time, block.segments)
     if signature.segment_count > 1:
-        block.secant_cut = pyo.Constraint(time, rule=_secant_cut)
+        # the secant moves along where the last segment is longer
+        spec = RowSpec(
+            relaxed_with={label: lambda of: of("slope_above_secant")[:, -1]},
+            is_bound_of_limit=False,
+        )
+        block.secant_cut = add_rows(time, rule=_secant_cut, spec=spec)
+
+
+def is_last_segment(width: FloatArray) -> BoolArray:
+    """Return which segments end at the largest output, on the axes of the widths.
+
+    ``width`` has the lengths of the segments, ``(time, segment)``; the last one is not marked where
+    it cannot be reached. [MW]
+    """
+    is_last = np.zeros(width.shape, dtype=bool)
+    is_last[:, -1] = width[:, -1] > MIN_OUTPUT_RANGE_MW
+    return is_last
 
 
 def converter_output(block: pyo.Block, t: Any) -> Any:
@@ -89,7 +122,6 @@ def _secant_cut(block: pyo.Block, t: int) -> Any:
 def _draw(block: pyo.Block, carrier: str) -> IntervalExpression:
     """Return the draw of one input."""
     time = block.model().time
-    offset, slope = add_param(time), add_param(time, block.segments)
-    block.add_component(f"{carrier}_offset", offset)
-    block.add_component(f"{carrier}_slope", slope)
+    (offset,) = add_params(block, f"{carrier}_offset", time)
+    (slope,) = add_params(block, f"{carrier}_slope", time, block.segments)
     return lambda t: offset[t] + sum(slope[t, k] * block.segment[t, k] for k in block.segments)

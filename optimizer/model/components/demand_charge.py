@@ -44,18 +44,30 @@ lower bound: at least 0.94 of the root while all :math:`e / r` lie between the s
 largest :math:`a`. If all quarter-hours of a week exceed by 1/50 of the greatest, it is 0.88.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 import pyomo.environ as pyo
 
-from optimizer.model.assembler import ModelAssembler, add_param, add_var
+from optimizer.model.assembler import ModelAssembler, add_params, add_rows, add_var
 from optimizer.model.model_data import ModelData
+from optimizer.model.rows import BlockNumbers, RowSpec
 from twin.errors import SolverError
 from twin.physics import FloatArray
+from twin.physics.numerics import BoolArray
 from twin.relations import NO_PEAK, DemandCharge, DemandChargeTerms
+
+CHARGE_LABELS: Final[Mapping[str, str]] = {
+    "peak": "running peak of the billing period",
+    "excess": "contracted power",
+    "band": "peak that band load allows",
+}
+"""Name of a charge -> label of its limit."""
+
+NEXT_PERIOD_LABEL: Final = "peak of the billing period after it"
+"""Label of the peak of the next billing period."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,24 +130,38 @@ def build(block: pyo.Block, signature: DemandChargeSignature, assembler: ModelAs
     time = block.model().time
     flow = block.parent_block().component(signature.owner).import_power
     block.peaks = pyo.RangeSet(0, signature.peaks - 1)
-    block.in_period, block.free_import = add_param(time, block.peaks), add_param(time)
-    block.price = add_param(block.peaks)
+    add_params(block, "in_period", time, block.peaks)
+    add_params(block, "free_import", time)
+    add_params(block, "price", block.peaks)
     add_var(block, "peak_excess", block.peaks)
-
-    def beyond(b: pyo.Block, t: Any) -> Any:
-        return flow[t] - sum(b.in_period[t, p] * b.peak_excess[p] for p in b.peaks)
 
     if signature.has_root_sum_square:
         build_root_sum_square(block, signature.account, assembler)
-        below = pyo.Constraint(
-            time, rule=lambda b, t: beyond(b, t) - b.excess[t] <= b.free_import[t]
-        )
-    else:
-        below = pyo.Constraint(time, rule=lambda b, t: beyond(b, t) <= b.free_import[t])
-    block.add_component(f"below_{signature.name}", below)
+
+    def below(b: pyo.Block, t: Any) -> Any:
+        power = flow[t] - sum(b.in_period[t, p] * b.peak_excess[p] for p in b.peaks)
+        excess = power - b.excess[t] if signature.has_root_sum_square else power
+        return excess <= b.free_import[t]
+
+    spec = RowSpec(
+        label=CHARGE_LABELS[signature.name],
+        owner=signature.owner,
+        margin="peak",
+        periods=lambda of: _periods(of, signature),
+    )
+    block.add_component(f"below_{signature.name}", add_rows(time, rule=below, spec=spec))
     assembler.add_fixed_cost(
         signature.account, lambda: sum(block.price[p] * block.peak_excess[p] for p in block.peaks)
     )
+
+
+def _periods(of: BlockNumbers, signature: DemandChargeSignature) -> Iterator[tuple[str, BoolArray]]:
+    """Yield the label of each billing period and its intervals, ``(time,)``."""
+    counts = of("in_period") + (of("root_member") if signature.has_root_sum_square else 0.0)
+    for period in np.flatnonzero(counts.any(axis=0)).tolist():
+        is_later = signature.name == "peak" and period > 0
+        label = NEXT_PERIOD_LABEL if is_later else CHARGE_LABELS[signature.name]
+        yield label, counts[:, period] > 0.0
 
 
 def _terms(peak: DemandCharge, data: ModelData) -> DemandChargeTerms:
@@ -185,14 +211,11 @@ def build_root_sum_square(block: pyo.Block, account: str, assembler: ModelAssemb
     """Write the roots beside the peaks of a charge; the cost before the horizon is subtracted."""
     time = block.model().time
     block.tangents = pyo.RangeSet(0, len(TANGENT_POINTS) - 1)
-    block.excess_high, block.square_cost = add_param(time), add_param(time)
-    block.root_member = add_param(time, block.peaks)
-    block.slope, block.tangent_offset = add_param(block.tangents), add_param(block.tangents)
-    block.half_price, block.before, block.paid = (
-        add_param(block.peaks),
-        add_param(block.peaks),
-        add_param(),
-    )
+    add_params(block, "excess_high square_cost", time)
+    add_params(block, "root_member", time, block.peaks)
+    add_params(block, "slope tangent_offset", block.tangents)
+    add_params(block, "half_price before", block.peaks)
+    add_params(block, "paid")
     add_var(block, "excess", time, high=block.excess_high)
     add_var(block, "square", time)
     add_var(block, "root", block.peaks)

@@ -40,14 +40,24 @@ from typing import Any, Final
 import numpy as np
 import pyomo.environ as pyo
 
-from optimizer.model.assembler import ModelAssembler, add_param, add_var
+from optimizer.model.assembler import (
+    ModelAssembler,
+    add_intervals,
+    add_params,
+    add_rows,
+    add_var,
+)
 from optimizer.model.model_data import ModelData
 from optimizer.model.objective import RAMP_PENALTY_EUR_PER_MW
+from optimizer.model.rows import RowSpec
 from optimizer.problem.problem import Problem, ramp_limited_intervals
 from twin.feasibility.connection import max_import_change
 from twin.physics import FloatArray
 from twin.relations import Exchange
 from twin.variables import net_import
+
+IMPORT_LABEL: Final = "power taken from the connection or source"
+EXPORT_LABEL: Final = "power or heat sold"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +69,7 @@ def build_water_supply(
     block: pyo.Block, _: WaterSupplySignature, assembler: ModelAssembler
 ) -> None:
     """Write the water supply and its account."""
-    block.hours = add_param(block.model().time)
+    add_params(block, "hours", block.model().time)
     add_var(block, "water_use", block.model().time)
     assembler.add_supply("water", lambda t: block.water_use[t])
     assembler.add_cost("water", lambda t: block.hours[t] * block.water_use[t])
@@ -92,10 +102,10 @@ def add_ramp_limit(block: pyo.Block, steps: tuple[int, ...], *, assembler: Model
     """Add the soft ramp limit of an exchange, in the given intervals."""
     if not steps:
         return
-    block.ramped = pyo.Set(initialize=steps)
-    block.ramped_later = pyo.Set(initialize=[t for t in steps if t > 0])
-    block.ramp_limit, block.last = add_param(block.model().time), add_param()
-    add_var(block, "ramp_excess", block.ramped)
+    block.ramped = ramped = add_intervals(steps)
+    add_params(block, "ramp_limit", block.model().time)
+    add_params(block, "last")
+    add_var(block, "ramp_excess", ramped)
 
     def net(t: int) -> Any:
         return block.import_power[t] - block.export_power[t]
@@ -103,17 +113,20 @@ def add_ramp_limit(block: pyo.Block, steps: tuple[int, ...], *, assembler: Model
     def limit(t: int) -> Any:
         return block.ramp_limit[t] + block.ramp_excess[t]
 
-    later = block.ramped_later
-    if len(later):
-        block.ramp_up = pyo.Constraint(later, rule=lambda _, t: net(t) - net(t - 1) <= limit(t))
-        block.ramp_down = pyo.Constraint(later, rule=lambda _, t: net(t - 1) - net(t) <= limit(t))
+    up, down = (RowSpec(label=f"ramp of the connection, {way}wards") for way in ("up", "down"))
+    if positive := [t for t in steps if t > 0]:
+        block.ramped_later = later = add_intervals(positive)
+        block.ramp_up = add_rows(later, rule=lambda _, t: net(t) - net(t - 1) <= limit(t), spec=up)
+        block.ramp_down = add_rows(
+            later, rule=lambda _, t: net(t - 1) - net(t) <= limit(t), spec=down
+        )
     if steps[0] == 0:
-        block.ramped_first = pyo.Set(initialize=[0])
-        first, last = block.ramped_first, block.last
-        block.first_up = pyo.Constraint(first, rule=lambda _, t: net(t) - last <= limit(t))
-        block.first_down = pyo.Constraint(first, rule=lambda _, t: last - net(t) <= limit(t))
+        block.ramped_first = first = add_intervals([0])
+        last = block.last
+        block.first_up = add_rows(first, rule=lambda _, t: net(t) - last <= limit(t), spec=up)
+        block.first_down = add_rows(first, rule=lambda _, t: last - net(t) <= limit(t), spec=down)
     assembler.add_fixed_cost(
-        "ramp", lambda: RAMP_PENALTY_EUR_PER_MW * sum(block.ramp_excess[t] for t in block.ramped)
+        "ramp", lambda: RAMP_PENALTY_EUR_PER_MW * sum(block.ramp_excess[t] for t in ramped)
     )
 
 
@@ -125,6 +138,7 @@ class ImportExportSignature:
     account: str
     has_price: bool
     has_carbon: bool
+    depends_on_weather: bool
     ramp_intervals: tuple[int, ...]
 
 
@@ -135,6 +149,7 @@ def signature(exchange: Exchange, data: ModelData) -> ImportExportSignature:
         account=exchange.account,
         has_price=bool(exchange.price_variable),
         has_carbon=bool(exchange.carbon_variable),
+        depends_on_weather=bool(exchange.availability_variable),
         ramp_intervals=ramp_limited_intervals(exchange, data.problem),
     )
 
@@ -163,15 +178,19 @@ def parameters(exchange: Exchange, data: ModelData) -> Mapping[str, FloatArray]:
 def build(block: pyo.Block, signature: ImportExportSignature, assembler: ModelAssembler) -> None:
     """Write an exchange into its empty block and post flows, fees and carbon."""
     time = block.model().time
-    block.min_import, block.import_limit = add_param(time), add_param(time)
-    block.export_limit = add_param()
-    block.import_fee, block.export_fee = add_param(time), add_param(time)
-    add_var(block, "import_power", time, low=block.min_import, high=block.import_limit)
-    add_var(block, "export_power", time, high=block.export_limit)
+    add_params(block, "min_import import_limit import_fee export_fee", time)
+    add_params(block, "export_limit")
+    imported, exported = (
+        RowSpec(label=label, margin="power", is_priced=not signature.depends_on_weather)
+        for label in (IMPORT_LABEL, EXPORT_LABEL)
+    )
+    upper = imported if signature.carrier != "heat" else None  # heat is only sold
+    add_var(block, "import_power", time, low=block.min_import, high=block.import_limit, upper=upper)
+    add_var(block, "export_power", time, high=block.export_limit, upper=exported)
     assembler.add_supply(signature.carrier, lambda t: block.import_power[t])
     assembler.add_demand(signature.carrier, lambda t: block.export_power[t])
     if signature.has_price:
-        block.price = add_param(time)
+        add_params(block, "price", time)
         assembler.add_cost(
             "electricity",
             lambda t: block.price[t] * (block.import_power[t] - block.export_power[t]),
@@ -184,7 +203,7 @@ def build(block: pyo.Block, signature: ImportExportSignature, assembler: ModelAs
         ),
     )
     if signature.has_carbon:
-        block.carbon = add_param(time)
+        add_params(block, "carbon", time)
         assembler.add_cost("carbon", lambda t: block.carbon[t] * block.import_power[t])
     add_ramp_limit(block, signature.ramp_intervals, assembler=assembler)
 

@@ -57,7 +57,13 @@ from typing import Any
 import numpy as np
 import pyomo.environ as pyo
 
-from optimizer.model.assembler import ModelAssembler, add_param, add_terms, add_var
+from optimizer.model.assembler import (
+    ModelAssembler,
+    add_intervals,
+    add_params,
+    add_terms,
+    add_var,
+)
 from optimizer.model.components import workload
 from optimizer.model.model_data import ModelData
 from optimizer.problem.migration import (
@@ -110,12 +116,9 @@ def parameters(migration: Migration, data: ModelData) -> Mapping[str, FloatArray
 
 def build(block: pyo.Block, signature: MigrationSignature, assembler: ModelAssembler) -> None:
     """Write the routes into their empty block, beside the block ``work`` of the site."""
-    block.blocks = pyo.Set(initialize=signature.starts)
+    block.blocks = add_intervals(signature.starts)
     block.lanes = pyo.RangeSet(0, signature.migration_routes - 1)
-    block.low, block.high = (
-        add_param(block.blocks, block.lanes),
-        add_param(block.blocks, block.lanes),
-    )
+    add_params(block, "low high", block.blocks, block.lanes)
     add_var(block, "net", block.blocks, block.lanes, low=block.low, high=block.high)
     if signature.outgoing:
         _declare_outgoing(block, signature, assembler)
@@ -130,19 +133,12 @@ def _declare_outgoing(
     block: pyo.Block, signature: MigrationSignature, assembler: ModelAssembler
 ) -> None:
     """Declare sent work, and post its transfer cost."""
-    time, blocks, migration_routes = block.model().time, block.blocks, block.lanes
+    time, blocks, routes = block.model().time, block.blocks, block.lanes
     block.outgoing = pyo.Set(initialize=signature.outgoing)
-    block.sent_high = add_param(blocks, block.outgoing, migration_routes)
-    block.done, block.share_in_transit = (
-        add_param(time, blocks, migration_routes),
-        add_param(time, blocks, migration_routes),
-    )
-    block.racks_in_transit, block.send_cost, block.speed = (
-        add_param(time, blocks, migration_routes),
-        add_param(migration_routes),
-        add_param(migration_routes),
-    )
-    add_var(block, "sent", blocks, block.outgoing, migration_routes, high=block.sent_high)
+    add_params(block, "sent_high", blocks, block.outgoing, routes)
+    add_params(block, "done share_in_transit racks_in_transit", time, blocks, routes)
+    add_params(block, "send_cost speed", routes)
+    add_var(block, "sent", blocks, block.outgoing, routes, high=block.sent_high)
     assembler.add_fixed_cost(
         "transfer",
         lambda: sum(
@@ -196,18 +192,12 @@ def _declare_incoming(
     """Declare received work, and post its transfer cost, lateness and undone part."""
     time, instant, blocks = block.model().time, block.model().instant, block.blocks
     block.incoming = incoming = pyo.Set(initialize=signature.incoming)
-    block.share_arrived, block.due = (
-        add_param(time, blocks, incoming),
-        add_param(time, blocks, incoming),
-    )
-    block.present, block.width = add_param(time, blocks, incoming), add_param(incoming)
-    block.hours, block.value, block.undelivered_value = (
-        add_param(time),
-        add_param(incoming),
-        add_param(incoming),
-    )
-    block.host_cost, block.received_high = add_param(incoming), add_param(blocks, incoming)
-    block.route_of_cohort, block.late_high = add_param(incoming, block.lanes), add_param(instant)
+    add_params(block, "share_arrived due present", time, blocks, incoming)
+    add_params(block, "width value undelivered_value host_cost", incoming)
+    add_params(block, "hours", time)
+    add_params(block, "received_high", blocks, incoming)
+    add_params(block, "route_of_cohort", incoming, block.lanes)
+    add_params(block, "late_high", instant)
     add_var(block, "received", blocks, incoming, high=block.received_high)
     add_var(block, "work_overdue", instant, incoming, high=block.late_high)
     assembler.add_fixed_cost(
@@ -414,7 +404,7 @@ def build_migration_balance(
     sites: object,  # noqa: ARG001  (there is no cost)
 ) -> None:
     """Balance sent and received work of every route and block of time."""
-    block.blocks = pyo.Set(initialize=signature.starts)
+    block.blocks = add_intervals(signature.starts)
     block.lanes = pyo.RangeSet(0, signature.migration_routes - 1)
     migration = [block.model().component(name).migration for name in signature.sites]
     block.migration_balance = pyo.Constraint(

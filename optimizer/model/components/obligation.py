@@ -34,11 +34,12 @@ from typing import Any, Final
 import numpy as np
 import pyomo.environ as pyo
 
-from optimizer.model.assembler import ModelAssembler, add_param, add_var
+from optimizer.model.assembler import ModelAssembler, add_params, add_rows, add_var
 from optimizer.model.model_data import ModelData
 from optimizer.model.objective import HARD_OBLIGATION_PENALTY
+from optimizer.model.rows import RowSpec
 from twin.physics import FloatArray
-from twin.relations import Obligation, ObligationQuantity
+from twin.relations import OBLIGATION_UNITS, Obligation, ObligationQuantity
 
 LIMIT_ACCOUNTS: Final = frozenset({"targets", "budgets"})
 """Accounts whose obligations are limits, so that diagnostics report their rows."""
@@ -108,9 +109,8 @@ def build(block: pyo.Block, signature: ObligationSignature, assembler: ModelAsse
     time = block.model().time
     block.window = pyo.RangeSet(0, signature.windows - 1)
     windows = block.window if signature.windows else time
-    block.weight = add_param(windows, time) if signature.windows else add_param(time)
-    block.target, block.deviation_limit = add_param(windows), add_param(windows)
-    block.up_price, block.down_price = add_param(windows), add_param(windows)
+    add_params(block, "weight", *([windows, time] if signature.windows else [time]))
+    add_params(block, "target deviation_limit up_price down_price", windows)
     add_var(block, "above", windows, high=block.deviation_limit)
     add_var(block, "below", windows, high=block.deviation_limit)
     flow = _flow(block, signature)
@@ -124,18 +124,35 @@ def build(block: pyo.Block, signature: ObligationSignature, assembler: ModelAsse
         return b.weight[t] * flow(t)
 
     total = window_sum if signature.windows else interval_value
-    row = pyo.Constraint(
-        windows, rule=lambda b, w: total(b, w) - b.above[w] + b.below[w] == b.target[w]
+    is_limit = signature.account in LIMIT_ACCOUNTS
+    rows = add_rows(
+        windows,
+        rule=lambda b, w: total(b, w) - b.above[w] + b.below[w] == b.target[w],
+        spec=_limit(signature) if is_limit else None,
     )
-    block.add_component(
-        "obligation" if signature.account in LIMIT_ACCOUNTS else "position_balance", row
-    )
+    block.add_component("obligation" if is_limit else "position_balance", rows)
     if signature.windows:
         assembler.add_fixed_cost(
             signature.account, lambda: sum(_deviation_cost(block, w) for w in block.window)
         )
     else:
         assembler.add_cost(signature.account, lambda t: _deviation_cost(block, t))
+
+
+def _limit(signature: ObligationSignature) -> RowSpec:
+    """Return the meaning of the row of a load target or budget.
+
+    A load target is relaxed by a power, and a daily budget by the same amount each day.
+    """
+    unit, label = OBLIGATION_UNITS[signature.quantity], "load target or budget"
+    if not signature.windows:
+        return RowSpec(label=label, unit=unit, relaxed_unit="MW", share=lambda of: of("weight"))
+    return RowSpec(
+        label=label,
+        unit=unit,
+        relaxed_unit=unit if signature.windows == 1 else f"{unit} each day",
+        windows=lambda of: of("weight") > 0.0,
+    )
 
 
 def _flow(block: pyo.Block, signature: ObligationSignature) -> Any:
@@ -154,11 +171,7 @@ def _flow(block: pyo.Block, signature: ObligationSignature) -> Any:
 def _with_trades(block: pyo.Block, flow: Any, assembler: ModelAssembler) -> Any:
     """Return the flow less bought and plus sold energy, and post the cost of both. [MW]"""
     time = block.model().time
-    block.trade_limit, block.buy_cost, block.sell_cost = (
-        add_param(time),
-        add_param(time),
-        add_param(time),
-    )
+    add_params(block, "trade_limit buy_cost sell_cost", time)
     add_var(block, "bought", time, high=block.trade_limit)
     add_var(block, "sold", time, high=block.trade_limit)
     assembler.add_cost(

@@ -1,4 +1,4 @@
-"""Reserve product: capacity sold before, capacity offered by blocks, and shortfall.
+"""Reserve products: capacity sold before and offered by blocks, shortfall, and headroom.
 
 ========================  ======  =====  ==========================================================
 Name                      Unit    Axes   Meaning
@@ -25,6 +25,25 @@ reserve_shortfall         EUR     t      penalty * shortfall
 
 Axes: t interval. The start of blocks and the gates are numbers, so that all days, also those of 23
 and 25 hours, share one signature.
+
+Headroom at the grid connection and its feeders, for all products activated together:
+
+===================  ====  ====  ================================================
+Name                 Unit  Axes  Meaning
+===================  ====  ====  ================================================
+**Parameters**
+max_import           MW    t     largest import less the margin
+max_export           MW          largest export less the margin
+<feeder>_limit       MW    t     largest output of a feeder less the margin
+<product>_power_<d>  1           activated power per capacity
+**Constraints** (up, down: sum over products of power * capacity)
+import_headroom      MW    t     import_power - export_power + down <= max_import
+export_headroom      MW    t     export_power - import_power + up <= max_export
+<feeder>_room        MW    t     output + down <= limit
+<feeder>_room_back   MW    t     up - output <= limit
+===================  ====  ====  ================================================
+
+<d> is ``up`` or ``down``. There are no variables and no costs.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -34,9 +53,19 @@ from typing import Any
 import numpy as np
 import pyomo.environ as pyo
 
-from optimizer.model.assembler import ModelAssembler, add_param, add_terms, add_var
+from optimizer.model.assembler import (
+    ModelAssembler,
+    add_intervals,
+    add_params,
+    add_rows,
+    add_terms,
+    add_var,
+)
+from optimizer.model.components.converter import OUTPUT_LABEL, converter_output
+from optimizer.model.components.import_export import EXPORT_LABEL, IMPORT_LABEL
 from optimizer.model.model_data import ModelData
 from optimizer.model.objective import RESERVE_SHORTFALL_PENALTY_EUR_PER_MW_H
+from optimizer.model.rows import RowSpec
 from optimizer.problem.obligations_and_reserves import (
     max_capacity,
     required_capacity,
@@ -44,10 +73,11 @@ from optimizer.problem.obligations_and_reserves import (
     sold_capacity,
 )
 from twin.feasibility.reserve_activation import activation_ends, max_touched_intervals
-from twin.feasibility.reserve_deliverability import eligible_stores
 from twin.markets.reserve_products import ReserveProduct, is_gate_open, starts_block
 from twin.physics import FloatArray
-from twin.relations import Store
+from twin.relations import BIDIRECTIONAL_CARRIERS, Store
+from twin.site import Site
+from twin.weather import Weather
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,8 +123,7 @@ def parameters(product: ReserveProduct, data: ModelData) -> Mapping[str, FloatAr
 def build(block: pyo.Block, signature: ReserveProductSignature, assembler: ModelAssembler) -> None:
     """Write a product into its empty block, after all providers have posted their offers."""
     time = block.model().time
-    block.required, block.activated, block.limit = add_param(time), add_param(time), add_param(time)
-    block.pay, block.penalty = add_param(time), add_param(time)
+    add_params(block, "required activated limit pay penalty", time)
     add_var(block, "offered", time, high=block.limit)
     add_var(block, "shortfall", time, high=block.required)
     for name, upwards in (("covered_up", True), ("covered_down", False)):
@@ -102,11 +131,12 @@ def build(block: pyo.Block, signature: ReserveProductSignature, assembler: Model
             rule = _covered(assembler, signature.product, upwards)
             block.add_component(name, pyo.Constraint(time, rule=rule))
     if len(time) > 1:
-        block.later = pyo.RangeSet(1, len(time) - 1)
-        block.block_rise, block.block_fall = add_param(block.later), add_param(block.later)
-        add_var(block, "change", block.later, low=block.block_fall, high=block.block_rise)
+        block.later = later = add_intervals(range(1, len(time)))
+        add_params(block, "block_rise block_fall", later)
+        add_var(block, "change", later, low=block.block_fall, high=block.block_rise)
         block.constant_within_block = pyo.Constraint(
-            block.later, rule=lambda b, t: b.offered[t] - b.offered[t - 1] - b.change[t] == 0.0
+            later,
+            rule=lambda b, t: b.offered[t] - b.offered[t - 1] - b.change[t] == 0.0,
         )
     assembler.add_cost(  # activated capacity is still paid
         "reserves", lambda t: -1.0 * block.pay[t] * (total_capacity(block, t) + block.activated[t])
@@ -140,11 +170,6 @@ class ReserveEligibility:
     ending_count: int = 1
 
 
-def store_eligibility(store: Store, data: ModelData) -> ReserveEligibility:
-    """Return the products that a store may provide."""
-    return eligibility(data, lambda product: store in eligible_stores(data.problem.site, product))
-
-
 def eligibility(data: ModelData, may: Callable[[ReserveProduct], bool]) -> ReserveEligibility:
     """Return the products that a provider may hold by a rule."""
     products = [p for p in data.problem.site.reserves.values() if may(p)]
@@ -162,17 +187,6 @@ def activation_endings(data: ModelData, names: Sequence[str]) -> FloatArray:
     """
     products = data.problem.site.reserves
     return activation_ends(data.hours, [products[name].duration for name in names])
-
-
-def add_named_param(block: pyo.Block, name: str, *sets: pyo.Set) -> pyo.Param:
-    """Declare a parameter under a computed name, and return it."""
-    block.add_component(name, add_param(*sets))
-    return block.component(name)
-
-
-def component_pair(block: pyo.Block, first: str, second: str) -> tuple[Any, Any]:
-    """Return two components of a block by name."""
-    return block.component(first), block.component(second)
 
 
 def activation_cost(store: Store, product: ReserveProduct, data: ModelData) -> FloatArray:
@@ -209,3 +223,99 @@ def mean_energy_price(data: ModelData) -> float:
 def _fees(data: ModelData) -> FloatArray:
     instants = data.problem.outlook["instant"].to_numpy()
     return data.problem.site.mean_import_fees(instants)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReserveHeadroomSignature:
+    """Everything about the headroom that decides its rows: blocks of the connection and the
+    feeders.
+    """
+
+    grid: str
+    feeders: tuple[str, ...]
+    products: tuple[str, ...]
+
+
+def headroom_signature(site: Site, _: ModelData) -> ReserveHeadroomSignature:
+    """Return the signature of the headroom of a site."""
+    feeders = tuple(
+        convert.owner for convert in site.conversions if convert.output in BIDIRECTIONAL_CARRIERS
+    )
+    return ReserveHeadroomSignature(
+        grid=site.grid_connection.name, feeders=feeders, products=tuple(site.reserves)
+    )
+
+
+def headroom_parameters(site: Site, data: ModelData) -> Mapping[str, FloatArray]:
+    """Return the parameter values of the headroom: limits less the margin, and power per
+    capacity.
+    """
+    share = 1.0 - data.problem.margins.power
+    weather = Weather.from_dataset(data.problem.outlook)
+    found = {
+        "max_import": share * data.problem.available_import(site.exchanges[0]),
+        "max_export": np.array(share * site.grid_connection.export_limit),
+    }
+    for convert in site.conversions:
+        if convert.output in BIDIRECTIONAL_CARRIERS:
+            found[f"{convert.owner}_limit"] = share * convert.max_output(weather)
+    for name, product in site.reserves.items():
+        found[f"{name}_power_up"] = np.array(product.power_up)
+        found[f"{name}_power_down"] = np.array(product.power_down)
+    return found
+
+
+def build_headroom(
+    block: pyo.Block, signature: ReserveHeadroomSignature, _: ModelAssembler
+) -> None:
+    """Add headroom for all capacity on top of the planned flows."""
+    time, site = block.model().time, block.parent_block()
+    grid = site.component(signature.grid)
+    add_params(block, "max_import", time)
+    add_params(block, "max_export")
+    up, down = (_activation_power(block, signature.products, way) for way in ("up", "down"))
+    imported, exported = (
+        RowSpec(
+            label=f"connection, with reserves used {way}wards",
+            owner=signature.grid,
+            margin="power",
+            relaxed_with={label: None},
+        )
+        for way, label in (("down", IMPORT_LABEL), ("up", EXPORT_LABEL))
+    )
+    block.import_headroom = add_rows(
+        time,
+        rule=lambda b, t: grid.import_power[t] - grid.export_power[t] + down(t) <= b.max_import[t],
+        spec=imported,
+    )
+    block.export_headroom = add_rows(
+        time,
+        rule=lambda b, t: grid.export_power[t] - grid.import_power[t] + up(t) <= b.max_export,
+        spec=exported,
+    )
+    for name in signature.feeders:
+        (limit,) = add_params(block, f"{name}_limit", time)
+        feeder = RowSpec(owner=name, relaxed_with={OUTPUT_LABEL: None})
+        for direction, rule in _feeder_rules(site.component(name), limit, up=up, down=down).items():
+            rows = add_rows(time, rule=rule, spec=feeder)
+            block.add_component(f"{name}_{direction}", rows)
+
+
+def _activation_power(
+    block: pyo.Block, products: tuple[str, ...], direction: str
+) -> Callable[[Any], Any]:
+    """Return the power of all products in one direction."""
+    names = " ".join(f"{name}_power_{direction}" for name in products)
+    sold = [block.parent_block().component(f"{name}_reserve") for name in products]
+    parts = list(zip(add_params(block, names), sold, strict=True))
+    return lambda t: add_terms([power * total_capacity(product, t) for power, product in parts])
+
+
+def _feeder_rules(
+    feeder: pyo.Block, limit: pyo.Param, *, up: Callable[[Any], Any], down: Callable[[Any], Any]
+) -> Mapping[str, Callable[..., Any]]:
+    """Return the rules of a feeder forwards, and backwards where the site exports."""
+    return {
+        "room": lambda _, t: converter_output(feeder, t) + down(t) <= limit[t],
+        "room_back": lambda _, t: up(t) - converter_output(feeder, t) <= limit[t],
+    }

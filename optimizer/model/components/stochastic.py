@@ -33,7 +33,12 @@ from typing import Any
 
 import pyomo.environ as pyo
 
-from optimizer.model.assembler import ModelAssembler, add_param, add_var
+from optimizer.model.assembler import (
+    ModelAssembler,
+    add_intervals,
+    add_params,
+    add_var,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,14 +77,14 @@ def build_nonanticipativity(
     """Add the rows that make first-stage decisions equal."""
     model = block.model()
     first, *others = (model.component(name) for name in signature.scenarios if name in sites)
-    block.now = pyo.RangeSet(0, signature.steps - 1)
+    block.now = now = add_intervals(range(signature.steps))
     block.cohorts = pyo.Set(initialize=signature.cohorts)
     for other in others:
         for store in signature.stores:
-            rows = pyo.Constraint(block.now, rule=_equal_levels(first, other, store))
+            rows = pyo.Constraint(now, rule=_equal_levels(first, other, store))
             block.add_component(f"{store}_{other.local_name}", rows)
         if signature.cohorts:
-            axes = (block.now, block.cohorts, first.work.caps)
+            axes = (now, block.cohorts, first.work.caps)
             rows = pyo.Constraint(*axes, rule=_equal_racks(first, other))
             block.add_component(f"work_{other.local_name}", rows)
 
@@ -105,7 +110,8 @@ def build_cvar(
     model = block.model()
     block.scenarios = pyo.RangeSet(0, len(signature.scenarios) - 1)
     block.accounts = pyo.RangeSet(0, len(signature.accounts) - 1)
-    block.price, block.share = add_param(block.accounts), add_param(block.scenarios)
+    add_params(block, "price", block.accounts)
+    add_params(block, "share", block.scenarios)
     add_var(block, "threshold", low=float("-inf"))
     add_var(block, "excess", block.scenarios)
     add_var(block, "paid", block.scenarios, block.accounts, low=float("-inf"))

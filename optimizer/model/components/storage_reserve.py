@@ -57,22 +57,35 @@ from typing import Any, Final
 import numpy as np
 import pyomo.environ as pyo
 
-from optimizer.model.assembler import ModelAssembler, add_param, add_terms, add_var
-from optimizer.model.components import storage_limits
+from optimizer.model.assembler import (
+    ModelAssembler,
+    add_intervals,
+    add_params,
+    add_rows,
+    add_terms,
+    add_var,
+)
 from optimizer.model.components.reserve_product import (
     ReserveEligibility,
     activation_cost,
     activation_endings,
-    add_named_param,
-    component_pair,
-    store_eligibility,
+    eligibility,
+)
+from optimizer.model.components.storage import (
+    LOWER_LEVEL_LABEL,
+    POWER_LABELS,
+    UPPER_LEVEL_LABEL,
+    level_bounds,
+    may_charge_discharge,
+    target_levels,
 )
 from optimizer.model.model_data import ModelData
 from optimizer.model.objective import UNBACKED_PENALTY_RATIO
-from optimizer.model.rows import reserve_column
+from optimizer.model.rows import BlockNumbers, RowSpec, is_positive, reserve_column
 from optimizer.problem.obligations_and_reserves import required_capacity as sold
 from twin.equipment.storage import STORAGE_TAPER_TIME_H
 from twin.feasibility.reserve_activation import activation_overlap
+from twin.feasibility.reserve_deliverability import eligible_stores
 from twin.markets.reserve_products import ReserveProduct, is_gate_open
 from twin.physics import FloatArray
 from twin.relations import Store
@@ -91,25 +104,31 @@ SETPOINT_LAG_H: Final = 0.5 * SET_POINT_TRANSITION_MIN / 60.0
 """Mean delay between the set point of a store and its power. [h]"""
 
 
-def storage_reserve_parameters(store: Store, data: ModelData) -> Mapping[str, FloatArray]:
+def signature(store: Store, data: ModelData) -> ReserveEligibility:
+    """Return the products that a store may provide."""
+    site = data.problem.site
+    return eligibility(data, lambda product: store in eligible_stores(site, product))
+
+
+def parameters(store: Store, data: ModelData) -> Mapping[str, FloatArray]:
     """Return the parameter values of reserves that a store may provide; empty if there are none."""
-    eligibility, hours, problem = store_eligibility(store, data), data.hours, data.problem
-    if not eligibility.products:
+    eligible, hours, problem = signature(store, data), data.hours, data.problem
+    if not eligible.products:
         return {}
-    window = _reserve_levels(store, eligibility, data)
-    until = activation_endings(data, eligibility.products)
-    loss, none = 1.0 / store.discharge_efficiency, np.zeros(eligibility.window - 1)
-    products = [problem.site.reserves[name] for name in eligibility.products]
-    found = dict(window) | dict(_ending_levels(store, eligibility, data, window))
+    window = _reserve_levels(store, eligible, data)
+    until = activation_endings(data, eligible.products)
+    loss, none = 1.0 / store.discharge_efficiency, np.zeros(eligible.window - 1)
+    products = [problem.site.reserves[name] for name in eligible.products]
+    found = dict(window) | dict(_ending_levels(store, eligible, data, window))
     for direction, lagged in (("up", store.charge_efficiency), ("down", loss)):
         mine = [p for p in products if (p.is_upward if direction == "up" else p.is_downward)]
         found[f"lag_{direction}"] = np.array(SETPOINT_LAG_H * lagged * bool(mine))
         found[f"taper_{direction}"] = TAPER_TIME_H * loss * _in_use(mine, data)
-    may = np.all(storage_limits.may_charge_discharge(store, problem), axis=0)
+    may = np.all(may_charge_discharge(store, problem), axis=0)
     most = may * (store.charge_limit + store.discharge_limit)
-    for name in eligibility.products:
+    for name in eligible.products:
         product = problem.site.reserves[name]
-        spent = loss * activation_overlap(hours, product.duration, eligibility.window, until=until)
+        spent = loss * activation_overlap(hours, product.duration, eligible.window, until=until)
         spent[..., -1] += loss * TAPER_TIME_H * np.isfinite(until)
         behind = loss * (product.duration + TAPER_TIME_H)
         found |= {
@@ -126,7 +145,7 @@ def storage_reserve_parameters(store: Store, data: ModelData) -> Mapping[str, Fl
 
 
 def _reserve_levels(
-    store: Store, eligibility: ReserveEligibility, data: ModelData
+    store: Store, eligible: ReserveEligibility, data: ModelData
 ) -> Mapping[str, FloatArray]:
     """Return the levels between which energy counts as reserve, less the margin while gates are
     open.
@@ -135,12 +154,12 @@ def _reserve_levels(
     shortfall is planned to restore a margin. A store that starts outside its window may stay there.
     """
     problem, instants = data.problem, data.problem.outlook["instant"].to_numpy()
-    products = [problem.site.reserves[name] for name in eligibility.products]
+    products = [problem.site.reserves[name] for name in eligible.products]
     opens = np.any([is_gate_open(product, instants) for product in products], axis=0)
     margin = store.level_margin(problem.margins.level)
     later = (instants - instants[0]) / HOUR >= REPLAN_INTERVAL_H
     is_open_at = np.append(opens, False) | np.append(False, opens)
-    low, high = storage_limits.target_levels(store, problem)
+    low, high = target_levels(store, problem)
     start = problem.initial_level(store)
     now = {p.name: float(sold(problem.outlook, p)[0]) * p.duration for p in products}
     behind, room = (
@@ -158,7 +177,7 @@ def _reserve_levels(
 
 
 def _ending_levels(
-    store: Store, eligibility: ReserveEligibility, data: ModelData, window: Mapping[str, FloatArray]
+    store: Store, eligible: ReserveEligibility, data: ModelData, window: Mapping[str, FloatArray]
 ) -> Mapping[str, FloatArray]:
     """Return the weights of the levels around the endings, and their bounds.
 
@@ -167,10 +186,10 @@ def _ending_levels(
     """
     start, (least, most) = (
         data.problem.initial_level(store),
-        storage_limits.level_bounds(store, data.problem),
+        level_bounds(store, data.problem),
     )
     bottom, top = min(store.min_level, start, least.min()), max(store.max_level, start, most.max())
-    until, hours = activation_endings(data, eligibility.products), data.hours[:, None]
+    until, hours = activation_endings(data, eligible.products), data.hours[:, None]
     is_there = np.isfinite(until)
     after = np.where(is_there, until, hours) / hours
     before = 1.0 - after
@@ -200,60 +219,60 @@ def _in_use(products: Sequence[ReserveProduct], data: ModelData) -> FloatArray:
     return found.astype(float)
 
 
-def build_storage_reserve(
-    block: pyo.Block, eligibility: ReserveEligibility, assembler: ModelAssembler
-) -> None:
-    """Add columns, rows and costs of the reserves that a store may provide."""
-    if not eligibility.products:
+def build(block: pyo.Block, eligible: ReserveEligibility, assembler: ModelAssembler) -> None:
+    """Add columns, rows and costs of the reserves that a store may provide to its block."""
+    if not eligible.products:
         return
-    time, instant, past = block.model().time, block.model().instant, eligibility.window - 1
-    block.intervals_with_past, block.window = (
-        pyo.RangeSet(0, past + len(time) - 1),
-        pyo.RangeSet(0, past),
-    )
-    block.endings = pyo.RangeSet(0, eligibility.ending_count - 1)
-    block.reserve_low, block.reserve_high = add_param(instant), add_param(instant)
-    for word in ("before", "after", "ends_low", "ends_high"):
-        add_named_param(block, word, time, block.endings)
-    block.lag_up, block.lag_down = add_param(), add_param()
-    block.taper_up, block.taper_down = add_param(time), add_param(time)
-    for name in eligibility.products:
-        add_var(
-            block,
-            reserve_column(name),
-            block.intervals_with_past,
-            high=add_named_param(block, f"{name}_most", block.intervals_with_past),
-        )
-        for direction in ("up", "down"):
-            add_named_param(block, f"{name}_power_{direction}")
-            add_named_param(block, f"{name}_behind_{direction}")
-            add_named_param(block, f"{name}_spent_{direction}", time, block.endings, block.window)
-        _add_offer(block, name, past, assembler=assembler)
-    _add_power_limits(block, eligibility)
+    time, instant, past = block.model().time, block.model().instant, eligible.window - 1
+    block.endings = pyo.RangeSet(0, eligible.ending_count - 1)
+    block.window = pyo.RangeSet(-past, 0)
+    block.intervals_with_past = with_past = add_intervals(range(-past, len(time)))
+    add_params(block, "reserve_low reserve_high", instant)
+    add_params(block, "before after ends_low ends_high", time, block.endings)
+    add_params(block, "lag_up lag_down")
+    add_params(block, "taper_up taper_down", time)
+    for name in eligible.products:
+        (most,) = add_params(block, f"{name}_most", with_past)
+        open_power = is_positive(f"{name}_most")
+        spec = RowSpec(relaxed_with=dict.fromkeys(POWER_LABELS.values(), open_power))
+        add_var(block, reserve_column(name), with_past, high=most, upper=spec)
+        for way in ("up", "down"):
+            add_params(block, f"{name}_power_{way} {name}_behind_{way}")
+            add_params(block, f"{name}_spent_{way}", time, block.endings, block.window)
+        _add_offer(block, name, assembler=assembler)
+    _add_power_limits(block, eligible)
     if block.component("soc_violation") is not None:
         _add_missing_energy(block, assembler)
-    add_energy_at_activation_start(block, eligibility)
-    add_energy_at_activation_end(block, eligibility)
+    add_energy_at_activation_start(block, eligible)
+    add_energy_at_activation_end(block, eligible)
 
 
-def _add_power_limits(block: pyo.Block, eligibility: ReserveEligibility) -> None:
-    time, past = block.model().time, eligibility.window - 1
+def _weighted_capacity(
+    block: pyo.Block, eligible: ReserveEligibility, parameter: str
+) -> Callable[[Any], Any]:
+    """Return the capacity of all products, each weighted by its ``<product>_<parameter>``."""
+    pairs = [
+        (block.component(f"{name}_{parameter}"), block.component(reserve_column(name)))
+        for name in eligible.products
+    ]
+    return lambda t: add_terms([weight * capacity[t] for weight, capacity in pairs])
 
-    def provided(direction: str) -> Callable[[Any], list[Any]]:
-        pairs = [
-            component_pair(block, reserve_column(name), f"{name}_power_{direction}")
-            for name in eligibility.products
-        ]
-        return lambda t: [power * capacity[t + past] for capacity, power in pairs]
 
-    up, down = provided("up"), provided("down")
-    block.power_up = pyo.Constraint(
+def _add_power_limits(block: pyo.Block, eligible: ReserveEligibility) -> None:
+    """Limit the power of a store together with that of its reserves."""
+    time = block.model().time
+    up = _weighted_capacity(block, eligible, "power_up")
+    down = _weighted_capacity(block, eligible, "power_down")
+    label = "power kept for reserves {}wards"
+    block.power_up = add_rows(
         time,
-        rule=lambda b, t: add_terms([b.discharge[t] - b.charge[t], *up(t)]) <= b.discharge_limit,
+        rule=lambda b, t: b.discharge[t] - b.charge[t] + up(t) <= b.discharge_limit,
+        spec=RowSpec(label=label.format("up"), relaxed_with={POWER_LABELS["discharge"]: None}),
     )
-    block.power_down = pyo.Constraint(
+    block.power_down = add_rows(
         time,
-        rule=lambda b, t: add_terms([b.charge[t] - b.discharge[t], *down(t)]) <= b.charge_limit,
+        rule=lambda b, t: b.charge[t] - b.discharge[t] + down(t) <= b.charge_limit,
+        spec=RowSpec(label=label.format("down"), relaxed_with={POWER_LABELS["charge"]: None}),
     )
 
 
@@ -268,68 +287,94 @@ def _add_missing_energy(block: pyo.Block, assembler: ModelAssembler) -> None:
     )
 
 
-def _add_offer(block: pyo.Block, name: str, past: int, *, assembler: ModelAssembler) -> None:
+def _add_offer(block: pyo.Block, name: str, *, assembler: ModelAssembler) -> None:
     """Offer the provided capacity, and post its expected activation cost."""
-    time = block.model().time
-    capacity, cost = (
-        block.component(reserve_column(name)),
-        add_named_param(block, f"{name}_cost", time),
+    capacity, time = block.component(reserve_column(name)), block.model().time
+    (cost,) = add_params(block, f"{name}_cost", time)
+    assembler.add_reserve(name, up=lambda t: capacity[t], down=lambda t: capacity[t])
+    assembler.add_cost("activation", lambda t: cost[t] * capacity[t])
+
+
+ENERGY_UP_LABEL: Final = "energy behind reserves upwards"
+ENERGY_DOWN_LABEL: Final = "room for reserves downwards"
+
+
+def _energy_spec(
+    direction: str, lowest: Callable[[BlockNumbers], FloatArray], ending: str = ""
+) -> RowSpec:
+    """Return the meaning of rows of reserve energy, with their ``lowest`` levels.
+
+    They move with an end of the window of the store. The level cannot be lower than empty, so that
+    the energy behind upward reserves is a limit of its own where the window begins there.
+    """
+    if direction == "down":
+        return RowSpec(
+            label=f"{ENERGY_DOWN_LABEL}{ending}",
+            unit="MWh",
+            relaxed_with={UPPER_LEVEL_LABEL: None},
+        )
+    return RowSpec(
+        label=f"{ENERGY_UP_LABEL}{ending}",
+        unit="MWh",
+        relaxed_with={
+            LOWER_LEVEL_LABEL: lambda of: lowest(of) > 0.0,
+            ENERGY_UP_LABEL: lambda of: ~np.any(lowest(of) > 0.0),
+        },
     )
-    assembler.add_reserve(name, up=lambda t: capacity[t + past], down=lambda t: capacity[t + past])
-    assembler.add_cost("activation", lambda t: cost[t] * capacity[t + past])
 
 
-def add_energy_at_activation_start(block: pyo.Block, eligibility: ReserveEligibility) -> None:
+def add_energy_at_activation_start(block: pyo.Block, eligible: ReserveEligibility) -> None:
     """Keep energy for a full activation that begins with an interval.
 
     Power follows a set point with a lag, so part of the last charge is not yet stored.
     """
-    time, past = block.model().time, eligibility.window - 1
-
-    def first(direction: str) -> Callable[[Any], Any]:
-        pairs = [
-            component_pair(block, reserve_column(name), f"{name}_behind_{direction}")
-            for name in eligibility.products
-        ]
-        return lambda t: add_terms([energy * capacity[t + past] for capacity, energy in pairs])
-
-    up, down, missing = first("up"), first("down"), _missing_energy(block)
-    block.at_once = pyo.Set(initialize=[0])
-    block.first_energy_up = pyo.Constraint(
-        block.at_once, rule=lambda b, t: up(t) - b.level[t] <= -1.0 * b.reserve_low[t]
+    time, missing = block.model().time, _missing_energy(block)
+    up = _weighted_capacity(block, eligible, "behind_up")
+    down = _weighted_capacity(block, eligible, "behind_down")
+    block.at_once = first = add_intervals([0])
+    specs = [_energy_spec(way, lambda of: of("reserve_low")[:1]) for way in ("up", "down")]
+    block.first_energy_up = add_rows(
+        first,
+        rule=lambda b, t: up(t) - b.level[t] <= -1.0 * b.reserve_low[t],
+        spec=specs[0],
     )
-    block.first_energy_down = pyo.Constraint(
-        block.at_once, rule=lambda b, t: down(t) + b.level[t] <= b.reserve_high[t]
+    block.first_energy_down = add_rows(
+        first,
+        rule=lambda b, t: down(t) + b.level[t] <= b.reserve_high[t],
+        spec=specs[1],
     )
     if len(time) > 1:
-        block.later = pyo.RangeSet(1, len(time) - 1)
-        block.energy_up = pyo.Constraint(
-            block.later,
+        block.later = later = add_intervals(range(1, len(time)))
+        specs = [_energy_spec(way, lambda of: of("reserve_low")[1:-1]) for way in ("up", "down")]
+        block.energy_up = add_rows(
+            later,
             rule=lambda b, t: (
                 add_terms([up(t), b.lag_up * b.charge[t - 1] - b.level[t], *missing(t - 1)])
                 <= -1.0 * b.reserve_low[t]
             ),
+            spec=specs[0],
         )
-        block.energy_down = pyo.Constraint(
-            block.later,
+        block.energy_down = add_rows(
+            later,
             rule=lambda b, t: (
                 add_terms([down(t), b.level[t] + b.lag_down * b.discharge[t - 1], *missing(t - 1)])
                 <= b.reserve_high[t]
             ),
+            spec=specs[1],
         )
 
 
-def add_energy_at_activation_end(block: pyo.Block, eligibility: ReserveEligibility) -> None:
+def add_energy_at_activation_end(block: pyo.Block, eligible: ReserveEligibility) -> None:
     """Keep energy for full activations of all products that end together, at every ending.
 
     Levels are linear between instants and endings, so no other moment can be worse.
     """
-    time, moments = block.model().time, block.endings
+    time, moments, missing = block.model().time, block.endings, _missing_energy(block)
 
     def spent(direction: str) -> Callable[[Any, Any], Any]:
         pairs = [
-            component_pair(block, reserve_column(name), f"{name}_spent_{direction}")
-            for name in eligibility.products
+            (block.component(reserve_column(name)), block.component(f"{name}_spent_{direction}"))
+            for name in eligible.products
         ]
         return lambda t, i: add_terms(
             [
@@ -338,12 +383,16 @@ def add_energy_at_activation_end(block: pyo.Block, eligibility: ReserveEligibili
             ]
         )
 
-    up, down, missing = spent("up"), spent("down"), _missing_energy(block)
+    up, down = spent("up"), spent("down")
+    specs = [
+        _energy_spec(way, lambda of: of("ends_low"), ", to the end of their use")
+        for way in ("up", "down")
+    ]
 
     def level(t: int, i: int) -> Any:
         return block.before[t, i] * block.level[t] + block.after[t, i] * block.level[t + 1]
 
-    block.energy_at_end_up = pyo.Constraint(
+    block.energy_at_end_up = add_rows(
         time,
         moments,
         rule=lambda b, t, i: (
@@ -351,8 +400,9 @@ def add_energy_at_activation_end(block: pyo.Block, eligibility: ReserveEligibili
             + b.taper_up[t] * b.discharge[t]
             <= -1.0 * b.ends_low[t, i]
         ),
+        spec=specs[0],
     )
-    block.energy_at_end_down = pyo.Constraint(
+    block.energy_at_end_down = add_rows(
         time,
         moments,
         rule=lambda b, t, i: (
@@ -360,6 +410,7 @@ def add_energy_at_activation_end(block: pyo.Block, eligibility: ReserveEligibili
             + b.taper_down[t] * b.charge[t]
             <= b.ends_high[t, i]
         ),
+        spec=specs[1],
     )
 
 

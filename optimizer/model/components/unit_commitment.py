@@ -41,21 +41,31 @@ Axes: t interval, m interval with past ones in front, k segment, w interval of a
 the integer part of the horizon; its intervals are equal, apart from a shorter first one.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import pyomo.environ as pyo
 
 from optimizer.curves.piecewise_linear import MIN_OUTPUT_RANGE_MW, ConvexSegments
-from optimizer.model.assembler import ModelAssembler, add_param, add_var
+from optimizer.model.assembler import (
+    ModelAssembler,
+    add_intervals,
+    add_params,
+    add_rows,
+    add_var,
+)
 from optimizer.model.components.converter import converter_output
 from optimizer.model.model_data import ModelData
+from optimizer.model.rows import RowSpec
 from twin.physics import FloatArray
 from twin.relations import Conversion, SwitchableUnits, UnitCharacteristics
 from twin.simulation.limits import unit_commitment_steps
 from twin.weather import Weather
+
+MIN_OUTPUT_LABEL: Final = "least load of units that run"
+RUNNING_OUTPUT_LABEL: Final = "output of the units that run"
 
 INTEGER_HORIZON_H: Final = 24.0
 """Length of the part of the horizon in which units are integer. [h]"""
@@ -185,29 +195,30 @@ def _required_units(curve: ConvexSegments, running: UnitCharacteristics) -> dict
 
 def build(block: pyo.Block, signature: UnitCommitmentSignature, assembler: ModelAssembler) -> None:
     """Write the units beside the segments of their conversion."""
-    model, past = block.model(), signature.past
-    time = model.time
-    block.intervals_with_past = pyo.RangeSet(0, past + len(time) - 1)
+    time = block.model().time
     _declare(block, signature)
-    block.first = pyo.Set(initialize=[0])
+    block.first = first = add_intervals([0])
     if len(time) > 1:
-        block.later = pyo.RangeSet(1, len(time) - 1)
+        block.later = later = add_intervals(range(1, len(time)))
         block.unit_balance = pyo.Constraint(
-            block.later,
-            rule=lambda b, t: b.on[t] - b.on[t - 1] == b.start[t + past] - b.stop[t + past],
+            later,
+            rule=lambda b, t: b.on[t] - b.on[t - 1] == b.start[t] - b.stop[t],
         )
     block.initial_units = pyo.Constraint(
-        block.first,
-        rule=lambda b, t: b.on[t] - b.start[t + past] + b.stop[t + past] == b.initial_on,
+        first,
+        rule=lambda b, t: b.on[t] - b.start[t] + b.stop[t] == b.initial_on,
     )
-    block.max_output = pyo.Constraint(
+    block.max_output = add_rows(
         time,
         rule=lambda b, t: (
             converter_output(b, t) - b.unit_max_output[t] * b.on[t] <= b.free_output[t]
         ),
+        spec=RowSpec(label=RUNNING_OUTPUT_LABEL),
     )
-    block.min_output = pyo.Constraint(
-        time, rule=lambda b, t: b.unit_min_output[t] * b.on[t] <= converter_output(b, t)
+    block.min_output = add_rows(
+        time,
+        rule=lambda b, t: b.unit_min_output[t] * b.on[t] <= converter_output(b, t),
+        spec=RowSpec(label=MIN_OUTPUT_LABEL),
     )
     block.required_units = pyo.Constraint(
         time,
@@ -229,28 +240,20 @@ def build(block: pyo.Block, signature: UnitCommitmentSignature, assembler: Model
     )
     assembler.add_cost(
         "starts",
-        lambda t: (
-            block.start_cost[t] * block.start[t + past] + block.stop_cost[t] * block.stop[t + past]
-        ),
+        lambda t: block.start_cost[t] * block.start[t] + block.stop_cost[t] * block.stop[t],
     )
 
 
 def _declare(block: pyo.Block, signature: UnitCommitmentSignature) -> None:
-    time, moments = block.model().time, block.intervals_with_past
-    block.count, block.initial_on = add_param(), add_param()
-    for name in (
-        "free_output",
-        "unit_min_output",
-        "unit_max_output",
-        "required_at_min_output",
-        "spare_draw",
-        "short_draw",
-    ):
-        block.add_component(name, add_param(time))
-    block.required_per_output = add_param(time, block.segments)
-    block.start_cost, block.stop_cost = add_param(time), add_param(time)
-    for name in ("start_low", "start_high", "stop_low", "stop_high"):
-        block.add_component(name, add_param(moments))
+    """Declare parameters and units; starts and stops also of the intervals before the horizon."""
+    time = block.model().time
+    past = range(-signature.past, len(time))
+    block.intervals_with_past = moments = add_intervals(past)
+    add_params(block, "count initial_on")
+    add_params(block, "free_output unit_min_output unit_max_output required_at_min_output", time)
+    add_params(block, "spare_draw short_draw start_cost stop_cost", time)
+    add_params(block, "required_per_output", time, block.segments)
+    add_params(block, "start_low start_high stop_low stop_high", moments)
     add_var(block, "on", time, high=block.count, integers=signature.integer_intervals)
     add_var(block, "start", moments, low=block.start_low, high=block.start_high)
     add_var(block, "stop", moments, low=block.stop_low, high=block.stop_high)
@@ -260,46 +263,36 @@ def _declare(block: pyo.Block, signature: UnitCommitmentSignature) -> None:
 
 def _add_min_times(block: pyo.Block, signature: UnitCommitmentSignature) -> None:
     """Add the minimum times on, off and between starts in the integer part."""
-    block.near = pyo.RangeSet(0, signature.integer_intervals - 1)
-    for name, length in (
-        ("up", signature.min_up_intervals),
-        ("down", signature.min_down_intervals),
-        ("again", signature.min_restart_intervals),
-    ):
-        window = pyo.RangeSet(0, length - 1)
-        block.add_component(f"{name}_window", window)
-        if length > 1:
-            block.add_component(f"{name}_holds", add_param(block.near, window))
-    past = signature.past
-    begin_up, begin_down = (
-        past - signature.min_up_intervals + 1,
-        past - signature.min_down_intervals + 1,
+    block.near = near = add_intervals(range(signature.integer_intervals))
+
+    def changes(word: str, change: Any, length: int) -> Callable[[Any], Any]:
+        """Return the changes in the window before an interval that still bind."""
+        window = pyo.RangeSet(1 - length, 0)
+        block.add_component(f"{word}_window", window)
+        (holds,) = add_params(block, f"{word}_holds", near, window)
+        return lambda t: sum(holds[t, k] * change[t + k] for k in window)
+
+    up, down, again = (
+        signature.min_up_intervals,
+        signature.min_down_intervals,
+        signature.min_restart_intervals,
     )
-    begin_again = past - signature.min_restart_intervals + 1
-    if signature.min_up_intervals > 1:
-        block.min_up_time = pyo.Constraint(
-            block.near,
-            rule=lambda b, t: (
-                sum(b.up_holds[t, k] * b.start[t + k + begin_up] for k in b.up_window) <= b.on[t]
-            ),
+    if up > 1:
+        starts = changes("up", block.start, up)
+        spec = RowSpec(label="least time that units stay on", unit="unit")
+        block.min_up_time = add_rows(near, rule=lambda b, t: starts(t) <= b.on[t], spec=spec)
+    if down > 1:
+        stops = changes("down", block.stop, down)
+        spec = RowSpec(label="least time that units stay off", unit="unit")
+        block.min_down_time = add_rows(
+            near,
+            rule=lambda b, t: stops(t) + b.on[t] <= b.count,
+            spec=spec,
         )
-    if signature.min_down_intervals > 1:
-        block.min_down_time = pyo.Constraint(
-            block.near,
-            rule=lambda b, t: (
-                sum(b.down_holds[t, k] * b.stop[t + k + begin_down] for k in b.down_window)
-                + b.on[t]
-                <= b.count
-            ),
-        )
-    if signature.min_restart_intervals > 1:
-        block.min_restart_time = pyo.Constraint(
-            block.near,
-            rule=lambda b, t: (
-                sum(b.again_holds[t, k] * b.start[t + k + begin_again] for k in b.again_window)
-                <= b.count
-            ),
-        )
+    if again > 1:
+        restarts = changes("again", block.start, again)
+        spec = RowSpec(label="least time between starts of a unit", unit="unit")
+        block.min_restart_time = add_rows(near, rule=lambda b, t: restarts(t) <= b.count, spec=spec)
 
 
 def _units(convert: Conversion) -> SwitchableUnits:

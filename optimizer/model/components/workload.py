@@ -71,22 +71,28 @@ hours; fewer racks than that are pauses. A pause costs as much as the same work 
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
 import pyomo.environ as pyo
 
-from optimizer.model.assembler import ModelAssembler, add_param, add_terms, add_var
+from optimizer.model.assembler import (
+    ModelAssembler,
+    add_intervals,
+    add_params,
+    add_rows,
+    add_terms,
+    add_var,
+)
 from optimizer.model.components.reserve_product import (
     ReserveEligibility,
-    add_named_param,
     eligibility,
     mean_energy_price,
     settlement_price,
 )
 from optimizer.model.model_data import CAP_LEVEL_COUNT, ModelData, cap_levels
-from optimizer.model.rows import reserve_column
+from optimizer.model.rows import RowSpec, is_positive, reserve_column
 from optimizer.problem.checks import PREEMPTION_VARIABLES
 from optimizer.problem.migration import incoming_cohorts, outgoing_cohorts
 from optimizer.problem.obligations_and_reserves import eligible_work
@@ -98,6 +104,21 @@ from twin.workload.queue import RackPool
 
 CREDITED_WORK_COLUMN: Final = "work.work_credited"
 """Name of the column of credited work in a model of one site."""
+
+ARRIVED_WORK_LABEL: Final = "work that has arrived"
+
+MAX_TRUSTED_DUAL_EUR: Final = 1000.0
+"""Dual above which a limit of work is reported without one. Where jobs must run as they arrive,
+arrivals, deadlines and racks coincide, and duals are arbitrary. Limits of arrivals and of racks of
+jobs are always reported without a dual. [EUR per its unit]
+"""
+
+WORK: Final = RowSpec(owner="", max_trusted_dual=MAX_TRUSTED_DUAL_EUR)
+"""A limit of work, which belongs to no machine."""
+
+JOB_RACKS: Final = RowSpec(
+    label="racks that the waiting jobs can use", unit="rack", owner="", max_trusted_dual=0.0
+)
 
 type CohortGroups = tuple[tuple[int, ...], ...]
 """For each kind of work with pause loss, the numbers of its cohorts."""
@@ -190,24 +211,30 @@ def build(block: pyo.Block, signature: WorkloadSignature, assembler: ModelAssemb
 
 def _declare(block: pyo.Block) -> None:
     """Declare parameters, racks, power and credited work."""
-    time, instant = block.model().time, block.model().instant
-    block.work, block.value = add_param(block.cohorts, block.caps), add_param(block.cohorts)
-    block.power = add_param(block.cohorts, block.caps)
-    block.hours, block.free_racks, block.max_work_power = (
-        add_param(time),
-        add_param(time),
-        add_param(time),
+    time, instant, cohorts = block.model().time, block.model().instant, block.cohorts
+    add_params(block, "work power", cohorts, block.caps)
+    add_params(block, "value", cohorts)
+    add_params(block, "hours free_racks max_work_power", time)
+    add_params(block, "racks_limit", time, cohorts)
+    add_params(block, "racks_high", time, cohorts, block.caps)
+    add_params(block, "min_work max_work", instant, cohorts)
+    racks = replace(JOB_RACKS, share=is_positive("racks_high"))
+    add_var(block, "racks", time, cohorts, block.caps, high=block.racks_high, upper=racks)
+    failures = replace(WORK, label="work with which single failures are endured")
+    add_var(block, "used_power", time, high=block.max_work_power, upper=failures)
+    arrived = replace(WORK, label=ARRIVED_WORK_LABEL, unit="MWh", max_trusted_dual=0.0)
+    add_var(
+        block,
+        "work_credited",
+        instant,
+        cohorts,
+        low=block.min_work,
+        high=block.max_work,
+        # work that has arrived by the end does not change
+        upper=replace(arrived, share=lambda of: np.arange(len(of("max_work")), 0, -1) > 1),
+        lower=replace(WORK, label="deadlines of the work", unit="MWh"),
     )
-    block.racks_limit = add_param(time, block.cohorts)
-    block.racks_high = add_param(time, block.cohorts, block.caps)
-    block.min_work, block.max_work = (
-        add_param(instant, block.cohorts),
-        add_param(instant, block.cohorts),
-    )
-    add_var(block, "racks", time, block.cohorts, block.caps, high=block.racks_high)
-    add_var(block, "used_power", time, high=block.max_work_power)
-    add_var(block, "work_credited", instant, block.cohorts, low=block.min_work, high=block.max_work)
-    add_var(block, "work_overdue", instant, block.cohorts, high=block.min_work)
+    add_var(block, "work_overdue", instant, cohorts, high=block.min_work)
 
 
 def _constrain(block: pyo.Block, signature: WorkloadSignature) -> None:
@@ -235,24 +262,25 @@ def _constrain(block: pyo.Block, signature: WorkloadSignature) -> None:
             == sum(b.power[c, u] * b.racks[t, c, u] for c in b.cohorts for u in b.caps)
         ),
     )
-    block.cohort_racks = pyo.Constraint(
+    block.cohort_racks = add_rows(
         model.time,
         block.cohorts,
         rule=lambda b, t, c: sum(b.racks[t, c, u] for u in b.caps) <= b.racks_limit[t, c],
+        spec=JOB_RACKS,
     )
-    block.site_racks = pyo.Constraint(
+    block.site_racks = add_rows(
         model.time,
         rule=lambda b, t: (
             sum(b.racks[t, c, u] for c in b.cohorts for u in b.caps) <= b.free_racks[t]
         ),
+        spec=replace(WORK, label="racks of the site", unit="rack"),
     )
 
 
 def _post(block: pyo.Block, carrier: str, assembler: ModelAssembler) -> None:
     """Post the draw of a carrier by all racks."""
-    always, share = add_param(block.model().time), add_param()
-    block.add_component(f"{carrier}_always", always)
-    block.add_component(f"{carrier}_share", share)
+    (always,) = add_params(block, f"{carrier}_always", block.model().time)
+    (share,) = add_params(block, f"{carrier}_share")
     assembler.add_demand(carrier, lambda t: always[t] + share * block.used_power[t])
 
 
@@ -310,12 +338,9 @@ def build_preemption(block: pyo.Block, groups: CohortGroups, assembler: ModelAss
         return
     time = block.model().time
     block.preemptible_kinds = pyo.RangeSet(0, len(groups) - 1)
-    block.running, block.pause_cost = (
-        add_param(block.preemptible_kinds),
-        add_param(block.preemptible_kinds),
-    )
-    block.continuing_share = add_param(time, block.cohorts)
-    block.later = pyo.Set(initialize=[t for t in time if t > time.first()])
+    add_params(block, "running pause_cost", block.preemptible_kinds)
+    add_params(block, "continuing_share", time, block.cohorts)
+    block.later = add_intervals(range(1, len(time)))
     add_var(block, "paused_racks", time, block.preemptible_kinds)
     for number, some in enumerate(groups):
         _add_pause_rows(block, number, some)
@@ -407,64 +432,62 @@ def load_reserve_parameters(data: ModelData) -> Mapping[str, FloatArray]:
 
 
 def build_load_reserve(
-    block: pyo.Block, eligibility: ReserveEligibility, assembler: ModelAssembler
+    block: pyo.Block, eligible: ReserveEligibility, assembler: ModelAssembler
 ) -> None:
     """Add columns, rows and costs of the reserves that work may provide."""
-    if not eligibility.products:
+    if not eligible.products:
         return
-    time, past = block.model().time, eligibility.window - 1
-    block.intervals_with_past, block.window = (
-        pyo.RangeSet(0, past + len(time) - 1),
-        pyo.RangeSet(0, past),
-    )
-    block.work_per_power, block.preemption_energy = (
-        add_param(block.cohorts),
-        add_param(block.cohorts),
-    )
-    for name in eligibility.products:
-        most = add_named_param(block, f"{name}_most", block.intervals_with_past, block.cohorts)
-        add_var(block, reserve_column(name), block.intervals_with_past, block.cohorts, high=most)
-        add_named_param(block, f"{name}_power_up")
-        add_named_param(block, f"{name}_spent_up", time, block.window)
-        add_named_param(block, f"{name}_cost", time, block.cohorts)
-        assembler.add_reserve(
-            name, up=_total_offer(block, block.component(reserve_column(name)), past)
-        )
-        assembler.add_cost("activation", _activation_cost(block, name, past))
-    _add_limits(block, eligibility)
+    time, past = block.model().time, eligible.window - 1
+    block.intervals_with_past = with_past = add_intervals(range(-past, len(time)))
+    block.window = pyo.RangeSet(-past, 0)
+    add_params(block, "work_per_power preemption_energy", block.cohorts)
+    for name in eligible.products:
+        (most,) = add_params(block, f"{name}_most", with_past, block.cohorts)
+        add_var(block, reserve_column(name), with_past, block.cohorts, high=most)
+        add_params(block, f"{name}_power_up")
+        add_params(block, f"{name}_spent_up", time, block.window)
+        add_params(block, f"{name}_cost", time, block.cohorts)
+        assembler.add_reserve(name, up=_total(block, name))
+        assembler.add_cost("activation", _total(block, name, block.component(f"{name}_cost")))
+    _add_limits(block, eligible.products)
 
 
-def _add_limits(block: pyo.Block, eligibility: ReserveEligibility) -> None:
+def _total(block: pyo.Block, product: str, weight: pyo.Param | None = None) -> Callable[[Any], Any]:
+    """Return the capacity of a product over all cohorts, weighted by a parameter if given."""
+    capacity, cohorts = block.component(reserve_column(product)), block.cohorts
+    if weight is None:
+        return lambda t: sum(capacity[t, c] for c in cohorts)
+    return lambda t: sum(weight[t, c] * capacity[t, c] for c in cohorts)
+
+
+def _add_limits(block: pyo.Block, products: Sequence[str]) -> None:
     """Limit capacity to running work, and its deferral to work ahead of its deadline."""
-    time, past, products = block.model().time, eligibility.window - 1, eligibility.products
-
-    def provided(t: Any, c: Any) -> list[Any]:
-        parts = [
-            (block.component(f"{p}_power_up"), block.component(reserve_column(p))) for p in products
-        ]
-        return [power * capacity[t + past, c] for power, capacity in parts]
-
-    def lost(t: Any, c: Any) -> list[Any]:
-        return [
-            block.preemption_energy[c] * block.component(reserve_column(p))[t + past, c]
-            for p in products
-        ]
-
+    time = block.model().time
+    capacities = [block.component(reserve_column(p)) for p in products]
+    powers = [block.component(f"{p}_power_up") for p in products]
     spent = [_spent(block, product) for product in products]
-    block.stoppable_power = pyo.Constraint(
+
+    def deferred(b: pyo.Block, t: Any, c: Any) -> Any:
+        lost = [b.preemption_energy[c] * capacity[t, c] for capacity in capacities]
+        return add_terms([*(part(t, c) for part in spent), *lost])
+
+    block.stoppable_power = add_rows(
         time,
         block.cohorts,
         rule=lambda b, t, c: (
-            add_terms(provided(t, c)) - sum(b.power[c, u] * b.racks[t, c, u] for u in b.caps) <= 0.0
+            add_terms([p * q[t, c] for p, q in zip(powers, capacities, strict=True)])
+            - sum(b.power[c, u] * b.racks[t, c, u] for u in b.caps)
+            <= 0.0
         ),
+        spec=replace(WORK, label="work that runs and may stop for reserves"),
     )
-    block.deferral_limit = pyo.Constraint(
+    block.deferral_limit = add_rows(
         time,
         block.cohorts,
         rule=lambda b, t, c: (
-            add_terms([*(part(t, c) for part in spent), *lost(t, c)]) - b.work_credited[t + 1, c]
-            <= -1.0 * b.min_work[t + 1, c]
+            deferred(b, t, c) - b.work_credited[t + 1, c] <= -1.0 * b.min_work[t + 1, c]
         ),
+        spec=replace(WORK, label="deadlines of work that may stop for reserves", unit="MWh"),
     )
 
 
@@ -476,12 +499,3 @@ def _spent(block: pyo.Block, product: str) -> Callable[[Any, Any], Any]:
     )
     rate, window = block.work_per_power, block.window
     return lambda t, c: sum(share[t, k] * rate[c] * capacity[t + k, c] for k in window)
-
-
-def _total_offer(block: pyo.Block, capacity: Any, past: int) -> Callable[[Any], Any]:
-    return lambda t: sum(capacity[t + past, c] for c in block.cohorts)
-
-
-def _activation_cost(block: pyo.Block, name: str, past: int) -> Callable[[Any], Any]:
-    capacity, cost = block.component(reserve_column(name)), block.component(f"{name}_cost")
-    return lambda t: sum(cost[t, c] * capacity[t + past, c] for c in block.cohorts)

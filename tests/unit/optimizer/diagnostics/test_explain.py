@@ -1,18 +1,20 @@
 """Reasons: what binds and at what price, what moved, and what it saves."""
 
 import json
-from types import SimpleNamespace
+from dataclasses import replace
+from functools import cache
 
 import numpy as np
 import pytest
-import xarray as xr
 
 from optimizer.diagnostics.binding import MAX_LISTED_LIMITS
 from optimizer.diagnostics.explanation import explain_schedule
 from optimizer.planner.planner import decide
 from optimizer.problem.problem import Problem
-from tests.support import small_days
+from tests.laws.test_tariffs import moved
+from tests.support import hand, small_days
 from twin import time_axes
+from twin.site import Site
 from twin.site_settings import SafetyMargins
 
 START = time_axes.to_utc("2026-07-01")
@@ -27,42 +29,40 @@ def hours_of(prices, *work, kinds=("batch",), minutes=60):
     return plan.assign_coords(cohort=[f"{kind}/0" for kind in kinds], kind=("cohort", list(kinds)))
 
 
-def answer(duals=None, accounts=None, fees=0.0):
-    ramp = {
-        "ramp_limit": 0.01,
-        "import_limit": 100.0,
-        "export_limit": 0.0,
-    }  # binds in every interval
-    exchanges = [SimpleNamespace(owner="grid_1", availability_variable="", **ramp)]
+@cache
+def plan():
+    """Return the plan of four hours, the last of which is of the next month; ramps can bind."""
     margins = SafetyMargins.model_construct(power=0.0, peak=0.1, temperature=0.0, level=0.0)
-    months = SimpleNamespace(peak_index=np.array([0, 0, 0, 1]))  # the last hour is of the next one
-    peaks = [SimpleNamespace(owner="grid_1", name="peak", terms=lambda _: months)]
-    site = SimpleNamespace(
-        exchanges=exchanges, demand_charges=peaks, mean_import_fees=lambda _: fees
+    stores = [hand.battery().model_copy(update={"name": f"store_{i}"}) for i in range(1, 12)]
+    connection = hand.grid(export_limit=5.0, ramp=0.01)
+    where = hand.site(hand.battery(), *stores, connection=connection, margins=margins)
+    jobs = [("batch", [0.0] * 4, [1.0] * 4, 5.0)] * 2
+    return hand.solved(
+        where, moved(hand.outlook([50.0] * 4, jobs=jobs), START - 3 * time_axes.HOUR)
     )
-    still = xr.Dataset({"grid_import_power": 0.0, "grid_export_power": 0.0})
-    ahead, hours = hours_of([50.0] * 4, [0.0] * 4), np.ones(4)
-    problem = SimpleNamespace(site=site, margins=margins, outlook=ahead, hours=hours, state=still)
-    inputs = SimpleNamespace(curves={}, hours=hours, problem=problem)
-    return SimpleNamespace(duals=duals or {}, payments=accounts or {}, penalties={}, data=inputs)
+
+
+def answer(duals=None, accounts=None):
+    """Return the plan with other duals and accounts."""
+    every = {name: np.zeros_like(values) for name, values in plan().duals.items()}
+    return replace(plan(), duals=every | (duals or {}), accounts=accounts or {}, penalties={})
 
 
 def binding(**duals):
     dotted = {name.replace("__", "."): np.array(prices) for name, prices in duals.items()}
-    plan = hours_of([50.0] * 4, [0.0] * 4)
-    return explain_schedule(answer(dotted), plan).binding
+    return explain_schedule(answer(dotted), hours_of([50.0] * 4, [0.0] * 4)).binding
 
 
 def test_upper_bound_binds_where_more_would_save():
-    (limit,) = binding(grid_1__import_power=[0.0, -3.0, 0.0, -7.0])
-    assert limit.limit == "power taken from the connection or source (grid_1)"
+    (limit,) = binding(grid__import_power=[0.0, -3.0, 0.0, -7.0])
+    assert limit.limit == "power taken from the connection or source (grid)"
     assert (limit.first, limit.last) == (START + time_axes.HOUR, START + 3 * time_axes.HOUR)
     assert (limit.count, limit.shadow_price) == (2, 7.0)
 
 
 def test_margin_of_one_more_unit_saves_nothing():
     """Proves: a plan uses 0.9 of one more MW of peak, and saves 90 of the 100 EUR."""
-    (limit,) = binding(grid_1_peak__below_peak=[0.0, -100.0, 0.0, 0.0])
+    (limit,) = binding(grid_peak__below_peak=[0.0, -100.0, 0.0, 0.0])
     assert limit.shadow_price == pytest.approx(90.0)
 
 
@@ -71,25 +71,25 @@ def test_peak_is_one_limit_per_billing_period():
 
     Sensitivity: one limit at 90 EUR, as if a peak were higher in a single hour.
     """
-    now, then = binding(grid_1_peak__below_peak=[-60.0, 0.0, -100.0, -50.0])
-    assert now.limit == "running peak of the billing period (grid_1)"
+    now, then = binding(grid_peak__below_peak=[-60.0, 0.0, -100.0, -50.0])
+    assert now.limit == "running peak of the billing period (grid)"
     assert (now.count, now.shadow_price) == (2, pytest.approx(144.0))
-    assert then.limit == "peak of the billing period after it (grid_1)"
+    assert then.limit == "peak of the billing period after it (grid)"
     assert then.first == then.last == START + 3 * time_axes.HOUR
     assert then.shadow_price == pytest.approx(45.0)
 
 
 def test_negligible_savings_are_not_listed():
-    assert binding(grid_1__export_power=[5.0, 5.0, 5.0, 5.0]) == ()
-    assert binding(battery_1__charge=[0.0, 0.005, -0.005, 0.0]) == ()
+    assert binding(grid__export_power=[5.0, 5.0, 5.0, 5.0]) == ()
+    assert binding(battery__charge=[0.0, 0.005, -0.005, 0.0]) == ()
 
 
 def test_level_is_dated_by_the_interval_that_leads_to_it():
     # edges: the first is given; full at the end of the second interval, empty at that of the last
-    empty, full = binding(battery_1__level=[99.0, 0.0, -20.0, 0.0, 30.0])
+    empty, full = binding(battery__level=[99.0, 0.0, -20.0, 0.0, 30.0])
     assert (empty.limit, full.limit) == (
-        "least level of the store (battery_1)",
-        "level of the store (battery_1)",
+        "least level of the store (battery)",
+        "level of the store (battery)",
     )
     assert full.first == full.last == START + time_axes.HOUR
     assert empty.first == empty.last == START + 3 * time_axes.HOUR
@@ -97,9 +97,9 @@ def test_level_is_dated_by_the_interval_that_leads_to_it():
 
 
 def test_ramp_is_dated_by_its_later_interval():
-    (first,) = binding(grid_1__first_up=[4.0])
+    (first,) = binding(grid__first_up=[-4.0])
     assert first.first == first.last == START
-    (later,) = binding(grid_1__ramp_up=[2.0, 0.0, 0.0])  # between the first two intervals
+    (later,) = binding(grid__ramp_up=[-2.0, 0.0, 0.0])  # between the first two intervals
     assert later.first == later.last == START + time_axes.HOUR
 
 
@@ -113,7 +113,7 @@ def test_cohorts_are_one_limit():
 
 def test_largest_limits_come_first_without_internal_ones():
     many = {f"store_{i}__charge": [-float(i)] * 4 for i in range(1, 12)}
-    found = binding(ups_1__segment=[[500.0] * 3] * 4, **many)
+    found = binding(line__segment=np.full_like(plan().duals["line.segment"], 500.0), **many)
     assert [limit.shadow_price for limit in found] == [11.0, 10.0, 9.0, 8.0, 7.0, 6.0, 5.0, 4.0]
     assert len(found) == MAX_LISTED_LIMITS
 
@@ -133,10 +133,11 @@ def test_moved_work_is_listed_with_its_saving():
     )
 
 
-def test_saving_of_a_move_includes_fees():
+def test_saving_of_a_move_includes_fees(monkeypatch):
     """Proves: 4 MWh from 50 with 25 of fees to 60 with 1 save 56 EUR. Sensitivity: costs 40."""
     before, after = hours_of([50.0, 60.0], [4.0, 0.0]), hours_of([50.0, 60.0], [0.0, 4.0])
-    (line,) = explain_schedule(answer(fees=np.array([25.0, 1.0])), after, before).changes
+    monkeypatch.setattr(Site, "mean_import_fees", lambda *_: np.array([25.0, 1.0]))
+    (line,) = explain_schedule(answer(), after, before).changes
     assert "saves 56 EUR of energy" in line
 
 
@@ -256,7 +257,6 @@ def test_limit_with_unreliable_price_is_listed_without_it():
     """
     duals = {
         "work.work_credited": np.array([[0.0]] * 3 + [[0.0], [4000.0]]),
-        "grid_1.import_power": np.zeros(4),
     }
     plan = hours_of([50.0] * 4, [0.0] * 4)
     explanation = explain_schedule(answer(duals), plan)
@@ -271,7 +271,7 @@ def test_limit_with_unreliable_price_is_listed_without_it():
     )
     few = {"work.cohort_racks": np.full((4, 1), -8.0), "work.work_credited": np.full((5, 1), -8.0)}
     explanation = explain_schedule(answer(few), plan)
-    assert explanation.uncertain == ("racks that the waiting jobs can use", "work that has arrived")
+    assert explanation.uncertain == ("work that has arrived", "racks that the waiting jobs can use")
     assert explanation.binding == ()
     assert (
         explain_schedule(

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from optimizer.model.signature import ModelSignature, SiteSignature
+from optimizer.model.rows import ModelSignature, SiteSignature
 from optimizer.planner.planner import decide
 from tests.support import moments
 
@@ -34,8 +34,8 @@ def test_service_with_a_decision_loads_no_pyomo():
         [sys.executable, "-c", LOADING], input=pickle.dumps(made), capture_output=True, check=True
     )
     back = pickle.loads(result.stdout)
-    assert back.warm_start.shape == made.warm_start.model_signature
-    assert back.warm_start.shape.couplings == ()
+    assert back.warm_start.model_signature == made.warm_start.model_signature
+    assert back.warm_start.model_signature.couplings == ()
 
 
 def _sent(shape):

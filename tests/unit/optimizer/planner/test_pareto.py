@@ -6,9 +6,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from optimizer.diagnostics.binding import MAX_TRUSTED_DUAL_EUR
 from optimizer.diagnostics.explanation import explain_schedule
 from optimizer.diagnostics.sensitivity import limit_values
+from optimizer.model.components.workload import MAX_TRUSTED_DUAL_EUR
 from optimizer.planner.pareto import pareto_front
 from optimizer.planner.planner import solve_problem
 from optimizer.planner.schedule import build_schedule
