@@ -43,7 +43,7 @@ class HoldState(StrEnum):
 
 TRANSITIONS: Final[Mapping[HoldState, Mapping[HoldState, str]]] = {
     HoldState.HELD: {
-        HoldState.EXPIRED: "it ends by itself: clock and elapsed time are past its end",
+        HoldState.EXPIRED: "it ends by itself, as clock and elapsed time are past its end",
         HoldState.ENDED: "an operator releases it",
     },
     HoldState.EXPIRED: {

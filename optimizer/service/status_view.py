@@ -50,6 +50,13 @@ DISPLAYED_DECIMALS: Final = 4
 GRID_REQUEST_TOLERANCE_MW: Final = 1e-3
 """Power difference that is treated as zero. [MW]"""
 
+TEMPERATURE_LABELS: Final = {
+    "facility_supply_temperature": "facility supply",
+    "full_load_chip_temperature": "full load chip",
+    "rack_inlet_temperature": "rack inlet",
+}
+"""Limited variable -> its label."""
+
 type Row = Mapping[str, float | None]
 
 
@@ -234,7 +241,7 @@ def _last_known(result: DecisionResult) -> LastKnownPower:
 
 def _temperature_label(limit: limits.OperatingLimit) -> str:
     """Return the label of a limited temperature, such as "facility supply, warm_plant"."""
-    label = limit.variable.removesuffix("_temperature").replace("_", " ")
+    label = TEMPERATURE_LABELS[limit.variable]
     return f"{label}, {limit.owner}" if limit.owner else label
 
 

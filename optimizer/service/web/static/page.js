@@ -7,7 +7,10 @@ import { age, amount, clock, moment, localised, span, useZone, wallClock } from 
 
 const POLL_MS = 2000;
 const TIMEOUT_MS = 5000;
-const LEVELS = { RUNNING: "good", SHADOW: "shadow", HOLD: "hold", "FALLBACK:": "hold", STARTING: "wait" };
+const LEVELS = { // any other state is bad
+  RUNNING: "good", SHADOW: "shadow", STARTING: "wait", HOLD: "hold", "HOLD ENDED": "hold",
+  "FALLBACK: safe rule": "hold", "FALLBACK: earlier plan": "hold",
+};
 
 const part = (name) => document.getElementById(name);
 let tag = "";
@@ -52,7 +55,7 @@ function show(state) {
   say("site", state.title ? `${state.site} – ${state.title.replace(new RegExp(`^${state.site}: `, "i"), "")}` : state.site);
   say("clock", `${state.time ? moment(state.time) : "no time yet"}${state.clock === "simulated" ? ", simulated clock" : ""}`);
   part("synthetic").hidden = !state.is_synthetic;
-  setWord(state.state, LEVELS[state.state.split(" ")[0]] ?? "bad");
+  setWord(state.state, LEVELS[state.state] ?? "bad");
   part("word").dataset.shadow = Boolean(state.is_shadow);
   lastWord = state.state;
   part("alarms").classList.toggle("high", (state.alarms ?? []).some(({ severity }) => severity === "high"));
