@@ -22,17 +22,16 @@ from optimizer.cli.options import (
     resolve_state_folder,
 )
 from optimizer.cli.output import console, write_json
-from optimizer.service import hold_register
 from optimizer.service.control_socket import (
     ServiceUnresponsiveError,
+    carry_out,
     is_service_running,
     send_command,
 )
-from optimizer.service.hold import Hold
+from optimizer.service.hold_register import StoredHolds
 from optimizer.service.operators import (
     OPERATORS_FILE,
     TOKEN_ENVIRONMENT_VARIABLE,
-    Requester,
     add_operator,
 )
 from optimizer.service.state_folder import LAYOUT_FILE
@@ -77,10 +76,15 @@ def hold(  # noqa: PLR0913  (one parameter an option of the command line)
                 expected="one of both: a HOLD that is replaced keeps how it ends",
                 remedy="place a further HOLD with --resume, and release this one",
             )
-        _replace(site, folder, replace, of=of, reason=reason, hours=hours, json_file=json_file)
+        changed = _row(_Holds(folder).order("replace", replace, of=of, reason=reason, hours=hours))
+        text = f"HOLD {replace} is now by {changed['author']}: {changed['reason']}"
+        console(json_file).print(f"{site} ({folder}): {text}", markup=False)
+        names = ("number", "author", "reason", "is_self_ending")
+        result = {"site": site, "hold": True, "hours": hours, "said": ""}
+        write_json(result | {name: changed[name] for name in names}, json_file)
         return
     order = {"author": resolve_author(author), "reason": reason, "hours": hours}
-    order |= {"is_self_ending": resume}
+    order |= {"is_self_ending": resume, "token": _token()}
     screen = console(json_file)
     note = ""
     if answer := _send_hold(site, folder, order):
@@ -94,11 +98,19 @@ def hold(  # noqa: PLR0913  (one parameter an option of the command line)
             screen.print(note, markup=False)
     else:
         require_initialised(folder)
-        placed = _place_offline(folder, order).as_json()
+        placed = _row(_store(folder, "hold", order))
         screen.print(f"no service of {site} runs on {folder}; it will start in HOLD", markup=False)
     result = {"site": site, "hold": True, "author": placed["author"], "reason": placed["reason"]}
     result |= {"hours": hours, "is_self_ending": resume, "number": placed["number"]}
     write_json(result | {"said": note}, json_file)
+
+
+def _store(
+    folder: Path, name: str, order: Mapping[str, object], *, notifies: bool = True
+) -> Mapping[str, object]:
+    """Carry out an order in a folder without a service, and return the answer."""
+    stored, command = StoredHolds(folder, notifies=notifies), {"command": name, **order}
+    return {**carry_out(stored, command, channel="command", uid=os.getuid())}
 
 
 def _send_hold(site: str, folder: Path, order: Mapping[str, object]) -> Mapping[str, object] | None:
@@ -109,10 +121,10 @@ def _send_hold(site: str, folder: Path, order: Mapping[str, object]) -> Mapping[
     if not is_service_running(folder):
         return None
     try:
-        return send_command(folder, "hold", token=_token(), **order)
+        return send_command(folder, "hold", **order)
     except ServiceUnresponsiveError as error:
         if (folder / LAYOUT_FILE).exists():  # /run has the socket only
-            _place_offline(folder, order, notifies=False)
+            _store(folder, "hold", order, notifies=False)
         raise ServiceUnresponsiveError.single(
             "hold",
             IssueCode.UNREACHABLE,
@@ -128,41 +140,43 @@ def _send_hold(site: str, folder: Path, order: Mapping[str, object]) -> Mapping[
         return None  # it has ended meanwhile
 
 
-def _place_offline(folder: Path, order: Mapping[str, object], *, notifies: bool = True) -> Hold:
-    requester = _requester(_token())
-    return hold_register.place_offline(folder, requester=requester, notifies=notifies, **order)  # type: ignore[arg-type]
+class _Holds:
+    """The HOLDs in force in the service of a folder, or with which the next one starts."""
 
+    def __init__(self, folder: Path) -> None:
+        self._folder, self._is_running = folder, is_service_running(folder)
+        if not self._is_running:
+            require_initialised(folder)
+        self.rows = self._read()
 
-def _replace(
-    site: str,
-    folder: Path,
-    number: int,
-    *,
-    of: str,
-    reason: str,
-    hours: float | None,
-    json_file: str | None,
-) -> None:
-    """Take one HOLD over, shorten it, or change its reason."""
-    is_running = is_service_running(folder)
-    if not is_running:
-        require_initialised(folder)
-    author = of or _author_of(_in_force(folder, is_running=is_running), number)
+    def _read(self) -> Sequence[Mapping[str, object]]:
+        if not self._is_running:
+            return [one.as_json() for one in StoredHolds(self._folder).in_force()]
+        match send_command(self._folder, "status")["snapshot"]:
+            case {"holds": list(rows)}:
+                return rows
+        return []
 
-    def replace_with(token: str) -> Mapping[str, object]:
-        if is_running:
-            words = {"hold": number, "of": author, "reason": reason, "hours": hours, "token": token}
-            return _row(send_command(folder, "replace", **words))
-        requester = _requester(token)
-        return hold_register.replace_offline(
-            folder, number, requester=requester, of=author, reason=reason, hours=hours
-        ).as_json()
+    def order(
+        self, name: str, number: int | None, *, of: str, **words: object
+    ) -> Mapping[str, object]:
+        """Give an operator's order about one HOLD, and return the answer."""
+        words |= {"hold": number, "of": of or self._author_of(number)}
 
-    changed = _as_operator(replace_with)
-    text = f"HOLD {number} is now by {changed['author']}: {changed['reason']}"
-    console(json_file).print(f"{site} ({folder}): {text}", markup=False)
-    result = {name: changed[name] for name in ("number", "author", "reason", "is_self_ending")}
-    write_json({"site": site, "hold": True, "hours": hours, "said": "", **result}, json_file)
+        def give(token: str) -> Mapping[str, object]:
+            if self._is_running:
+                return send_command(self._folder, name, token=token, **words)
+            return _store(self._folder, name, {"token": token, **words})
+
+        return _as_operator(give)
+
+    def _author_of(self, number: int | None) -> str:
+        """Return the author of a HOLD in force; at a terminal, show it before the token."""
+        found = [one for one in self.rows if one["number"] == number]
+        for one in found if sys.stdin.isatty() else []:
+            text = f"HOLD {number} of {one['author']}: {one['reason']}"
+            Console(stderr=True).print(text, markup=False, soft_wrap=True)
+        return str(found[0]["author"]) if found else ""
 
 
 release_app = typer.Typer(add_completion=False, help="Resume optimising after a HOLD.")
@@ -181,33 +195,16 @@ def release(
 ) -> None:
     """End one HOLD; after the last one planning resumes, at the ramp limit of the connection."""
     folder = resolve_state_folder(site, state)
-    is_running = is_service_running(folder)
-    if not is_running:
-        require_initialised(folder)
-    in_force = _in_force(folder, is_running=is_running)
-    result = {"site": site, "hold": False, "was_held": bool(in_force), "author": "", "ended": ""}
-    if in_force:
-        author = of or _author_of(in_force, number)
-
-        def release_with(token: str) -> tuple[Mapping[str, object], str]:
-            if is_running:
-                words = {"hold": number, "of": author, "token": token}
-                answer = send_command(folder, "release", **words)
-                return _row(answer), str(answer["operator"])
-            requester = _requester(token)
-            ended, operator = hold_register.release_offline(
-                folder, number, requester=requester, of=author
-            )
-            return ended.as_json(), operator
-
-        ended, operator = _as_operator(release_with)
-        left = len(in_force) - 1
+    holds = _Holds(folder)
+    was_held, outcome = bool(holds.rows), "was not held; nothing is changed"
+    result = {"site": site, "hold": False, "was_held": was_held, "author": "", "ended": ""}
+    if was_held:
+        answer = holds.order("release", number, of=of)
+        ended, operator, left = _row(answer), str(answer["operator"]), len(holds.rows) - 1
         result |= {"author": operator, "number": ended["number"], "hold": left > 0}
         result["ended"] = f"{ended['author']}: {ended['reason']}"
         outcome = f"HOLD {ended['number']} of {result['ended']} is released, by {operator}"
         outcome += f"; {left} more in force, see gigatwin status {site}" if left else ""
-    else:
-        outcome = "was not held; nothing is changed"
     console(json_file).print(f"{site} ({folder}) {outcome}", markup=False)
     write_json(result, json_file)
 
@@ -253,25 +250,6 @@ def add(
     write_json({"operator": name, "uids": uid or [], "token": token}, json_file, is_private=True)
 
 
-def _in_force(folder: Path, *, is_running: bool) -> Sequence[Mapping[str, object]]:
-    """Return the HOLDs in force in the service, or those with which the next one starts."""
-    if is_running:
-        match send_command(folder, "status")["snapshot"]:
-            case {"holds": list(rows)}:
-                return rows
-        return []
-    return [one.as_json() for one in hold_register.read_offline(folder)]
-
-
-def _author_of(in_force: Sequence[Mapping[str, object]], number: int | None) -> str:
-    """Return the author of a HOLD in force; at a terminal, show it before a token is asked for."""
-    found = [one for one in in_force if one["number"] == number]
-    for one in found if sys.stdin.isatty() else []:
-        text = f"HOLD {number} of {one['author']}: {one['reason']}"
-        Console(stderr=True).print(text, markup=False, soft_wrap=True)
-    return str(found[0]["author"]) if found else ""
-
-
 def _row(answer: Mapping[str, object]) -> Mapping[str, object]:
     """Return the HOLD in an answer of the service."""
     row = answer["hold"]
@@ -294,8 +272,3 @@ def _as_operator[T](order: Callable[[str], T]) -> T:
 
 def _token() -> str:
     return os.environ.get(TOKEN_ENVIRONMENT_VARIABLE, "").strip()
-
-
-def _requester(token: str) -> Requester:
-    """Return this process as the sender of an order that no service receives."""
-    return Requester(channel="command", uid=os.getuid(), token=token)

@@ -8,7 +8,7 @@ from optimizer.cli.options import JsonFile, SiteName, StateOption, resolve_state
 from optimizer.cli.output import console, table, write_json
 from optimizer.service.control_socket import is_service_running, send_command
 from optimizer.service.hold import HoldStatus
-from optimizer.service.hold_register import read_offline
+from optimizer.service.hold_register import StoredHolds
 from optimizer.service.status import (
     EndedHold,
     FailuresStatus,
@@ -28,7 +28,7 @@ app = typer.Typer(add_completion=False, help="Show the current state of a site's
 def status(site: SiteName, state: StateOption = None, json_file: JsonFile = None) -> None:
     """Show what the service of a site does now, its reason, and what is wrong."""
     folder = resolve_state_folder(site, state)
-    waiting = None if is_service_running(folder) else read_offline(folder)
+    waiting = None if is_service_running(folder) else StoredHolds(folder).in_force()
     if waiting:
         by = "; ".join(f"{one.author}: {one.reason}" for one in waiting)
         raise ServiceError.single(

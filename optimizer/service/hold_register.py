@@ -10,7 +10,7 @@ it is held.
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from threading import Lock
@@ -453,107 +453,88 @@ def release_event(hold: Hold, operator: str, requester: Requester) -> dict[str, 
     return order_event("release", released, requester, of=hold.author)
 
 
-def place_offline(
-    folder: Path,
-    *,
-    requester: Requester,
-    author: str = "",
-    reason: str = "",
-    hours: float | None = None,
-    is_self_ending: bool = False,
-    notifies: bool = True,
-) -> Hold:
-    """Store a HOLD for the next start; see :meth:`HoldRegister.set_hold`.
+class StoredHolds:
+    """The HOLDs of a state folder without a service, with which the next one starts.
 
-    A service that has started meanwhile receives the command to apply the file, unless
-    ``notifies`` is false. ``author`` is the name that the person states. Raises ServiceError if the
-    length is out of range, or the file cannot be written.
+    A service that has started meanwhile is notified of a HOLD, unless ``notifies`` is false. All
+    orders raise ServiceError if they are refused, or the file cannot be written.
     """
-    register = HoldRegister(folder / HOLD_FILE)
-    sender = identify_author(folder, requester, one_line(author))
-    hold = register.set_hold(
-        author=sender.name,
-        is_signed_in=sender.is_signed_in,
-        reason=reason,
-        hours=hours,
-        is_self_ending=is_self_ending,
-        now=time.time(),
-    )
-    register.require_stored()
-    if hold.folded <= 1:
-        _record_offline(folder, order_event("hold", hold, requester, hours=hours))
-    if notifies and is_service_running(folder):
-        try:
-            send_command(folder, "adopt")
-        except ServiceError as error:  # its next check applies the file
-            logger.warning("service not notified of a HOLD", because=str(error))
-    return hold
 
+    def __init__(self, folder: Path, *, notifies: bool = True) -> None:
+        self._folder, self._notifies = folder, notifies
 
-def replace_offline(
-    folder: Path,
-    number: int,
-    *,
-    requester: Requester,
-    of: str | None,
-    reason: str,
-    hours: float | None,
-) -> Hold:
-    """Replace a stored HOLD; see :meth:`HoldRegister.replace_hold`.
-
-    Raises ServiceError if a service holds the folder, the sender is no operator, no such HOLD is
-    stored, its author is not ``of``, a value is invalid, or the file cannot be written.
-    """
-    with StateFolder(folder):
-        operator = require_operator(folder, requester, order=f"replacing HOLD {number}")
-        register = HoldRegister(folder / HOLD_FILE)
-        before, after = register.replace_hold(
-            number, of=of, author=operator, reason=reason, hours=hours, now=time.time()
+    def hold(
+        self,
+        *,
+        requester: Requester,
+        author: str = "",
+        reason: str = "",
+        hours: float | None = None,
+        is_self_ending: bool = False,
+    ) -> tuple[Hold, str]:
+        """Store a HOLD, and return it without notes; ``author`` is the name that is stated."""
+        register = HoldRegister(self._folder / HOLD_FILE)
+        sender = identify_author(self._folder, requester, one_line(author))
+        hold = register.set_hold(
+            author=sender.name,
+            is_signed_in=sender.is_signed_in,
+            reason=reason,
+            hours=hours,
+            is_self_ending=is_self_ending,
+            now=time.time(),
         )
         register.require_stored()
-        event = order_event("replace", after, requester, hours=hours, before=before.as_json())
-        _record(folder, event)
-    return after
+        if hold.folded <= 1:
+            with suppress(ServiceError), StateFolder(self._folder):  # else the service records it
+                self._record(order_event("hold", hold, requester, hours=hours))
+        if self._notifies and is_service_running(self._folder):
+            try:
+                send_command(self._folder, "adopt")
+            except ServiceError as error:  # its next check applies the file
+                logger.warning("service not notified of a HOLD", because=str(error))
+        return hold, ""
 
+    def replace_hold(
+        self, number: int, *, requester: Requester, of: str, reason: str, hours: float | None
+    ) -> Hold:
+        """Replace a stored HOLD of author ``of``; no service may hold the folder."""
+        with StateFolder(self._folder):
+            operator = require_operator(self._folder, requester, order=f"replacing HOLD {number}")
+            register = HoldRegister(self._folder / HOLD_FILE)
+            before, after = register.replace_hold(
+                number, of=of, author=operator, reason=reason, hours=hours, now=time.time()
+            )
+            register.require_stored()
+            earlier = before.as_json()
+            self._record(order_event("replace", after, requester, hours=hours, before=earlier))
+        return after
 
-def release_offline(
-    folder: Path, number: int | None, *, requester: Requester, of: str | None
-) -> tuple[Hold, str]:
-    """Release a stored HOLD; return it and the operator.
+    def release(
+        self, number: int | None, *, requester: Requester, of: str | None
+    ) -> tuple[Hold, str]:
+        """Release a stored HOLD of author ``of``; return it and the operator.
 
-    Without a number it must be the only HOLD and the operator's own. Raises ServiceError if a
-    service holds the folder, the sender is no operator, no such HOLD is stored, its author is not
-    ``of``, or the file cannot be written.
-    """
-    with StateFolder(folder):
-        operator = require_operator(folder, requester, order=f"releasing HOLD {number}")
-        register = HoldRegister(folder / HOLD_FILE)
-        hold = register.release(number, of=operator if number is None else of)
-        register.require_stored()
-        _record(folder, release_event(hold, operator, requester))
-    return hold, operator
+        Without a number it must be the only HOLD and the operator's own. No service may hold the
+        folder.
+        """
+        with StateFolder(self._folder):
+            operator = require_operator(self._folder, requester, order=f"releasing HOLD {number}")
+            register = HoldRegister(self._folder / HOLD_FILE)
+            hold = register.release(number, of=operator if number is None else of)
+            register.require_stored()
+            self._record(release_event(hold, operator, requester))
+        return hold, operator
 
+    def in_force(self) -> tuple[Hold, ...]:
+        """Return the HOLDs with which the next start would begin; the file is left as it is."""
+        now = time.time()
+        stored, _ = read_holds(self._folder / HOLD_FILE)
+        return tuple(one for one in stored if one.is_in_force(now))
 
-def read_offline(folder: Path) -> tuple[Hold, ...]:
-    """Return the HOLDs with which the next start would begin; the file is left as it is."""
-    now = time.time()
-    return tuple(one for one in read_holds(folder / HOLD_FILE)[0] if one.is_in_force(now))
-
-
-def _record_offline(folder: Path, event: Mapping[str, object]) -> None:
-    """Write an event into the audit record, unless a service holds the folder."""
-    try:
-        with StateFolder(folder):
-            _record(folder, event)
-    except ServiceError:
-        return  # that service records the HOLD when it applies it
-
-
-def _record(folder: Path, event: Mapping[str, object]) -> None:
-    """Write an event into the audit record of a locked folder."""
-    audit = import_without_gc("optimizer.service.audit")
-    path = folder / audit.AUDIT_FILE
-    if not path.exists():
-        return
-    now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-    audit.AuditLog(path).add({**event, "is_offline": True, "time": now})
+    def _record(self, event: Mapping[str, object]) -> None:
+        """Write an event into the audit record of the locked folder."""
+        audit = import_without_gc("optimizer.service.audit")
+        path = self._folder / audit.AUDIT_FILE
+        if path.exists():
+            now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+            audit.AuditLog(path).add({**event, "is_offline": True, "time": now})

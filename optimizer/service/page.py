@@ -17,7 +17,7 @@ import hmac
 import html
 import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event, Lock, Thread
@@ -45,10 +45,10 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from optimizer.service.control_socket import carry_out
 from optimizer.service.daemon import SiteService
 from optimizer.service.hold_register import MAX_HOLD_H
 from optimizer.service.metrics import CONTENT_TYPE, metrics_text
-from optimizer.service.operators import Requester
 from optimizer.service.status import ServiceStatus, render_json, state_label
 from telemetry.messages.strict_json import parse_json
 from twin.errors import GigatwinError, IssueCode, StatusPageError
@@ -62,6 +62,9 @@ RELOAD_SCRIPT: Final = (STATIC_FOLDER.parent / "watch.js").read_text(encoding="u
 
 LOOPBACK_HOSTS: Final = ("localhost", "127.0.0.1", "[::1]")
 """Host names of this machine that a browser may use."""
+
+
+type OrderView = Callable[[Request], Awaitable[Response]]
 
 
 def create_app(
@@ -81,9 +84,9 @@ def create_app(
             Route("/health/live", _live),
             Route("/health/ready", views.ready),
             Route("/metrics", views.metrics),
-            Route("/hold", views.hold, methods=["POST"]),
-            Route("/replace", views.replace_hold, methods=["POST"]),
-            Route("/release", views.release, methods=["POST"]),
+            Route("/hold", views.order("hold", HoldRequest), methods=["POST"]),
+            Route("/replace", views.order("replace", ReplaceRequest), methods=["POST"]),
+            Route("/release", views.order("release", ReleaseRequest), methods=["POST"]),
             Mount("/static", StaticFiles(directory=STATIC_FOLDER)),
         ],
         middleware=[
@@ -157,39 +160,18 @@ class _Views:
         finally:
             self._unfinished -= 1
 
-    async def hold(self, request: Request) -> Response:
-        order = await self._read(request, HoldRequest)
-        hold, said = await run_in_threadpool(
-            self._service.hold,
-            requester=order.requester,
-            author=order.author,
-            reason=order.reason,
-            hours=order.hours,
-            is_self_ending=order.is_self_ending,
-        )
-        self._shared.expire()
-        return JSONResponse({"accepted": "hold", "hold": hold.number, "said": said})
+    def order(self, name: str, kind: type["_OperatorRequest"]) -> OrderView:
+        """Return the endpoint of an order about a HOLD."""
 
-    async def replace_hold(self, request: Request) -> Response:
-        order = await self._read(request, ReplaceRequest)
-        hold = await run_in_threadpool(
-            self._service.replace_hold,
-            order.hold,
-            requester=order.requester,
-            of=order.of,
-            reason=order.reason,
-            hours=order.hours,
-        )
-        self._shared.expire()
-        return JSONResponse({"accepted": "replace", "hold": hold.number, "said": ""})
+        async def view(request: Request) -> Response:
+            order = await self._read(request, kind)
+            command = {"command": name, **order.model_dump()}
+            answer = await run_in_threadpool(carry_out, self._service, command, channel="page")
+            self._shared.expire()
+            number = answer["hold"]["number"]
+            return JSONResponse({"accepted": name, "hold": number, "said": answer.get("said", "")})
 
-    async def release(self, request: Request) -> Response:
-        order = await self._read(request, ReleaseRequest)
-        hold, _ = await run_in_threadpool(
-            self._service.release, order.hold, requester=order.requester, of=order.of
-        )
-        self._shared.expire()
-        return JSONResponse({"accepted": "release", "hold": hold.number, "said": ""})
+        return view
 
 
 async def _live(_: Request) -> Response:
@@ -323,11 +305,6 @@ class _OperatorRequest(BaseModel):
     model_config = ConfigDict(strict=True, frozen=True, extra="forbid", allow_inf_nan=False)
 
     token: Annotated[str, BeforeValidator(_text_or_empty)] = ""
-
-    @property
-    def requester(self) -> Requester:
-        """The sender; the page does not know the uid behind a connection."""
-        return Requester(channel="page", token=self.token.strip())
 
 
 class HoldRequest(_OperatorRequest):

@@ -27,11 +27,12 @@ from optimizer.service.control_socket import (
     SOCKET_FILE,
     CommandHandler,
     ControlServer,
+    carry_out,
     is_service_running,
 )
 from optimizer.service.daemon import SiteService
 from optimizer.service.hold_register import HOLD_FILE, HoldRegister
-from optimizer.service.operators import Requester, read_operators
+from optimizer.service.operators import read_operators
 from optimizer.service.page import PageServer
 from optimizer.service.partner_link import PartnerLink
 from optimizer.service.plant_link import PlantLink
@@ -140,71 +141,16 @@ def _handle_commands(service: SiteService) -> CommandHandler:
     """Return the handler of commands of the control socket."""
 
     def answer(command: Mapping[str, object], uid: int) -> Mapping[str, object]:
-        requester = Requester(channel="command", uid=uid, token=_text(command, "token"))
-        hours = _parse_hours(command.get("hours"))
-        match command:
-            case {"command": "status"}:
+        match command.get("command"):
+            case "status":
                 snapshot = msgspec.json.decode(render_json(service.status()))
                 return {"snapshot": snapshot, "missing": service.readiness_problems()}
-            case {"command": "adopt"}:
+            case "adopt":
                 service.apply_hold_file()
                 return {}
-            case {"command": "hold"}:
-                hold, note = service.hold(
-                    requester=requester,
-                    author=_text(command, "author"),
-                    reason=_text(command, "reason"),
-                    hours=hours,
-                    is_self_ending=command.get("is_self_ending") is True,
-                )
-                return {"hold": hold.as_json(), "said": note}
-            case {"command": "replace", "hold": int(number), "of": str(of)}:
-                reason = _text(command, "reason")
-                hold = service.replace_hold(
-                    number, requester=requester, of=of, reason=reason, hours=hours
-                )
-                return {"hold": hold.as_json()}
-            case {"command": "release", "hold": None}:
-                hold, operator = service.release(None, requester=requester)
-                return {"hold": hold.as_json(), "operator": operator}
-            case {"command": "release", "hold": int(number), "of": str(of)}:
-                hold, operator = service.release(number, requester=requester, of=of)
-                return {"hold": hold.as_json(), "operator": operator}
-        raise ServiceError.single(
-            "socket",
-            IssueCode.UNKNOWN_NAME,
-            "command",
-            found=repr({**command, "token": "..."})[:80],
-            expected="status, hold, adopt, or replace or release with hold and of, its author",
-            remedy="send one of these commands",
-        )
+        return carry_out(service, command, channel="command", uid=uid)
 
     return answer
-
-
-def _text(command: Mapping[str, object], name: str) -> str:
-    """Return a text of a command; empty if it is absent or no text, as no HOLD fails for it."""
-    value = command.get(name)
-    return value if isinstance(value, str) else ""
-
-
-def _parse_hours(value: object) -> float | None:
-    """Return the length of a HOLD; None for one without an end. [h]"""
-    match value:
-        case None:
-            return None
-        case bool():
-            pass
-        case int() | float():
-            return float(value)
-    raise ServiceError.single(
-        "socket",
-        IssueCode.WRONG_TYPE,
-        "hours",
-        found=repr(value)[:80],
-        expected="a number of hours",
-        remedy="give a number of hours, or none",
-    )
 
 
 DISCOVERY_TIME_S: Final = 5.0

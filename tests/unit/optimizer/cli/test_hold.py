@@ -13,7 +13,7 @@ from optimizer.cli import app
 from optimizer.service import control_socket
 from optimizer.service.audit import AUDIT_FILE, AuditLog, read_audit
 from optimizer.service.control_socket import ControlServer
-from optimizer.service.hold_register import HoldRegister, read_offline
+from optimizer.service.hold_register import HoldRegister, StoredHolds
 from optimizer.service.operators import TOKEN_ENVIRONMENT_VARIABLE, add_operator
 from optimizer.service.state_folder import StateFolder
 
@@ -89,7 +89,7 @@ def test_only_an_operator_ends_or_changes_a_hold(folder, monkeypatch, words, tok
     assert code == 1
     assert "gigatwin operators add NAME" in text
     assert give("hold", "small", *REASON, "--hours", "0.01", "--state", str(folder))[0] == 0
-    assert [one.until is None for one in read_offline(folder)] == [True, False]
+    assert [one.until is None for one in StoredHolds(folder).in_force()] == [True, False]
 
 
 @pytest.mark.usefixtures("eva")

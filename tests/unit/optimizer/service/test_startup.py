@@ -10,10 +10,11 @@ import pytest
 import structlog.testing
 
 import sites
-from optimizer.service import hold_register, startup
+from optimizer.service import startup
 from optimizer.service.audit import AUDIT_FILE, AuditLog, read_audit
 from optimizer.service.config import ServiceConfig
 from optimizer.service.control_socket import send_command
+from optimizer.service.hold_register import StoredHolds
 from optimizer.service.operators import Requester, add_operator
 from tests.support import small_days
 from twin.errors import IssueCode, ServiceError
@@ -78,14 +79,14 @@ def test_hold_placed_during_start_is_in_force(tmp_path, monkeypatch):
 
     class Page(startup.PageServer):
         def start(self):
-            hold_register.place_offline(tmp_path, requester=PERSON, author="ana", reason="leak")
+            StoredHolds(tmp_path).hold(requester=PERSON, author="ana", reason="leak")
             super().start()
 
     monkeypatch.setattr(startup, "PageServer", Page)
     monkeypatch.setattr(startup.SiteService, "run", lambda self, _: seen.append(self.status().hold))
     startup.run_service(sites.load_site("small"), settings, tmp_path)
     assert [hold.author for hold in seen] == [ANA]
-    assert [one.author for one in hold_register.read_offline(tmp_path)] == [ANA]
+    assert [one.author for one in StoredHolds(tmp_path).in_force()] == [ANA]
 
 
 def run_briefly(folder, monkeypatch, use):
@@ -145,10 +146,10 @@ def test_hold_written_beside_a_running_service_takes_effect(tmp_path, monkeypatc
     folder, seen = tmp_path / "state", []
 
     def use(service):
-        hold_register.place_offline(folder, requester=PERSON, author="ana", reason="leak")
+        StoredHolds(folder).hold(requester=PERSON, author="ana", reason="leak")
         seen.append(service.status().hold.author)
         send_command(folder, "hold")
-        seen.extend(one.author for one in hold_register.read_offline(folder))
+        seen.extend(one.author for one in StoredHolds(folder).in_force())
 
     run_briefly(folder, monkeypatch, use)
     assert seen == [ANA, ANA, f"not signed in (command, uid {os.getuid()})"]
