@@ -6,7 +6,7 @@ collect      ``writer`` (:class:`Archive`), ``buffer``, ``commit_batch``, ``last
 commit       ``repository``, ``transaction``, ``metadata_history``, ``loss_log``
 hourly       ``maintenance``: compaction, roll-ups and retention
 open         ``recovery``: opening, and repair of a corrupt repository
-read         ``reader`` (:func:`open`), ``snapshot``, ``chunk_io``, ``view_store``
+read         ``reader`` (:func:`open`), ``snapshot``, ``view_store``
 operate      ``verification``, ``backup``, ``export``
 ===========  ===================================================================================
 """

@@ -1,4 +1,4 @@
-"""Layout of the store: groups, levels, and the bytes of chunks and shards.
+"""Layout of the store: groups, levels, and the arrays with their chunks and shards.
 
 =========  =============================================  ====================================
 group      arrays                                         labels
@@ -13,27 +13,21 @@ An array is named ``{group}/{level}/{period}/{name}``. A period is a UTC day or 
 are all its seconds, minutes and so on; chunks without values are not stored.
 ``{group}/heard/{day}`` marks the seconds with values. Everything is plain Zarr: an array has
 shards, one object each, of chunks, which are compressed and have a checksum.
-
-Zarr's own pipeline takes a tenth of a millisecond of Python for each chunk, which is more than all
-the rest. :class:`ShardGrid` writes the same bytes, and a test compares them.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Final
 
-import google_crc32c
 import numpy as np
 import zarr
-from numcodecs import blosc  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 from zarr.codecs import BloscCodec, Crc32cCodec
 from zarr.core.metadata import ArrayV2Metadata, ArrayV3Metadata
 
 from telemetry.messages.samples import CHIP_VARIABLES, PointMetadata
 from telemetry.quality.checks import QualityFlag
-from twin.errors import ArchiveError, IssueCode
 
 ARCHIVE_LAYOUT_VERSION: Final = 2
 """Version of the layout; readers reject others."""
@@ -49,16 +43,24 @@ DAY_S: Final = 86_400  # a day
 type ZarrArray = zarr.Array[ArrayV2Metadata] | zarr.Array[ArrayV3Metadata]
 type ShardIndex = tuple[int, ...]
 type AnyArray = NDArray[np.generic]
-type ChunkIndex = NDArray[np.uint64]
+type Int64Array = NDArray[np.int64]
 
 MAIN_BRANCH: Final = "main"
 
-_CHECKSUM_BYTES: Final = 4  # CRC-32C
-_INDEX_ENTRY_BYTES: Final = 16  # offset and length
-_MISSING_OFFSET: Final = np.iinfo(np.uint64).max
-_COMPRESSION_LEVEL: Final = 5
-_BITSHUFFLE: Final = 2
-_COMPRESSOR: Final = "lz4"
+IO_THREADS: Final = 2
+"""Threads that read, compress and decompress. [1]"""
+
+MAX_READ_GAP_BYTES: Final = 4096
+"""Bytes between two chunks up to which they are read together. [B]"""
+
+zarr.config.set(
+    {
+        "codec_pipeline.path": "zarr.core.codec_pipeline.FusedCodecPipeline",
+        "codec_pipeline.max_workers": IO_THREADS,
+        "threading.max_workers": IO_THREADS,
+        "array.sharding_coalesce_max_gap_bytes": MAX_READ_GAP_BYTES,
+    }
+)  # the pipeline without a coroutine for each chunk: half the time, see ADR 023
 
 QUALITY_CODES: Final[dict[QualityFlag, int]] = {
     QualityFlag.BAD_SOURCE: 0,
@@ -204,12 +206,29 @@ def rollup_arrays(group: str) -> dict[str, tuple[str, float]]:
     return found
 
 
+def array_type(group: str, name: str) -> tuple[str, float]:
+    """Return type and fill value of an array of a group."""
+    return {**GROUP_ARRAYS[group], **rollup_arrays(group)}[name]
+
+
 def open_array(root: zarr.Group, path: str) -> ZarrArray:
     """Return an array of a store."""
     found = root[path]
     if not isinstance(found, zarr.Array):
         raise TypeError(f"{path} is a group")
     return found
+
+
+def shard_shape(array: ZarrArray) -> ShardIndex:
+    """Return the shape of the shards of an array of values."""
+    if array.shards is None:
+        raise TypeError(f"{array.path} has no shards")
+    return array.shards
+
+
+def has_value(values: AnyArray, absent: float) -> NDArray[np.bool_]:
+    """Return which values differ from the fill value of their array."""
+    return np.asarray(~np.isnan(values) if np.isnan(absent) else values != absent)
 
 
 def is_expendable(path: str) -> bool:
@@ -277,95 +296,6 @@ def metadata_from_json(text: str) -> PointMetadata:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ShardGrid:
-    """Shape of an array, of its shards and chunks; the last axis is never cut within a shard.
-
-    ``fill_value`` is the value of cells without a reading.
-    """
-
-    shape: ShardIndex
-    shard: ShardIndex
-    chunk: ShardIndex
-    dtype: np.dtype[np.generic]
-    fill_value: float
-
-    @classmethod
-    def of(cls, array: ZarrArray) -> "ShardGrid":
-        """Return the grid of an array of the store."""
-        if array.shards is None:
-            raise TypeError(f"{array.path} has no shards")
-        absent = float(array.fill_value)
-        return cls(
-            shape=array.shape,
-            shard=array.shards,
-            chunk=array.chunks,
-            dtype=np.dtype(array.dtype),
-            fill_value=absent,
-        )
-
-    @property
-    def chunks_per_shard(self) -> tuple[int, int]:
-        """Chunks of a shard along time and along its columns."""
-        return self.shard[0] // self.chunk[0], self.shard[1] // self.chunk[1]
-
-    @property
-    def index_bytes(self) -> int:
-        """Length of the index at the end of a shard. [B]"""
-        rows, columns = self.chunks_per_shard
-        return rows * columns * _INDEX_ENTRY_BYTES + _CHECKSUM_BYTES
-
-    def empty(self, shape: ShardIndex) -> AnyArray:
-        """Return an array of fill values."""
-        return np.full(shape, self.fill_value, dtype=self.dtype)
-
-    def encode_chunk(self, values: AnyArray) -> bytes:
-        """Return a chunk as bytes."""
-        packed: bytes = blosc.compress(
-            np.ascontiguousarray(values),
-            _COMPRESSOR.encode(),
-            _COMPRESSION_LEVEL,
-            shuffle=_BITSHUFFLE,
-            typesize=self.dtype.itemsize,
-        )
-        return packed + _checksum(packed)
-
-    def decode_chunk(self, data: bytes | memoryview, into: AnyArray) -> None:
-        """Decode a chunk into an array of its shape; raise ArchiveError if it is corrupt."""
-        packed = bytes(data[:-_CHECKSUM_BYTES])  # the checksum function accepts no memoryview
-        if _checksum(packed) != data[-_CHECKSUM_BYTES:]:
-            raise ArchiveError("a chunk is corrupt: its checksum differs", code=IssueCode.CORRUPT)
-        blosc.decompress(packed, into)
-
-    def encode_shard(self, parts: Mapping[ShardIndex, bytes]) -> bytes:
-        """Return a shard of some chunks, by their place along time and columns."""
-        index = np.full((*self.chunks_per_shard, 2), _MISSING_OFFSET, dtype="<u8")
-        offset = 0
-        ordered = sorted(parts)
-        for place in ordered:
-            size = len(parts[place])
-            index[place] = offset, size
-            offset += size
-        end = index.tobytes()
-        return b"".join([*(parts[place] for place in ordered), end, _checksum(end)])
-
-    def decode_index(self, data: bytes) -> ChunkIndex:
-        """Return offset and length of the chunks of a shard, by (row, column).
-
-        A corrupt index raises ArchiveError.
-        """
-        body = data[:-_CHECKSUM_BYTES]
-        if len(data) != self.index_bytes or _checksum(body) != data[-_CHECKSUM_BYTES:]:
-            message = "the index of a shard is corrupt: its checksum differs"
-            raise ArchiveError(message, code=IssueCode.CORRUPT)
-        return np.frombuffer(body, dtype="<u8").reshape(*self.chunks_per_shard, 2)
-
-
-def is_present(index: ChunkIndex) -> NDArray[np.bool_]:
-    """Return which chunks of an index exist."""
-    return np.asarray(index[..., 0] != _MISSING_OFFSET)
-
-
-@dataclass(frozen=True, kw_only=True)
 class ArraySpec:
     """Specification of a new array."""
 
@@ -373,10 +303,8 @@ class ArraySpec:
     level: ResolutionLevel
     period: str
     name: str
-    dtype: str
-    fill_value: float
     columns: int
-    chips: int
+    chips: int = 0
 
     @property
     def path(self) -> str:
@@ -390,16 +318,17 @@ class ArraySpec:
         width = min(level.width[self.group], across * -(-_rounded_up(self.columns) // across))
         deep = (self.chips,) if self.group == "racks" else ()
         axes = ("time", LABEL_AXES[self.group], "chip")[: 2 + len(deep)]
+        kind, absent = array_type(self.group, self.name)
         array = root.create_array(
             self.path,
             shape=(rows, self.columns, *deep),
             shards=(level.shard, width, *deep),
             chunks=(level.chunk, across, *deep),
-            dtype=self.dtype,
-            fill_value=self.fill_value,
+            dtype=kind,
+            fill_value=absent,
             dimension_names=axes,
             compressors=(
-                BloscCodec(cname=_COMPRESSOR, clevel=_COMPRESSION_LEVEL, shuffle="bitshuffle"),
+                BloscCodec(cname="lz4", clevel=5, shuffle="bitshuffle"),
                 Crc32cCodec(),
             ),
         )
@@ -410,7 +339,3 @@ class ArraySpec:
 def _rounded_up(columns: int) -> int:
     """Return a number of columns rounded up, so that it can grow."""
     return -(-max(columns, 1) // 64) * 64
-
-
-def _checksum(data: bytes) -> bytes:
-    return int(google_crc32c.value(data)).to_bytes(_CHECKSUM_BYTES, "little")

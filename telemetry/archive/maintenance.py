@@ -14,10 +14,8 @@ from typing import Final, Self
 
 import numpy as np
 import structlog
-import zarr
 from numpy.typing import NDArray
 
-from telemetry.archive.chunk_io import IO_THREADS, Int64Array
 from telemetry.archive.layout import (
     COMPACTED_HOURS,
     DAY_S,
@@ -33,11 +31,12 @@ from telemetry.archive.layout import (
     TRUSTED_CODES,
     AnyArray,
     ArraySpec,
+    Int64Array,
     ResolutionLevel,
-    ShardGrid,
-    is_present,
+    ZarrArray,
+    array_type,
+    has_value,
     open_array,
-    rollup_arrays,
 )
 from telemetry.archive.metadata_history import prune_changes
 from telemetry.archive.repository import OPEN_HOURS_ATTRIBUTE, ArchiveRepository, open_hours
@@ -125,13 +124,12 @@ def compact_hours(repository: ArchiveRepository, group: str, hours: list[int]) -
 
     ``hours`` are starts of hours. [s since 1970]
     """
-    with zarr.config.set({"threading.max_workers": IO_THREADS}):
-        transaction = repository.begin_transaction()
-        cells = sum(_Hour(transaction, group, hour).run() for hour in hours)
-        opened = open_hours(transaction.root)
-        still_open = [hour for hour in opened.get(group, []) if hour not in hours]
-        transaction.root.attrs[OPEN_HOURS_ATTRIBUTE] = {**opened, group: still_open}
-        repository.commit(transaction, "compacted", repository.checkpoint)
+    transaction = repository.begin_transaction()
+    cells = sum(_Hour(transaction, group, hour).run() for hour in hours)
+    opened = open_hours(transaction.root)
+    still_open = [hour for hour in opened.get(group, []) if hour not in hours]
+    transaction.root.attrs[OPEN_HOURS_ATTRIBUTE] = {**opened, group: still_open}
+    repository.commit(transaction, "compacted", repository.checkpoint)
     return cells
 
 
@@ -222,32 +220,33 @@ class _Hour:
 
     def __init__(self, transaction: Transaction, group: str, hour: int) -> None:
         self._transaction = transaction
+        self._snapshot = transaction.snapshot
         self._group = group
         self._hour = hour
         self._count = open_array(transaction.root, f"{group}/{LABEL_AXES[group]}").shape[0]
 
     def run(self) -> int:
         """Compact the hour; return its number of cells."""
-        snapshot = self._transaction.snapshot
-        if any(self._grid(SPARSE_SECONDS, name) is not None for name in GROUP_ARRAYS[self._group]):
-            seconds = snapshot.seconds_present(self._group, self._hour, self._hour + HOUR_S)
+        if any(self._array(SPARSE_SECONDS, name) is not None for name in GROUP_ARRAYS[self._group]):
+            seconds = self._snapshot.seconds_present(self._group, self._hour, self._hour + HOUR_S)
             return self._roll_sparse(seconds) if len(seconds) else 0
-        if all(self._grid(OPEN_MINUTES, name) is None for name in GROUP_ARRAYS[self._group]):
-            return 0
         seconds = np.arange(self._hour, self._hour + HOUR_S)
-        shards = list(self._columns())
         cells = 0
         for name in self._variables():
-            minutes = []
-            for columns in shards:
-                values, mask, trusted = self._stored(name, seconds, columns)
+            minutes, written = [], []
+            for columns in self._columns():
+                values = self._merged(name, seconds, columns)
+                if values is None:
+                    continue
+                mask, trusted = self._masks(name, seconds, columns)
                 cells += values.size
                 spec = self._spec(COMPACTED_HOURS, name, values)
                 self._transaction.write_values(spec, self._hour, values, columns=columns, mask=mask)
                 if name != "quality":
                     minutes.append(_rolled(values, trusted, seconds))
+                    written.append(columns)
             if minutes:
-                self._roll(name, Rollup.concatenate(minutes), columns=np.concatenate(shards))
+                self._roll(name, Rollup.concatenate(minutes), columns=np.concatenate(written))
         self._delete_minutes()
         return cells
 
@@ -256,18 +255,34 @@ class _Hour:
         return [
             name
             for name in GROUP_ARRAYS[self._group]
-            if any(self._grid(level, name) is not None for level in SECOND_LEVELS)
+            if any(self._array(level, name) is not None for level in SECOND_LEVELS)
         ]
 
-    def _stored(
+    def _columns(self) -> Iterator[Int64Array]:
+        """Yield the columns of each shard of the hour."""
+        width = COMPACTED_HOURS.width[self._group]
+        for first in range(0, self._count, width):
+            yield np.arange(first, min(first + width, self._count))
+
+    def _merged(self, name: str, seconds: Int64Array, columns: Int64Array) -> AnyArray | None:
+        """Return the values of the hour with those of its minutes; None without any of these."""
+        values = self._read(name, seconds, columns, [OPEN_MINUTES])
+        is_new = has_value(values, array_type(self._group, name)[1])
+        if not is_new.any():
+            return None
+        rows = seconds - COMPACTED_HOURS.rows(COMPACTED_HOURS.period(self._hour))[0]
+        axes = [rows, columns, *map(np.arange, values.shape[2:])]
+        before = self._snapshot.cells(self._path(COMPACTED_HOURS, name), axes)
+        return values if before is None else np.where(is_new, values, before)
+
+    def _masks(
         self, name: str, seconds: Int64Array, columns: Int64Array
-    ) -> tuple[AnyArray, NDArray[np.bool_] | None, NDArray[np.bool_] | None]:
-        """Return stored values, which cells have a value, and which are trusted."""
-        values = self._read(name, seconds, columns)
+    ) -> tuple[NDArray[np.bool_] | None, NDArray[np.bool_] | None]:
+        """Return which cells have a value, and which values are trusted; None for all."""
         if self._group == "racks":
-            return values, None, None
-        codes = self._read("quality", seconds, columns) if name != "quality" else values
-        return values, codes != NO_QUALITY, np.isin(codes, TRUSTED_CODES)
+            return None, None
+        codes = self._read("quality", seconds, columns, SECOND_LEVELS)
+        return codes != NO_QUALITY, np.isin(codes, TRUSTED_CODES)
 
     def _roll(self, name: str, minutes: Rollup, *, columns: Int64Array) -> None:
         """Write statistics of minutes and of longer spans."""
@@ -283,10 +298,8 @@ class _Hour:
         for name in self._variables():
             if name == "quality":
                 continue
-            values = self._read(name, seconds, columns)
-            trusted = None
-            if self._group == "points":
-                trusted = np.isin(self._read("quality", seconds, columns), TRUSTED_CODES)
+            values = self._read(name, seconds, columns, SECOND_LEVELS)
+            _, trusted = self._masks(name, seconds, columns)
             rolled = _rolled(values, trusted, seconds, "1h")
             self._put_rolled(ROLLUPS["1h"], name, rolled, columns=columns)
         return len(seconds) * self._count
@@ -301,74 +314,44 @@ class _Hour:
                 spec, int(rolled.starts[0]), values, columns=columns, mask=mask
             )
 
-    def _read(self, name: str, seconds: Int64Array, columns: Int64Array) -> AnyArray:
+    def _read(
+        self,
+        name: str,
+        seconds: Int64Array,
+        columns: Int64Array,
+        levels: Sequence[ResolutionLevel],
+    ) -> AnyArray:
         chips = None
         if self._group == "racks":
-            deep = [
-                self._transaction.snapshot.grid(self._path(level, name)) for level in SECOND_LEVELS
-            ]
-            chips = np.arange(max(grid.shape[2] for grid in deep if grid is not None))
-        return self._transaction.snapshot.read(
-            self._group, name, seconds=seconds, columns=columns, chips=chips
+            arrays = [self._array(level, name) for level in SECOND_LEVELS]
+            chips = np.arange(max(array.shape[2] for array in arrays if array is not None))
+        return self._snapshot.read(
+            self._group, name, seconds=seconds, columns=columns, chips=chips, levels=levels
         )
 
     def _spec(self, level: ResolutionLevel, name: str, values: AnyArray) -> ArraySpec:
-        kind, absent = {**GROUP_ARRAYS[self._group], **rollup_arrays(self._group)}[name]
         return ArraySpec(
             group=self._group,
             level=level,
             period=level.period(self._hour),
             name=name,
-            dtype=kind,
-            fill_value=absent,
             columns=self._count,
             chips=values.shape[2] if values.shape[2:] else 0,
         )
 
-    def _columns(self) -> Iterator[Int64Array]:
-        """Yield the columns of each shard of the hour in which a minute has values.
-
-        All variables are examined, so corrupt data of one does not hide values of another.
-        """
-        width = COMPACTED_HOURS.width[self._group]
-        found: set[int] = set()
-        for name in GROUP_ARRAYS[self._group]:
-            grid, path = self._grid(OPEN_MINUTES, name), self._path(OPEN_MINUTES, name)
-            if grid is None:
-                continue
-            for place in self._minutes(grid):
-                index = self._transaction.snapshot.chunk_reader.read_index(path, grid, place)
-                if index is not None:
-                    blocks = np.flatnonzero(is_present(index).any(axis=0))
-                    first = place[1] * grid.shard[1]
-                    found |= set(((first + blocks * grid.chunk[1]) // width).tolist())
-                    last = first + blocks * grid.chunk[1] + grid.chunk[1] - 1
-                    found |= set((np.minimum(last, self._count - 1) // width).tolist())
-        for shard in sorted(found):
-            yield np.arange(shard * width, min((shard + 1) * width, self._count))
-
-    def _minutes(self, grid: ShardGrid) -> Iterator[tuple[int, ...]]:
-        """Yield the places of the hour's minutes in an array."""
-        first = (self._hour % DAY_S) // OPEN_MINUTES.shard
-        deep = [
-            range(-(-size // cut)) for size, cut in zip(grid.shape[2:], grid.shard[2:], strict=True)
-        ]
-        for row in range(first, first + HOUR_S // OPEN_MINUTES.shard):
-            for column in range(-(-grid.shape[1] // grid.shard[1])):
-                if not deep:
-                    yield row, column
-                for chip in deep[0] if deep else ():
-                    yield row, column, chip
-
     def _delete_minutes(self) -> None:
         """Delete the minutes."""
-        for name in GROUP_ARRAYS[self._group]:
-            grid = self._grid(OPEN_MINUTES, name)
-            for place in list(self._minutes(grid)) if grid is not None else ():
-                self._transaction.delete_shard(self._path(OPEN_MINUTES, name), place)
+        first = (self._hour % DAY_S) // OPEN_MINUTES.shard
+        for name in self._variables():
+            path = self._path(OPEN_MINUTES, name)
+            if self._array(OPEN_MINUTES, name) is None:
+                continue
+            for place in self._snapshot.shards(path).tolist():
+                if first <= place[0] < first + HOUR_S // OPEN_MINUTES.shard:
+                    self._transaction.delete_shard(path, tuple(place))
 
-    def _grid(self, level: ResolutionLevel, name: str) -> ShardGrid | None:
-        return self._transaction.snapshot.grid(self._path(level, name))
+    def _array(self, level: ResolutionLevel, name: str) -> ZarrArray | None:
+        return self._snapshot.array(self._path(level, name))
 
     def _path(self, level: ResolutionLevel, name: str) -> str:
         return f"{self._group}/{level.name}/{level.period(self._hour)}/{name}"

@@ -6,24 +6,27 @@ appended after the commit: kind (``S`` or ``M``), name, size, CRC-32C, and a che
 A file without a record is trusted: its writer was killed, and the next writer adds the record. The
 snapshots are in the order of their commits, so a head that points to an older one is detected too.
 
-Icechunk reads local files in parts of 8 KiB, ten times slower than the disk. Manifests name the
-file of each object, in the format of Icechunk's specification, version 2: a header of 39 bytes,
-then zstd over FlatBuffers. Other formats are read through Icechunk.
+Icechunk reads local files in parts of 8 KiB, ten times slower than the disk. So
+:class:`LocalChunks` gives Zarr's pipeline the shards from their files. Manifests name the file of
+each object, in the format of Icechunk's specification, version 2: a header of 39 bytes, then zstd
+over FlatBuffers. Other formats are read through Icechunk.
 
 The head file has a record too, which :mod:`telemetry.archive.recovery` compares.
 """
 
 import os
 import struct
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import google_crc32c
 import icechunk
 from numcodecs import zstd  # type: ignore[import-untyped]
+from zarr.abc.store import ByteRequest, OffsetByteRequest, RangeByteRequest, SuffixByteRequest
+from zarr.core.buffer import Buffer, BufferPrototype, default_buffer_prototype
+from zarr.storage import LocalStore
 
 from telemetry.archive.layout import ShardIndex
 from telemetry.durable_files import FILE_MODE
@@ -39,10 +42,10 @@ _MAX_CACHED_MANIFESTS: Final = 64  # parsed manifests in memory
 # Numbers of fields in the schema's tables.
 _ARRAYS: Final = 1
 _NODE, _REFS = 0, 1
-_INDEX, _OFFSET, _LENGTH, _FILE = 0, 2, 3, 4
+_INDEX, _INLINE, _OFFSET, _LENGTH, _FILE = 0, 1, 2, 3, 4
 
-type ObjectRef = tuple[str, int, int]
-"""Name of a file, and offset and length of the object in it. [B]"""
+MAX_CACHED_INDEXES: Final = 4096
+"""Indexes of shards kept in memory. [1]"""
 
 type FileChecksum = tuple[int, int]
 """Size [B] and checksum."""
@@ -178,33 +181,55 @@ class ManifestChecksums:
         self.read()
 
 
-class LocalObjects:
-    """Objects of one snapshot of a repository on a local disk.
+class ObjectRef(NamedTuple):
+    """Where an object is: name of a file, offset and length [B]; or its bytes, without a file."""
 
-    ``manifest_checker`` checks the manifests of an array.
+    file: str
+    offset: int
+    length: int
+    inline: bytes
+
+
+class LocalChunks(LocalStore):
+    """Zarr store of one snapshot of a repository on a local disk, for arrays of values.
+
+    Shards are read from their files, metadata through ``session``. The manifests of an array are
+    compared with their checksums before use.
     """
 
     def __init__(
         self,
         folder: Path,
         repository: icechunk.Repository,
-        snapshot: str,
+        session: icechunk.Session,
         *,
-        checksums: ManifestChecksums | None = None,
+        checksums: ManifestChecksums,
     ) -> None:
-        self._folder = folder
-        inspection = repository.inspect_snapshot(snapshot)
+        super().__init__(folder, read_only=True)
+        self._session = session
+        self._checksums = checksums
         self._nodes: dict[str, tuple[str, list[str]]] = {
             str(node["path"]).lstrip("/"): (
                 str(node["id"]),
                 [str(one["id"]) for one in node.get("manifest_refs") or ()],
             )
-            for node in inspection["nodes"]
+            for node in repository.inspect_snapshot(session.snapshot_id)["nodes"]
             if node["node_type"] == "array"
         }
         self._refs: dict[str, dict[ShardIndex, ObjectRef]] = {}
-        manifests = {path: names for path, (_, names) in self._nodes.items()}
-        self.manifest_checker = ManifestChecker(checksums or ManifestChecksums(folder), manifests)
+        self._checked: set[str] = set()
+        self._indexes: dict[str, Buffer] = {}
+
+    def check(self, path: str) -> None:
+        """Check the manifests of an array; raise CorruptRepositoryError if one is corrupt."""
+        for name in self.manifest_names(path):
+            if name not in self._checked:
+                self._checksums.check("manifests", name, path)
+                self._checked.add(name)
+
+    def manifest_names(self, path: str) -> list[str]:
+        """Return the manifests of an array; none of an array that does not exist."""
+        return self._nodes.get(path, ("", []))[1]
 
     def object_refs(self, path: str) -> dict[ShardIndex, ObjectRef]:
         """Return the objects of an array by their place.
@@ -213,41 +238,68 @@ class LocalObjects:
         ValueError, OSError or struct.error.
         """
         if path not in self._refs:
-            self.manifest_checker.check(path)
+            self.check(path)
             node, names = self._nodes[path]
             found: dict[ShardIndex, ObjectRef] = {}
             for name in names:
-                found |= _manifest(str(self._folder / "manifests" / name))[node]
+                found |= _manifest(str(self.root / "manifests" / name))[node]
             self._refs[path] = found
         return self._refs[path]
 
-    def read(self, ref: ObjectRef, start: int, size: int) -> bytes:
-        """Return a part of an object; from its end if ``start`` is negative."""
-        _, _, length = ref
-        first = start if start >= 0 else length + start
-        with self.reader([(ref, first, first + size)]) as read:
-            return read(0)
+    async def get(
+        self,
+        key: str,
+        prototype: BufferPrototype | None = None,
+        byte_range: ByteRequest | None = None,
+    ) -> Buffer | None:
+        """Return the metadata of an array."""
+        of = prototype or default_buffer_prototype()
+        return await self._session.store.get(key, of, byte_range)
 
-    @contextmanager
-    def reader(
-        self, wanted: Sequence[tuple[ObjectRef, int, int]]
-    ) -> Iterator[Callable[[int], bytes]]:
-        """Yield a function that reads parts of objects by their number; each file is opened once.
+    def get_sync(
+        self,
+        key: str,
+        *,
+        prototype: BufferPrototype | None = None,
+        byte_range: ByteRequest | None = None,
+    ) -> Buffer | None:
+        """Return a shard, or a part of it; the indexes at their ends stay in memory."""
+        if not isinstance(byte_range, SuffixByteRequest):
+            return self._read(key, prototype or default_buffer_prototype(), byte_range)
+        if key not in self._indexes:
+            if len(self._indexes) > MAX_CACHED_INDEXES:
+                self._indexes.clear()
+            found = self._read(key, prototype or default_buffer_prototype(), byte_range)
+            if found is None:
+                return None
+            self._indexes[key] = found
+        return self._indexes[key]
 
-        ``wanted`` has objects, and start and end of a part of each. [B]
-        """
-        files: dict[str, int] = {}
+    def _read(
+        self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None
+    ) -> Buffer | None:
+        path, _, place = key.rpartition("/c/")
+        ref = self.object_refs(path).get(tuple(int(part) for part in place.split("/")))
+        if ref is None:
+            return None
+        start, end = 0, ref.length
+        match byte_range:
+            case RangeByteRequest():
+                start, end = byte_range.start, min(byte_range.end, end)
+            case OffsetByteRequest():
+                start = byte_range.offset
+            case SuffixByteRequest():
+                start = max(end - byte_range.suffix, 0)
+        if not ref.file:
+            return prototype.buffer.from_bytes(ref.inline[start:end])
         try:
-            for name in {ref[0] for ref, _, _ in wanted}:
-                files[name] = os.open(f"{self._folder}/chunks/{name}", os.O_RDONLY)
-            places = [
-                (files[name], end - start, offset + start)
-                for (name, offset, _), start, end in wanted
-            ]
-            yield lambda number: os.pread(*places[number])
+            file = os.open(f"{self.root}/chunks/{ref.file}", os.O_RDONLY)
+        except FileNotFoundError as error:  # Zarr would take the shard for one without values
+            raise ArchiveError(f"chunks/{ref.file} is missing", code=IssueCode.MISSING) from error
+        try:
+            return prototype.buffer.from_bytes(os.pread(file, end - start, ref.offset + start))
         finally:
-            for file in files.values():
-                os.close(file)
+            os.close(file)
 
 
 @lru_cache(maxsize=_MAX_CACHED_MANIFESTS)
@@ -301,9 +353,13 @@ class _Table:
         start = place + self.number(place)
         where = struct.unpack_from(f"<{self.number(start)}I", self.data, start + 4)
         file = self.field(table, _FILE)
-        name = _letters(self.data[file : file + _NAME_BYTES], _NAME_LETTERS) if file else ""
+        if not file:
+            start = (place := self.field(table, _INLINE)) + self.number(place)
+            inline = self.data[start + 4 : start + 4 + self.number(start)]
+            return tuple(where), ObjectRef("", 0, len(inline), inline)
+        name = _letters(self.data[file : file + _NAME_BYTES], _NAME_LETTERS)
         offset, length = (self.long(self.field(table, of)) for of in (_OFFSET, _LENGTH))
-        return tuple(where), (name, offset, length)
+        return tuple(where), ObjectRef(name, offset, length, b"")
 
 
 def _letters(name: bytes, count: int) -> str:
@@ -334,25 +390,6 @@ class CorruptRepositoryError(ArchiveError):
     def __init__(self, message: str, path: str = "") -> None:
         super().__init__(message)
         self.path = path
-
-
-class ManifestChecker:
-    """Checks the manifests of one snapshot before use.
-
-    ``nodes`` maps the path of an array to its manifests.
-    """
-
-    def __init__(self, checksums: ManifestChecksums, nodes: dict[str, list[str]]) -> None:
-        self._checksums = checksums
-        self._nodes = nodes
-        self._checked: set[str] = set()
-
-    def check(self, path: str) -> None:
-        """Check the manifests of an array; raise CorruptRepositoryError if one is corrupt."""
-        for name in self._nodes.get(path, ()):
-            if name not in self._checked:
-                self._checksums.check("manifests", name, path)
-                self._checked.add(name)
 
 
 def _complete_records(data: bytes) -> bytes:

@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from xarray.backends import BackendArray
 from xarray.core import indexing
 
-from telemetry.archive.chunk_io import Int64Array
 from telemetry.archive.commit_batch import MIN_SECOND
 from telemetry.archive.layout import (
     DAY_S,
@@ -28,6 +27,7 @@ from telemetry.archive.layout import (
     SECOND_LEVELS,
     TRUSTED_CODES,
     AnyArray,
+    Int64Array,
     ResolutionLevel,
     read_all_metadata,
     read_labels,
@@ -234,10 +234,10 @@ def _chip_count(snapshot: Snapshot, paths: Sequence[str]) -> int:
     """Return the chips of the first intact array; a reader of the others gets the error."""
     for path in paths:
         try:
-            grid = snapshot.grid(path)
+            array = snapshot.array(path)
         except CorruptRepositoryError:
             continue
-        return grid.shape[2] if grid else 0
+        return array.shape[2] if array else 0
     return 0
 
 

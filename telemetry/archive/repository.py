@@ -26,7 +26,6 @@ import icechunk
 import structlog
 import zarr
 
-from telemetry.archive.chunk_io import IO_THREADS
 from telemetry.archive.commit_batch import Checkpoint, CommitBatch
 from telemetry.archive.layout import (
     ARCHIVE_LAYOUT_VERSION,
@@ -39,7 +38,6 @@ from telemetry.archive.loss_log import LossEntry, append_losses
 from telemetry.archive.manifests import (
     HEAD_FILE,
     CorruptRepositoryError,
-    LocalObjects,
     ManifestChecksums,
 )
 from telemetry.archive.metadata_history import PendingMetadata
@@ -144,12 +142,12 @@ class ArchiveRepository:
         session = self.repository.writable_session(MAIN_BRANCH)
         if session.snapshot_id != self._snapshot:
             raise ConcurrentWriterError("another process writes it", code=IssueCode.IN_USE)
-        if self._folder is None:
-            return Transaction(session)
-        files = LocalObjects(
-            self._folder, self.repository, self._snapshot, checksums=self._checksums
+        return Transaction(
+            session,
+            lambda handler: Snapshot.last(
+                self.repository, self._folder, checksums=self._checksums, on_corruption=handler
+            ),
         )
-        return Transaction(session, files.manifest_checker)
 
     def commit(self, transaction: Transaction, message: str, checkpoint: Checkpoint) -> None:
         """Commit a transaction with its checkpoint, and log what was lost.
@@ -221,25 +219,24 @@ class ArchiveRepository:
         columns: ColumnIndex,
         is_sparse: bool,
     ) -> None:
-        with zarr.config.set({"threading.max_workers": IO_THREADS}):
-            transaction = self.begin_transaction()
-            opened = open_hours(transaction.root)
-            for group, known in columns.items():
-                if known:
-                    transaction.add_columns(group, list(known), known=len(self.labels[group]))
-                seconds = {
-                    number: one for number, one in batch.seconds.items() if has_group(one, group)
-                }
-                if seconds:
-                    transaction.mark_seconds(group, sorted(seconds))
-                    MinuteWriter(transaction, group, len(known)).write(seconds, is_sparse=is_sparse)
-                    hours = opened.get(group, []) + [start_of_hour(number) for number in seconds]
-                    opened[group] = sorted(set(hours))
-            if metadata:
-                span = self.checkpoint.closed, max(batch.checkpoint.closed, batch.received_until)
-                transaction.write_metadata(metadata, columns["points"], span=span)
-            transaction.root.attrs[OPEN_HOURS_ATTRIBUTE] = opened
-            self.commit(transaction, "readings", batch.checkpoint)
+        transaction = self.begin_transaction()
+        opened = open_hours(transaction.root)
+        for group, known in columns.items():
+            if known:
+                transaction.add_columns(group, list(known), known=len(self.labels[group]))
+            seconds = {
+                number: one for number, one in batch.seconds.items() if has_group(one, group)
+            }
+            if seconds:
+                transaction.mark_seconds(group, sorted(seconds))
+                MinuteWriter(transaction, group, len(known)).write(seconds, is_sparse=is_sparse)
+                hours = opened.get(group, []) + [start_of_hour(number) for number in seconds]
+                opened[group] = sorted(set(hours))
+        if metadata:
+            span = self.checkpoint.closed, max(batch.checkpoint.closed, batch.received_until)
+            transaction.write_metadata(metadata, columns["points"], span=span)
+        transaction.root.attrs[OPEN_HOURS_ATTRIBUTE] = opened
+        self.commit(transaction, "readings", batch.checkpoint)
 
     def expire(self, before: datetime) -> None:
         """Delete data that belongs only to commits before a time; readings stay."""

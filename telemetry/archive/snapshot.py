@@ -1,56 +1,69 @@
 """An archive as of one commit: what it contains, and the values of any cells."""
 
-from collections.abc import Sequence
-from itertools import pairwise
+import math
+import struct
+from collections.abc import Callable, Sequence
+from itertools import pairwise, product
 from pathlib import Path
+from typing import Final
 
 import icechunk
 import numpy as np
 import zarr
-from numpy.typing import NDArray
-from zarr.abc.store import Store
+from zarr.abc.store import Store, SuffixByteRequest
+from zarr.core.buffer import default_buffer_prototype
 from zarr.core.sync import sync
 
-from telemetry.archive.chunk_io import ArraySelection, ChunkReader, CorruptionHandler, Int64Array
 from telemetry.archive.layout import (
     ARCHIVE_LAYOUT_VERSION,
     DAY_S,
-    GROUP_ARRAYS,
     HOUR_S,
     LABEL_AXES,
     MAIN_BRANCH,
     OPEN_MINUTES,
     SECOND_LEVELS,
     AnyArray,
+    Int64Array,
     ResolutionLevel,
-    ShardGrid,
+    ShardIndex,
+    ZarrArray,
+    array_type,
     days_between,
+    has_value,
     open_array,
-    rollup_arrays,
+    shard_shape,
 )
-from telemetry.archive.manifests import LocalObjects, ManifestChecker, ManifestChecksums
+from telemetry.archive.manifests import CorruptRepositoryError, LocalChunks, ManifestChecksums
 from twin.errors import ArchiveError, IssueCode
+
+CHECKSUM_BYTES: Final = 4  # of the index at the end of a shard
+INDEX_ENTRY_BYTES: Final = 16  # offset and length of a chunk
+NO_CHUNK: Final = np.iinfo(np.uint64).max
+
+UNREADABLE_ERRORS: Final = (ArchiveError, icechunk.IcechunkError, RuntimeError, ValueError)
+"""Errors of a corrupt or missing chunk."""
+
+type CorruptionHandler = Callable[[str, ShardIndex, str], None]
+"""Receives the path of an array, a shard of it, and why that counts as missing."""
 
 
 class Snapshot:
     """Contents of one commit, read from its files on a local disk or through a session.
 
-    ``manifest_checker`` checks the manifests of a local disk where ``files`` is None;
-    ``on_corruption`` is that of :class:`telemetry.archive.chunk_io.ChunkReader`. Another layout
-    raises ArchiveError.
+    ``on_corruption`` receives each corrupt shard or chunk, which then counts as missing, so that a
+    writer can continue; without it reading raises. Another layout raises ArchiveError.
     """
 
     def __init__(
         self,
         session: icechunk.Session,
-        files: LocalObjects | None = None,
+        files: LocalChunks | None = None,
         *,
-        manifest_checker: ManifestChecker | None = None,
         on_corruption: CorruptionHandler | None = None,
     ) -> None:
-        self.manifest_checker = files.manifest_checker if files is not None else manifest_checker
-        self.store: Store = session.store
-        self.root = zarr.open_group(self.store, mode="r" if session.read_only else "a")
+        self._session = session
+        self.files = files
+        self.root = zarr.open_group(session.store, mode="r")
         found = self.root.attrs.get("layout", ARCHIVE_LAYOUT_VERSION)
         if found != ARCHIVE_LAYOUT_VERSION:
             raise ArchiveError(
@@ -58,8 +71,10 @@ class Snapshot:
                 "read it with the version that wrote it, or name another folder",
                 code=IssueCode.WRONG_VERSION,
             )
-        self.chunk_reader = ChunkReader(self.store, files, on_corruption=on_corruption)
-        self._grids: dict[str, ShardGrid | None] = {}
+        self._on_corruption = on_corruption
+        self._local = self.root if files is None else zarr.open_group(files, mode="r")
+        self._arrays: dict[str, ZarrArray | None] = {}
+        self._shards: dict[str, Int64Array] = {}
         for group, label in LABEL_AXES.items():
             self.check(f"{group}/{label}")
         self.check("points/metadata")
@@ -71,6 +86,7 @@ class Snapshot:
         folder: Path | None = None,
         *,
         checksums: ManifestChecksums | None = None,
+        on_corruption: CorruptionHandler | None = None,
     ) -> "Snapshot":
         """Return the last commit of an open repository.
 
@@ -78,39 +94,72 @@ class Snapshot:
         Corrupt files raise CorruptRepositoryError.
         """
         if folder is None:
-            return cls(repository.readonly_session(MAIN_BRANCH))
+            session = repository.readonly_session(MAIN_BRANCH)
+            return cls(session, on_corruption=on_corruption)
         checksums = checksums or ManifestChecksums(folder)
         head = repository.lookup_branch(MAIN_BRANCH)
         checksums.check_head(head)
         session = repository.readonly_session(snapshot_id=head)
-        return cls(session, LocalObjects(folder, repository, head, checksums=checksums))
+        files = LocalChunks(folder, repository, session, checksums=checksums)
+        return cls(session, files, on_corruption=on_corruption)
 
     def check(self, path: str) -> None:
         """Check the manifests of an array; raise CorruptRepositoryError if they are corrupt."""
-        if self.manifest_checker is not None:
-            self.manifest_checker.check(path)
+        if self.files is not None:
+            self.files.check(path)
 
     def names(self, path: str) -> list[str]:
         """Return the names in a group, in order; none without the group."""
-        return sorted(sync(_listed(self.store, path)))
+        return sorted(sync(_listed(self._session.store, path)))
 
     def days(self, group: str) -> list[str]:
         """Return the UTC days with values."""
         return self.names(f"{group}/heard")
 
-    def grid(self, path: str) -> ShardGrid | None:
-        """Return the grid of an array; None if it does not exist."""
-        if path not in self._grids:
+    def array(self, path: str) -> ZarrArray | None:
+        """Return an array of values; None if it does not exist."""
+        if path not in self._arrays:
             self.check(path)
             try:
-                self._grids[path] = ShardGrid.of(open_array(self.root, path))
+                self._arrays[path] = open_array(self._root_of(path), path)
             except KeyError:
-                self._grids[path] = None
-        return self._grids[path]
+                self._arrays[path] = None
+        return self._arrays[path]
 
-    def refresh(self, path: str) -> None:
-        """Read an array again that was changed within this session."""
-        self._grids.pop(path, None)
+    def shards(self, path: str) -> Int64Array:
+        """Return the places of the stored shards of an array, on (shard, axis), in order."""
+        if path not in self._shards:
+            if self.files is not None and self._root_of(path) is not self.root:
+                places = sorted(self.files.object_refs(path))
+            else:
+                places = sorted(sync(_places(self._session, path)))
+            self._shards[path] = np.array(places, dtype=np.int64)
+        return self._shards[path]
+
+    def stored_size(self, path: str, place: Sequence[int]) -> tuple[int, int]:
+        """Return the number of chunks of a stored shard, and its size. [B]"""
+        array = self.array(path)
+        if array is None:
+            return 0, 0
+        cuts = zip(shard_shape(array), array.chunks, strict=True)
+        size = math.prod(wide // cut for wide, cut in cuts) * INDEX_ENTRY_BYTES + CHECKSUM_BYTES
+        key = f"{path}/c/{'/'.join(map(str, place))}"
+        tail = SuffixByteRequest(size)
+        data = sync(self._session.store.get(key, default_buffer_prototype(), tail))
+        index = b"" if data is None else data.to_bytes()[:-CHECKSUM_BYTES]
+        entries = np.frombuffer(index, "<u8").reshape(-1, 2)
+        lengths = entries[entries[:, 1] != NO_CHUNK, 1]
+        return len(lengths), int(lengths.sum()) + size
+
+    def _root_of(self, path: str) -> zarr.Group:
+        """Return the group to read an array from: the files, if their format is known."""
+        if self.files is None:
+            return self.root
+        try:
+            self.files.object_refs(path)
+        except (KeyError, ValueError, OSError, struct.error, IndexError):
+            return self.root
+        return self._local
 
     def seconds_present(self, group: str, first: int, last: int) -> Int64Array:
         """Return the seconds with values from ``first`` to before ``last``. [s since 1970]"""
@@ -145,62 +194,100 @@ class Snapshot:
         The seconds rise, and are starts of rows for coarser levels [s since 1970]. Of several
         levels the last with a value of a cell has priority.
         """
-        kind, absent = {**GROUP_ARRAYS[group], **rollup_arrays(group)}[name]
-        part = ArraySelection(rows=seconds, columns=columns, chips=chips)
-        found = np.full(part.shape, absent, dtype=kind)
-        is_over = False
+        axes = [columns] if chips is None else [columns, chips]
+        kind, absent = array_type(group, name)
+        shape = (len(seconds), *map(len, axes))
+        found: AnyArray | None = None
         for level in levels:
-            is_stored = False
             for period, where in _by_period(level, seconds):
-                path = f"{group}/{level.name}/{period}/{name}"
-                grid = self.grid(path)
-                if grid is None:
+                rows = (seconds[where] - level.rows(period)[0]) // level.step
+                values = self.cells(f"{group}/{level.name}/{period}/{name}", [rows, *axes])
+                if values is None:
                     continue
-                start, _ = level.rows(period)
-                rows = (seconds[where] - start) // level.step
-                inside = _within(ArraySelection(rows=rows, columns=columns, chips=chips), grid)
-                is_stored |= self._into(path, grid, inside, into=found[where], is_over=is_over)
-            is_over |= is_stored
+                if found is None and values.shape == shape:
+                    found = values
+                    continue
+                found = np.full(shape, absent, dtype=kind) if found is None else found
+                np.copyto(found[where], values, where=has_value(values, absent))
+        return np.full(shape, absent, dtype=kind) if found is None else found
+
+    def cells(self, path: str, axes: Sequence[Int64Array]) -> AnyArray | None:
+        """Return the cells at some indices of each axis of an array, fill values where none is
+        stored; None if no shard of them is.
+        """
+        array = self.array(path)
+        if array is None or not len(shards := self.shards(path)):
+            return None
+        inside = [
+            np.flatnonzero(np.isin(places // cut, shards[:, axis]) & (places < size))
+            for axis, (places, cut, size) in enumerate(
+                zip(axes, shard_shape(array), array.shape, strict=True)
+            )
+        ]
+        if not all(map(len, inside)):
+            return None
+        values = self._values(path, array, [a[one] for a, one in zip(axes, inside, strict=True)])
+        shape = [*map(len, axes)]
+        if list(values.shape) == shape:
+            return values
+        found = np.full(shape, array.fill_value, dtype=array.dtype)
+        found[np.ix_(*inside)] = values
         return found
 
-    def _into(
+    def _values(self, path: str, array: ZarrArray, axes: Sequence[Int64Array]) -> AnyArray:
+        """Return values; corrupt ones are missing if there is a handler for them."""
+        try:
+            return _select(array, axes)
+        except CorruptRepositoryError:
+            raise
+        except UNREADABLE_ERRORS as error:
+            if self._on_corruption is not None:
+                return self._intact(path, array, axes, [shard_shape(array), array.chunks])
+            if isinstance(error, ValueError | RuntimeError):
+                message = f"{path}: {corruption_reason(error)}"
+                raise ArchiveError(message, code=IssueCode.CORRUPT) from error
+            remedy = "open the archive again; if that fails, run `gigatwin archive verify`"
+            message = f"{path}: data of this view was deleted; {remedy}"
+            raise ArchiveError(message, code=IssueCode.MISSING) from error
+
+    def _intact(
         self,
         path: str,
-        grid: ShardGrid,
-        inside: tuple[ArraySelection, NDArray[np.bool_], NDArray[np.bool_] | None],
-        *,
-        into: AnyArray,
-        is_over: bool,
-    ) -> bool:
-        """Read the stored part of a selection; the array may be narrower. Return whether there is
-        any.
-        """
-        part, is_column, is_chip = inside
-        if is_column.all() and (is_chip is None or is_chip.all()):
-            return self.chunk_reader.read(path, grid, part, into=into, is_over=is_over)
-        values = into[:, is_column] if is_chip is None else into[:, is_column][:, :, is_chip]
-        is_stored = self.chunk_reader.read(path, grid, part, into=values, is_over=is_over)
-        if is_chip is None:
-            into[:, is_column] = values
-        else:
-            into[np.ix_(np.arange(len(into)), is_column.nonzero()[0], is_chip.nonzero()[0])] = (
-                values
-            )
-        return is_stored
+        array: ZarrArray,
+        axes: Sequence[Int64Array],
+        cuts: Sequence[tuple[int, ...]],
+    ) -> AnyArray:
+        """Return values, read shard by shard and the corrupt ones chunk by chunk."""
+        found = np.full([*map(len, axes)], array.fill_value, dtype=array.dtype)
+        blocks = [places // cut for places, cut in zip(axes, cuts[0], strict=True)]
+        for place in product(*(np.unique(one).tolist() for one in blocks)):
+            inside = [np.flatnonzero(one == at) for one, at in zip(blocks, place, strict=True)]
+            part = [places[one] for places, one in zip(axes, inside, strict=True)]
+            try:
+                found[np.ix_(*inside)] = _select(array, part)
+            except UNREADABLE_ERRORS as error:
+                if len(cuts) > 1:
+                    found[np.ix_(*inside)] = self._intact(path, array, part, cuts[1:])
+                elif self._on_corruption is not None:
+                    shard = zip(part, shard_shape(array), strict=True)
+                    at = tuple(int(places[0]) // cut for places, cut in shard)
+                    self._on_corruption(path, at, corruption_reason(error))
+        return found
 
 
-def _within(
-    part: ArraySelection, grid: ShardGrid
-) -> tuple[ArraySelection, NDArray[np.bool_], NDArray[np.bool_] | None]:
-    """Return the part of a selection inside an array, and which columns and chips these are."""
-    is_column = part.columns < grid.shape[1]
-    is_chip = None if part.chips is None else part.chips < grid.shape[2]
-    chips = part.chips if part.chips is None or is_chip is None else part.chips[is_chip]
-    return (
-        ArraySelection(rows=part.rows, columns=part.columns[is_column], chips=chips),
-        is_column,
-        is_chip,
+def corruption_reason(error: Exception) -> str:
+    """Return why a chunk cannot be read; the errors of Zarr's pipeline do not say of what."""
+    is_of_pipeline = isinstance(error, ValueError | RuntimeError)
+    return "a chunk is corrupt: its checksum differs" if is_of_pipeline else str(error)
+
+
+def _select(array: ZarrArray, axes: Sequence[Int64Array]) -> AnyArray:
+    """Return the values of an array at some indices of each axis."""
+    picked = tuple(
+        slice(int(places[0]), int(places[-1]) + 1) if (np.diff(places) == 1).all() else places
+        for places in axes
     )
+    return np.asarray(array.oindex[picked])
 
 
 def _by_period(level: ResolutionLevel, seconds: Int64Array) -> list[tuple[str, slice]]:
@@ -215,6 +302,10 @@ def _by_period(level: ResolutionLevel, seconds: Int64Array) -> list[tuple[str, s
     return [
         (level.period(int(seconds[first])), slice(first, last)) for first, last in pairwise(edges)
     ]
+
+
+async def _places(session: icechunk.Session, path: str) -> list[tuple[int, ...]]:
+    return [place async for place in session.chunk_coordinates(f"/{path}")]
 
 
 async def _listed(store: Store, path: str) -> list[str]:

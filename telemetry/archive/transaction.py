@@ -2,18 +2,18 @@
 cells.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
 from typing import Final
 
 import icechunk
 import numpy as np
+import zarr
 from numpy.typing import NDArray
 from zarr.codecs import Crc32cCodec, ZstdCodec
-from zarr.core.buffer import default_buffer_prototype
 from zarr.core.sync import sync
 
-from telemetry.archive.chunk_io import UNREADABLE_ERRORS, Int64Array, io_pool, shard_key
 from telemetry.archive.commit_batch import SecondReadings
 from telemetry.archive.layout import (
     COMPACTED_HOURS,
@@ -29,47 +29,48 @@ from telemetry.archive.layout import (
     SPARSE_SECONDS,
     AnyArray,
     ArraySpec,
+    Int64Array,
     ResolutionLevel,
-    ShardGrid,
     ShardIndex,
     ZarrArray,
     describe_shard,
-    is_present,
+    has_value,
     metadata_to_json,
     open_array,
+    shard_shape,
 )
 from telemetry.archive.loss_log import LossEntry
-from telemetry.archive.manifests import ManifestChecker
 from telemetry.archive.metadata_history import PendingMetadata, record_changes
-from telemetry.archive.snapshot import Snapshot
+from telemetry.archive.snapshot import (
+    UNREADABLE_ERRORS,
+    CorruptionHandler,
+    Snapshot,
+    corruption_reason,
+)
 from telemetry.quality.checks import QualityFlag
-from twin.errors import ArchiveError
+
+type SnapshotOpener = Callable[[CorruptionHandler], Snapshot]
+"""Returns the last commit, with a handler of corrupt data."""
 
 LABELS_PER_CHUNK: Final = 65_536
 
 CHECKSUM_CODECS: Final = (ZstdCodec(level=0), Crc32cCodec())
 """Codecs of small arrays; a changed bit is detected."""
 
-MIN_PARALLEL_CHUNKS: Final = 16
-"""Chunks of a shard from which a second thread is faster. [1]"""
-
 
 class Transaction:
-    """Pending changes of a writable session.
+    """Pending changes of a writable session; no shard is written twice in one.
 
-    ``losses`` has the corrupt shards that were given up as a whole or in part: path -> place ->
-    reason.
+    ``snapshot`` is the commit before them. ``losses`` has the corrupt shards that were given up as
+    a whole or in part: path -> place -> reason.
     """
 
-    def __init__(
-        self, session: icechunk.Session, manifest_checker: ManifestChecker | None = None
-    ) -> None:
+    def __init__(self, session: icechunk.Session, open_snapshot: SnapshotOpener) -> None:
         self.session = session
         self.losses: dict[str, dict[ShardIndex, str]] = {}
-        self.snapshot = Snapshot(
-            session, manifest_checker=manifest_checker, on_corruption=self._record_loss
-        )
-        self.root = self.snapshot.root
+        self.snapshot = open_snapshot(self._record_loss)
+        self.root = zarr.open_group(session.store, mode="a")
+        self._arrays: dict[str, ZarrArray] = {}
 
     def _record_loss(self, path: str, place: ShardIndex, reason: str) -> None:
         """Record corrupt data."""
@@ -150,90 +151,66 @@ class Transaction:
         1970]; the columns rise. ``mask`` selects the cells, by default those other than the fill
         value.
         """
-        grid = self._grid(spec, values)
+        array = self._widened(spec, values.shape[2:])
         row = (second - spec.level.rows(spec.period)[0]) // spec.level.step
-        chips = values.shape[2:] and grid.chunk[2]
-        for i in range(row // grid.shard[0], -(-(row + len(values)) // grid.shard[0])):
-            for j in np.unique(columns // grid.shard[1]).tolist():
-                is_inside = columns // grid.shard[1] == j
-                first, last = (max(i * grid.shard[0] - row, 0), (i + 1) * grid.shard[0] - row)
-                inside = values[first:last, is_inside]
-                flags = None if mask is None else mask[first:last, is_inside]
-                at = (row + first - i * grid.shard[0], columns[is_inside] - j * grid.shard[1])
-                if not chips:
-                    self._write_shard(spec.path, grid, (i, j), _Cells(at, inside, flags))
-                for k in range(-(-values.shape[2] // chips) if chips else 0):
-                    part = (..., slice(k * chips, (k + 1) * chips))
-                    deep = None if flags is None else flags[part]
-                    self._write_shard(spec.path, grid, (i, j, k), _Cells(at, inside[part], deep))
+        width = shard_shape(array)[1]
+        for shard in np.unique(columns // width).tolist():
+            inside = columns // width == shard
+            flags = None if mask is None else mask[:, inside]
+            self._write_shard(array, row, columns[inside], values=values[:, inside], mask=flags)
+
+    def _write_shard(
+        self,
+        array: ZarrArray,
+        row: int,
+        columns: Int64Array,
+        *,
+        values: AnyArray,
+        mask: NDArray[np.bool_] | None,
+    ) -> None:
+        """Write values of columns of one shard, as whole chunks along the columns."""
+        across = array.chunks[1]
+        first = int(columns[0]) // across * across
+        last = min((int(columns[-1]) // across + 1) * across, array.shape[1])
+        region = (slice(row, row + len(values)), slice(first, last), *map(slice, array.shape[2:]))
+        axes = [np.arange(part.start or 0, part.stop) for part in region]
+        block = self.snapshot.cells(array.path, axes)
+        if block is None and mask is None and values.shape == tuple(map(len, axes)):
+            block = values
+        else:
+            mask = has_value(values, float(array.fill_value)) if mask is None else mask
+            if not mask.any():
+                return
+            if block is None:
+                block = np.full([*map(len, axes)], array.fill_value, dtype=array.dtype)
+            chips = map(slice, values.shape[2:])
+            cells: tuple[slice | Int64Array, ...] = (slice(None), columns - first, *chips)
+            block[cells] = np.where(mask, values, block[cells])
+        try:
+            array[region] = block
+        except UNREADABLE_ERRORS as error:  # the rest of the shard cannot be read
+            cut = zip(axes, shard_shape(array), strict=True)
+            for place in product(*(np.unique(axis // size).tolist() for axis, size in cut)):
+                self._record_loss(array.path, place, corruption_reason(error))
+                self.delete_shard(array.path, place)
+            array[region] = block
 
     def delete_shard(self, path: str, place: ShardIndex) -> None:
         """Delete a shard, if it exists."""
-        sync(self.snapshot.store.delete(shard_key(path, place)))
+        sync(self.session.store.delete(f"{path}/c/{'/'.join(map(str, place))}"))
 
-    def _write_shard(self, path: str, grid: ShardGrid, place: ShardIndex, cells: "_Cells") -> None:
-        """Write values into the cells of one shard."""
-        parts = self._parts(path, grid, place)
-        down, across = grid.chunk[:2]
-        row, columns = cells.at
-        todo: dict[ShardIndex, AnyArray] = {}
-        for i in range(row // down, -(-(row + len(cells.values)) // down)):
-            rows = slice(max(i * down - row, 0), (i + 1) * down - row)
-            top = row + rows.start - i * down
-            edges = np.flatnonzero(np.diff(columns // across, prepend=-1)).tolist()
-            for first, last in zip(edges, [*edges[1:], len(columns)], strict=True):
-                j = int(columns[first] // across)
-                part = cells.part(rows, slice(first, last))
-                at = (top, columns[first:last] - j * across)
-                try:
-                    block = _merged(grid, part, at=at, before=parts.get((i, j)))
-                except ArchiveError as error:
-                    self._record_loss(path, place, str(error))
-                    block = _merged(grid, part, at=at, before=None)
-                if block is not None:
-                    todo[i, j] = block
-        if not todo:
-            return
-        work = io_pool().map if len(todo) >= MIN_PARALLEL_CHUNKS else map
-        parts |= zip(todo, work(grid.encode_chunk, todo.values()), strict=True)
-        data = default_buffer_prototype().buffer.from_bytes(grid.encode_shard(parts))
-        sync(self.snapshot.store.set(shard_key(path, place), data))
-
-    def _parts(self, path: str, grid: ShardGrid, place: ShardIndex) -> dict[ShardIndex, bytes]:
-        """Return the stored chunks of a shard."""
-        try:
-            data = self.snapshot.chunk_reader.read_shard(path, place)
-            if data is None:
-                return {}
-            index = grid.decode_index(data[-grid.index_bytes :])
-        except UNREADABLE_ERRORS as error:
-            self._record_loss(path, place, str(error))
-            return {}
-        found: dict[ShardIndex, bytes] = {}
-        for i, j in np.argwhere(is_present(index)).tolist():
-            offset, size = index[i, j].tolist()
-            found[i, j] = data[offset : offset + size]
-        return found
-
-    def _grid(self, spec: ArraySpec, values: AnyArray) -> ShardGrid:
-        """Return the grid of an array, after creating or widening it."""
-        grid = self.snapshot.grid(spec.path)
-        if grid is None:
-            spec.create(self.root)
-            self.snapshot.refresh(spec.path)
-        else:
-            shape = (grid.shape[0], max(grid.shape[1], spec.columns))
-            deep = tuple(
-                max(old, new) for old, new in zip(grid.shape[2:], values.shape[2:], strict=True)
-            )
-            if grid.shape == (*shape, *deep):
-                return grid
-            self._array(spec.path).resize((*shape, *deep))
-            self.snapshot.refresh(spec.path)
-        found = self.snapshot.grid(spec.path)
-        if found is None:
-            raise KeyError(spec.path)
-        return found
+    def _widened(self, spec: ArraySpec, chips: tuple[int, ...]) -> ZarrArray:
+        """Return an array, after creating or widening it."""
+        array = self._arrays.get(spec.path)
+        if array is None:
+            is_new = spec.path not in self.root
+            array = spec.create(self.root) if is_new else self._array(spec.path)
+            self._arrays[spec.path] = array
+        wanted = (array.shape[0], spec.columns, *chips)
+        shape = tuple(max(pair) for pair in zip(array.shape, wanted, strict=True))
+        if shape != array.shape:
+            array.resize(shape)
+        return array
 
     def _create(self, group: str) -> None:
         """Create a group without columns."""
@@ -253,45 +230,6 @@ class Transaction:
     def _array(self, path: str) -> ZarrArray:
         self.snapshot.check(path)
         return open_array(self.root, path)
-
-
-class _Cells:
-    """Values for a shard: first row and columns, values, and a mask."""
-
-    def __init__(
-        self, at: tuple[int, Int64Array], values: AnyArray, mask: NDArray[np.bool_] | None
-    ) -> None:
-        self.at = at
-        self.values = values
-        self.mask = mask
-
-    def part(self, rows: slice, columns: slice) -> "_Cells":
-        mask = None if self.mask is None else self.mask[rows, columns]
-        return _Cells(self.at, self.values[rows, columns], mask)
-
-
-def _merged(
-    grid: ShardGrid, cells: _Cells, *, at: tuple[int, Int64Array], before: bytes | None
-) -> AnyArray | None:
-    """Return a chunk with new values in their cells; None if there are none."""
-    values, mask = cells.values, cells.mask
-    if mask is None:
-        mask = ~np.isnan(values) if np.isnan(grid.fill_value) else values != grid.fill_value
-    if not mask.any():
-        return None
-    block = grid.empty(grid.chunk)
-    if before is not None:
-        grid.decode_chunk(before, block)
-    rows, columns = slice(at[0], at[0] + len(values)), at[1]
-    deep = (slice(0, values.shape[2]),) if len(grid.chunk) > len(("time", "label")) else ()
-    if len(columns) == grid.chunk[1]:
-        target = block[(rows, slice(None), *deep)]
-        np.copyto(target, values, where=mask)
-        return block
-    for place, column in enumerate(columns.tolist()):
-        target = block[(rows, column, *deep)]
-        np.copyto(target, values[:, place], where=mask[:, place])
-    return block
 
 
 MAX_SPARSE_SECONDS_PER_MINUTE: Final = 2
@@ -337,20 +275,14 @@ class MinuteWriter:
         self, level: ResolutionLevel, start: int, seconds: Mapping[int, SecondReadings]
     ) -> None:
         """Write the rows of a shard."""
-        is_late = level is OPEN_MINUTES and self.is_compacted(start)
-        rows = level.shard
-        for one in self._array_parts(seconds, start, rows):
-            if one.cells is not None and not one.cells.any():
+        for part in self._array_parts(seconds, start, level.shard):
+            if part.cells is not None and not part.cells.any():
                 continue
-            part = self._with_stored(start, rows, one) if is_late else one
-            kind, absent = GROUP_ARRAYS[self._group][part.name]
             spec = ArraySpec(
                 group=self._group,
                 level=level,
                 period=level.period(start),
                 name=part.name,
-                dtype=kind,
-                fill_value=absent,
                 columns=self._count,
                 chips=part.chips,
             )
@@ -358,40 +290,15 @@ class MinuteWriter:
                 spec, start, part.values, columns=part.columns, mask=part.cells
             )
 
-    def _with_stored(self, start: int, rows: int, part: _ArrayPart) -> _ArrayPart:
-        """Return the values together with the archive's, for whole chunks.
-
-        A chunk of a minute has priority over the hour as a whole, with columns and chips without
-        new values too.
-        """
-        across = OPEN_MINUTES.columns[self._group]
-        blocks = np.unique(part.columns // across)[:, None] * across
-        columns = (blocks + np.arange(across)).ravel()
-        columns = columns[columns < self._count]
-        chips = self._chips(start, part.name, part.chips) if part.chips else 0
-        whole = self._transaction.snapshot.read(
-            self._group,
-            part.name,
-            seconds=np.arange(start, start + rows),
-            columns=columns,
-            chips=np.arange(chips) if chips else None,
-        )
-        cells = ~np.isnan(part.values) if part.cells is None else part.cells
-        at = np.searchsorted(columns, part.columns)
-        target = (slice(None), at, slice(part.chips)) if chips else (slice(None), at)
-        whole[target] = np.where(cells, part.values, whole[target])
-        every = np.ones(whole.shape, dtype=np.bool_)
-        return replace(part, values=whole, cells=every, columns=columns, chips=chips)
-
     def _chips(self, second: int, name: str, count: int) -> int:
         """Return the largest number of chips in the archive on the day of a second, at least
         ``count``.
         """
-        grids = [
-            self._transaction.snapshot.grid(self._path(level, second, name))
+        arrays = [
+            self._transaction.snapshot.array(self._path(level, second, name))
             for level in SECOND_LEVELS
         ]
-        return max([count, *(grid.shape[2] for grid in grids if grid is not None)])
+        return max([count, *(array.shape[2] for array in arrays if array is not None)])
 
     def _array_parts(
         self, seconds: Mapping[int, SecondReadings], start: int, rows: int
@@ -467,30 +374,9 @@ class MinuteWriter:
             (COMPACTED_HOURS, False),
         ):
             paths = [self._path(level, second, name) for name in GROUP_ARRAYS[self._group]]
-            if any(self._transaction.snapshot.grid(path) is not None for path in paths):
+            if any(self._transaction.snapshot.array(path) is not None for path in paths):
                 return answer
         return otherwise
-
-    def is_compacted(self, second: int) -> bool:
-        """Return whether the hour of a second is compacted, for any variable."""
-        return any(
-            self._has_hour(self._path(COMPACTED_HOURS, second, name), second)
-            for name in GROUP_ARRAYS[self._group]
-        )
-
-    def _has_hour(self, path: str, second: int) -> bool:
-        grid = self._transaction.snapshot.grid(path)
-        if grid is None:
-            return False
-        row = (
-            second - COMPACTED_HOURS.rows(COMPACTED_HOURS.period(second))[0]
-        ) // COMPACTED_HOURS.shard
-        deep = (0,) * (len(grid.shape) - 2)
-        pieces = self._transaction.snapshot.chunk_reader
-        return any(
-            pieces.read_index(path, grid, (row, column, *deep)) is not None
-            for column in range(-(-grid.shape[1] // grid.shard[1]))
-        )
 
     def _path(self, level: ResolutionLevel, second: int, name: str) -> str:
         return f"{self._group}/{level.name}/{level.period(second)}/{name}"

@@ -16,19 +16,20 @@ from telemetry.archive.layout import (
     LABEL_AXES,
     LEVELS_BY_NAME,
     ROLLUPS,
-    ShardGrid,
     ShardIndex,
+    ZarrArray,
     describe_shard,
-    is_present,
+    has_value,
     open_array,
     read_all_metadata,
     rollup_arrays,
+    shard_shape,
 )
 from telemetry.archive.manifests import CorruptRepositoryError
 from telemetry.archive.reader import open_snapshot
 from telemetry.archive.recovery import STORAGE_ERRORS
 from telemetry.archive.repository import open_hours
-from telemetry.archive.snapshot import Snapshot
+from telemetry.archive.snapshot import Snapshot, corruption_reason
 from telemetry.archive.storage import LAST_MESSAGES_FILE, is_bucket_url
 from twin.errors import ArchiveError, IssueCode
 
@@ -77,9 +78,9 @@ def verify(folder: Path | str, site: str = "") -> VerificationReport:
         ) from error
     for path in paths:
         try:
-            grid = snapshot.grid(path)
-            if grid is not None:
-                _verify(snapshot, path, grid, found)
+            array = snapshot.array(path)
+            if array is not None:
+                _verify(snapshot, path, array, found)
         except (ArchiveError, *STORAGE_ERRORS) as error:
             _add_loss(found, path, str(error))
     _verify_labels(snapshot, found)
@@ -123,36 +124,24 @@ def _paths(snapshot: Snapshot) -> Iterator[str]:
                     yield f"{group}/{level}/{period}/{name}"
 
 
-def _verify(snapshot: Snapshot, path: str, grid: ShardGrid, found: VerificationReport) -> None:
+def _verify(snapshot: Snapshot, path: str, array: ZarrArray, found: VerificationReport) -> None:
     """Read an array, shard by shard."""
     _, level, _, name = path.split("/")
-    buffer = grid.empty(grid.chunk)
-    for place in snapshot.chunk_reader.shard_indices(path):
+    for place in snapshot.shards(path).tolist():
+        part = [
+            slice(at * cut, (at + 1) * cut)
+            for at, cut in zip(place, shard_shape(array), strict=True)
+        ]
         try:
-            data = snapshot.chunk_reader.read_shard(path, place)
-        except STORAGE_ERRORS as error:
-            _add_loss(found, path, str(error), place)
-            continue
-        if data is None:
-            continue
-        found.stored_bytes += len(data)
-        try:
-            index = grid.decode_index(data[-grid.index_bytes :])
-            for i, j in np.argwhere(is_present(index)).tolist():
-                offset, size = index[i, j].tolist()
-                grid.decode_chunk(data[offset : offset + size], buffer)
-                found.blocks += 1
-                if level not in ROLLUPS and name != "value":
-                    found.points += int(_count_values(buffer))
+            values = np.asarray(array[tuple(part)])
+            chunks, size = snapshot.stored_size(path, place)
         except (ArchiveError, *STORAGE_ERRORS) as error:
-            _add_loss(found, path, str(error), place)
-
-
-def _count_values(block: np.ndarray) -> int:
-    """Return how many cells of a chunk have a value."""
-    if block.dtype.kind == "f":
-        return int(np.count_nonzero(~np.isnan(block)))
-    return int(np.count_nonzero(block >= 0))
+            _add_loss(found, path, corruption_reason(error), tuple(place))
+            continue
+        found.blocks += chunks
+        found.stored_bytes += size
+        if level not in ROLLUPS and name != "value":
+            found.points += int(np.count_nonzero(has_value(values, float(array.fill_value))))
 
 
 def describe_losses(lost: list[dict[str, str]]) -> str:

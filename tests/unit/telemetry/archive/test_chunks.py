@@ -5,32 +5,26 @@ import numpy as np
 import pytest
 import zarr
 
-from telemetry.archive.chunk_io import ArraySelection, ChunkReader
 from telemetry.archive.layout import (
     COMPACTED_HOURS,
-    GROUP_ARRAYS,
     MINUTE_S,
     OPEN_MINUTES,
     ArraySpec,
 )
-from telemetry.archive.manifests import LocalObjects
 from telemetry.archive.repository import ArchiveRepository
 from telemetry.archive.snapshot import Snapshot
 from telemetry.archive.storage import REPOSITORY_FOLDER, local_storage
-from twin.errors import ArchiveError
+from twin.errors import ArchiveError, IssueCode
 
 DAY = 1_782_864_000  # 2026-07-01 in seconds since 1970
 
 
 def made(level, *, name="power", columns=5, chips=3):
-    kind, absent = GROUP_ARRAYS["racks"][name]
     return ArraySpec(
         group="racks",
         level=level,
         period="20260701",
         name=name,
-        dtype=kind,
-        fill_value=absent,
         columns=columns,
         chips=chips,
     )
@@ -151,17 +145,37 @@ def test_flipped_bit_is_detected(tmp_path):
             )
 
 
-def test_objects_are_found_on_disk_without_the_store(tmp_path):
-    held = ArchiveRepository.open(local_storage(tmp_path / REPOSITORY_FOLDER), "rhine")
+def test_chunks_on_disk_are_read_without_icechunk(tmp_path, monkeypatch):
+    folder = tmp_path / REPOSITORY_FOLDER
+    held = ArchiveRepository.open(local_storage(folder), "rhine")
     values = numbers(180, 5, 3)
     put(held, COMPACTED_HOURS, DAY, values, columns=range(5))
-    session = held.repository.readonly_session("main")
-    files = LocalObjects(tmp_path / REPOSITORY_FOLDER, held.repository, session.snapshot_id)
-    grid = Snapshot(session).grid("racks/raw/20260701/power")
-    into = np.zeros((2, 5, 3), dtype=np.float32)
-    part = ArraySelection(rows=np.array([3, 5]), columns=np.arange(5), chips=np.arange(3))
-    ChunkReader(None, files).read("racks/raw/20260701/power", grid, part, into=into)
-    assert np.array_equal(into, values[[3, 5]])
+    put(held, OPEN_MINUTES, DAY + 180, values[:1, :1, :1], columns=[0])  # so small: in a manifest
+    snapshot = Snapshot.last(held.repository, folder)
+    monkeypatch.setattr("icechunk.IcechunkStore.get_partial_values", None)
+    found = snapshot.read(
+        "racks",
+        "power",
+        seconds=DAY + np.array([3, 5, 180]),
+        columns=np.arange(5),
+        chips=np.arange(3),
+    )
+    assert np.array_equal(found[:2], values[[3, 5]])
+    assert found[2, 0, 0] == values[0, 0, 0]
+
+
+def test_missing_chunk_is_an_error(tmp_path):
+    """Sensitivity: Zarr's pipeline takes a missing file for a shard without values."""
+    folder = tmp_path / REPOSITORY_FOLDER
+    held = ArchiveRepository.open(local_storage(folder), "rhine")
+    put(held, COMPACTED_HOURS, DAY, numbers(180, 5, 3), columns=range(5))
+    (chunk,) = (folder / "chunks").iterdir()
+    chunk.unlink()
+    part = {"seconds": np.array([DAY]), "columns": np.arange(5), "chips": np.arange(3)}
+    for place in (folder, None):
+        with pytest.raises(ArchiveError, match="data of this view was deleted") as caught:
+            Snapshot.last(held.repository, place).read("racks", "power", **part)
+        assert caught.value.code == IssueCode.MISSING
 
 
 def test_manifest_of_other_format_is_read_by_icechunk(tmp_path, monkeypatch):

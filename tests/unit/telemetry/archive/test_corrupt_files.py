@@ -30,7 +30,7 @@ def test_corrupt_variable_affects_no_other(tmp_path, is_late):
         archive.maintain(is_whole=True)
     snapshot = open_snapshot(tmp_path / "archive")
     level = "raw" if is_late else "open"
-    for name in snapshot.manifest_checker._nodes[f"racks/{level}/20260701/power"]:
+    for name in snapshot.files.manifest_names(f"racks/{level}/20260701/power"):
         path = tmp_path / "archive" / "store" / "manifests" / name
         path.write_bytes(path.read_bytes()[:-1])
     archive = Archive(tmp_path / "archive", "rhine")
@@ -50,9 +50,9 @@ def test_hour_is_compacted_without_lost_variable(tmp_path):
     for second in range(0, 120, 10):
         archive.add(batch("r0001", second), JournalPosition(1, second + 1))
     archive.commit(include_open=True)
-    for name in open_snapshot(tmp_path / "archive").manifest_checker._nodes[
+    for name in open_snapshot(tmp_path / "archive").files.manifest_names(
         "racks/open/20260701/memory"
-    ]:
+    ):
         path = tmp_path / "archive" / "store" / "manifests" / name
         path.write_bytes(path.read_bytes()[:-1])
     archive = Archive(tmp_path / "archive", "rhine")
@@ -166,7 +166,7 @@ def test_flipped_bit_in_manifest_loses_one_array(heard):
         heard.hear(batch("r0001", second, interval=QUARTER), tick(second))
         heard.archive.commit()
     snapshot = open_snapshot(heard.folder / "archive")
-    (name,) = snapshot.manifest_checker._nodes["racks/sparse/20260701/power"]
+    (name,) = snapshot.files.manifest_names("racks/sparse/20260701/power")
     path = heard.folder / "archive" / "store" / "manifests" / name
     data = bytearray(path.read_bytes())
     data[-1] ^= 1
