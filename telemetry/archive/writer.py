@@ -54,11 +54,11 @@ class Archive:
 
     - `folder`: folder of the archive; created if missing.
     - `site_name`: name of the site; batches of others are rejected.
-    - `max_bytes`: memory of readings above which it falls behind, and at half of which it commits;
-      see :attr:`is_behind`. [B]
+    - `max_bytes`: memory of readings above which :attr:`is_overfull`. [B]
     - `retention`: Level -> retention, where it differs from
       :data:`telemetry.archive.maintenance.DEFAULT_RETENTION`.
     - `last_messages_path`: file for messages that the archive has no place for.
+    - `has_discarded`: whether uncommitted readings were discarded, which :meth:`rewind` ends.
     - `counters`: counts by event: ``batches``, ``values``, of these ``late``, and ``merged`` (met
       another of their label and second); ``known`` (archived already), ``too_late`` (rejected),
       ``commits``, ``compacted`` (hours).
@@ -85,7 +85,7 @@ class Archive:
         self._writer = RepositoryWriter(self.folder, site_name)
         self._batch: CommitBatch | None = None
         self._batch_bytes = 0
-        self._is_behind = False
+        self._is_behind = self.has_discarded = False
         self._buffer = self._new_buffer()
 
     @property
@@ -139,8 +139,13 @@ class Archive:
         return self._buffer.minutes.size + self._batch_bytes > self._max_bytes // 2
 
     @property
+    def is_overfull(self) -> bool:
+        """Whether so much is in memory that new readings must wait in the journal."""
+        return self._buffer.minutes.size + self._batch_bytes > self._max_bytes
+
+    @property
     def is_behind(self) -> bool:
-        """Whether readings were left to the journal for lack of memory; see :meth:`rewind`."""
+        """Whether readings are left to the journal; they must be read from there later."""
         return self._is_behind
 
     def add(
@@ -157,18 +162,14 @@ class Archive:
         a site has several. Other samples are ignored.
         """
         with self._mutex:
-            rejection = self._buffer.add(sample, flag, source=(journal, position))
-            self._limit_memory()
-        return rejection
+            return self._buffer.add(sample, flag, source=(journal, position))
 
     def add_racks(
         self, batches: RackBatchBlock, position: JournalPosition, *, journal: str = ""
     ) -> Sequence[int]:
         """Add rack batches up to a position; return the indices of those that are too old."""
         with self._mutex:
-            rejected = self._buffer.add_racks(batches, source=(journal, position))
-            self._limit_memory()
-        return rejected
+            return self._buffer.add_racks(batches, source=(journal, position))
 
     def advance(self, position: JournalPosition, journal: str = "") -> None:
         """Record that every sample of a journal up to a position has been added."""
@@ -237,6 +238,11 @@ class Archive:
         self.counters["compacted"] += count
         return count
 
+    def fall_behind(self) -> None:
+        """Leave new readings to the journal until :meth:`mark_caught_up`, for lack of memory."""
+        self._is_behind = True
+        _logger.warning("archive falls behind", place=str(self.folder), limit=self._max_bytes)
+
     def rewind(self) -> None:
         """Discard what is not committed, before it is added again from the journal.
 
@@ -244,16 +250,17 @@ class Archive:
         """
         with self._committing, self._mutex:
             self._discard()
-            self._is_behind = True
+            self.has_discarded = False
 
     def mark_caught_up(self) -> None:
-        """Record that all of the journal has been added again."""
+        """Record that all of the journal has been added."""
         self._is_behind = False
 
     def _discard(self) -> None:
         """Start again from the last commit."""
         self._buffer = self._new_buffer()
         self._batch, self._batch_bytes = None, 0
+        self._is_behind = self.has_discarded = True
 
     def _new_buffer(self) -> WriteBuffer:
         checkpoint, labels = self._writer.checkpoint, self._writer.labels
@@ -264,14 +271,6 @@ class Archive:
             counters=self.counters,
             max_backfill=self._max_backfill,
         )
-
-    def _limit_memory(self) -> None:
-        """Leave new readings to the journal if there are too many in memory."""
-        size = self._buffer.minutes.size + self._batch_bytes
-        if size > self._max_bytes and not self._is_behind:
-            self._discard()
-            self._is_behind = True
-            _logger.warning("archive falls behind", place=str(self.folder), limit=self._max_bytes)
 
     def _recover_batch(
         self, batch: CommitBatch, metadata: PendingMetadata, *, before: Checkpoint
@@ -287,7 +286,6 @@ class Archive:
                 self._batch, self._batch_bytes = None, 0
             else:  # corrupt and created again, or another process wrote
                 self._discard()
-                self._is_behind = True
 
 
 class RepositoryWriter:

@@ -3,9 +3,8 @@
 * Undecodable messages are stored in part. Valid messages are stored whole, apart from them and with
   more space, so that a flood of undecodable ones cannot displace them. Displaced messages are
   counted and logged.
-* :class:`FutureTimestampGuard`: readings stamped later than they can have been made. One stamp far
-  ahead would close all time before it in the archive. If many sources are ahead at once, the clock
-  of this machine is slow.
+* Readings stamped later than they can have been made: one stamp far ahead would close all time
+  before it in the archive.
 * :class:`RefusedReadings`: readings with an implausible value. The archive has them with their
   quality flag; people find them here, by point, topic and value.
 * :class:`ChipCountGuard`: racks with far more chips than the others of their site. The archive
@@ -21,10 +20,10 @@ import json
 import shutil
 import threading
 import time
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 import numpy as np
 import structlog
@@ -35,7 +34,6 @@ from telemetry.archive.commit_batch import epoch_second
 from telemetry.archive.loss_log import RejectionSummary, append_losses
 from telemetry.messages.samples import PointValue, RackBatch, Sample, SimulationTick
 from telemetry.quality.checks import MAX_CLOCK_LEAD, QualityFlag
-from telemetry.quality.tracker import describe_skews
 
 _logger = structlog.get_logger(__name__)
 
@@ -90,20 +88,19 @@ class DeadLetterStore:
 
     def add_rejected(self, topic: str, reason: str, payload: bytes) -> None:
         """Store a valid message that is not archived."""
-        self.add_rejected_many(reason, [(topic, payload)])
+        self.add_rejected_many([(reason, topic, payload)])
 
-    def add_rejected_many(self, reason: str, messages: list[tuple[str, bytes]]) -> None:
-        """Store many valid messages that are not archived for one reason."""
-        self._append(
-            REJECTED_FILE, "".join(_line(topic, reason, one, len(one)) for topic, one in messages)
-        )
+    def add_rejected_many(self, messages: Iterable[tuple[str, str, bytes]]) -> None:
+        """Store reason, topic and payload of valid messages that are not archived."""
+        lines = (_line(topic, reason, one, len(one)) for reason, topic, one in messages)
+        self._append(REJECTED_FILE, "".join(lines))
 
     def add_implausible(self, topic: str, reason: str, payload: bytes) -> None:
         """Store a valid message with an implausible value."""
         self._append(IMPLAUSIBLE_FILE, _line(topic, reason, payload, len(payload)))
 
     def _append(self, stem: str, lines: str) -> None:
-        if self._folder is None:
+        if self._folder is None or not lines:
             return
         with _MUTEX:
             try:
@@ -170,112 +167,6 @@ def _rotated(folder: Path, stem: str) -> list[Path]:
     """Return the rotated files, oldest first."""
     found = [one for one in folder.glob(f"{stem}.*.jsonl") if one.name.split(".")[1].isdecimal()]
     return sorted(found, key=lambda one: int(one.name.split(".")[1]))
-
-
-OWN_CLOCK_SOURCES: Final = 3
-"""Sources ahead at once that indicate a slow clock of this machine. [1]"""
-
-FUTURE_ERROR_S: Final = 300.0
-"""Time for which a source that was ahead is an error. [s]"""
-
-LOSS_WRITE_PERIOD_S: Final = 60.0
-"""Longest time until a loss is recorded. [s]"""
-
-MAX_REJECTED_SOURCES: Final = 200_000
-"""Sources that are tracked. [1]"""
-
-MAX_BUFFERED_MESSAGES: Final = 1000
-"""Messages that are stored at once; until then the journal has them. [1]"""
-
-FUTURE_REASON: Final = (
-    f"stamped over {MAX_CLOCK_LEAD / np.timedelta64(1, 's'):.0f} s ahead of the clock here"
-)
-"""Why such a reading is not archived."""
-
-
-class FutureTimestampGuard:
-    """Readings stamped in the future, for any thread.
-
-    ``folder`` is that of the archive whose loss log records them; None to log only.
-    """
-
-    def __init__(self, quarantine: DeadLetterStore, folder: Path | None) -> None:
-        self._quarantine = quarantine
-        self._folder = folder
-        self._mutex = threading.Lock()
-        self._refusals = RejectionSummary(f"were {FUTURE_REASON}")
-        self._buffer: list[tuple[str, bytes]] = []
-        self._written_at = time.monotonic()
-        self._sources: dict[str, tuple[float, np.timedelta64]] = {}
-
-    def reject(
-        self, sample: PointValue | RackBatch, received: np.datetime64, *, topic: str, payload: bytes
-    ) -> None:
-        """Store a message that is not archived; ``received`` is when it arrived. [UTC]"""
-        group, label = (
-            ("points", sample.point)
-            if isinstance(sample, PointValue)
-            else ("racks", f"{sample.hall}/{sample.rack}")
-        )
-        now = time.monotonic()
-        with self._mutex:
-            self._buffer.append((topic, payload))
-            is_full = len(self._buffer) >= MAX_BUFFERED_MESSAGES
-            self._refusals.add(group, label, epoch_second(sample.time))
-            if label in self._sources or len(self._sources) < MAX_REJECTED_SOURCES:
-                self._sources[label] = now, sample.time - received
-        if is_full:
-            self._flush()
-        if now - self._written_at > LOSS_WRITE_PERIOD_S:
-            self.write_losses()
-
-    def write_losses(self) -> None:
-        """Record losses, before the journal deletes their messages."""
-        self._flush()
-        with self._mutex:
-            losses = list(self._refusals.drain())
-            self._written_at = time.monotonic()
-        append_losses(self._folder, losses)
-
-    def _flush(self) -> None:
-        with self._mutex:
-            messages, self._buffer = self._buffer, []
-        if messages:
-            self._quarantine.add_rejected_many(f"not archived: {FUTURE_REASON}", messages)
-
-    @property
-    def error(self) -> str:
-        """Sources that are ahead, if so many are that the clock here is slow; else empty."""
-        remedy = "set the clock of this machine, as so many are ahead at once"
-        found = self._ahead()
-        return _describe_ahead(found, remedy) if len(found) >= OWN_CLOCK_SOURCES else ""
-
-    @property
-    def warning(self) -> str:
-        """Single sources that are ahead, and the remedy; empty if there are none, or many."""
-        found = self._ahead()
-        if not 0 < len(found) < OWN_CLOCK_SOURCES:
-            return ""
-        return _describe_ahead(found, "set its clock" if len(found) == 1 else "set their clocks")
-
-    def _ahead(self) -> dict[str, np.timedelta64]:
-        """Return the sources that were ahead of late, and by how much."""
-        since = time.monotonic() - FUTURE_ERROR_S
-        with self._mutex:
-            return {name: off for name, (last, off) in self._sources.items() if last > since}
-
-
-def _describe_ahead(found: Mapping[str, np.timedelta64], remedy: str) -> str:
-    """Return which sources are ahead, by how much, and the remedy."""
-    skews = f"stamps of {_listed(list(found))} are {describe_skews(found.values())}"
-    return f"{skews}, and in quarantine, not archived: {remedy}"
-
-
-def _listed(names: list[str]) -> str:
-    """Return the names of a few sources, or the number of many and one name."""
-    if len(names) < OWN_CLOCK_SOURCES:
-        return " and ".join(names)
-    return f"{len(names)} sources, such as {names[0]},"
 
 
 IMPLAUSIBLE_FLAGS: Final = (QualityFlag.RANGE, QualityFlag.RATE, QualityFlag.UNIT)
@@ -377,16 +268,10 @@ MAX_RACKS_IN_ERROR: Final = 3
 
 
 class ChipCountGuard:
-    """Numbers of chips of the racks of a site, for any thread.
+    """Numbers of chips of the racks of a site, for any thread."""
 
-    ``folder`` is that of the archive whose loss log records refused batches; None to log only.
-    """
-
-    def __init__(self, quarantine: DeadLetterStore, folder: Path | None) -> None:
-        self._quarantine = quarantine
-        self._folder = folder
+    def __init__(self) -> None:
         self._mutex = threading.Lock()
-        self._refusals = RejectionSummary("were of a rack of far more chips than the site's others")
         self._chips: dict[str, int] = {}
         self._limit: int | None = None
         self._refused: dict[str, tuple[float, int]] = {}
@@ -404,19 +289,10 @@ class ChipCountGuard:
                 )
             return chips <= self._limit
 
-    def reject(self, label: str, second: int, *, chips: int, topic: str, payload: bytes) -> None:
-        """Store a batch that is not archived; ``second`` is its time. [s since 1970]"""
-        reason = f"not archived: {chips} chips, far more than the site's other racks have"
-        self._quarantine.add_rejected(topic, reason, payload)
+    def note_refused(self, label: str, chips: int) -> None:
+        """Record a refused rack, for :attr:`error`."""
         with self._mutex:
-            self._refusals.add("racks", label, second)
             self._refused[label] = time.monotonic(), chips
-
-    def write_losses(self) -> None:
-        """Record losses, before the journal deletes their messages."""
-        with self._mutex:
-            losses = list(self._refusals.drain())
-        append_losses(self._folder, losses)
 
     @property
     def error(self) -> str:
@@ -510,8 +386,35 @@ class SimTimeWatermark:
         return np.asarray(seconds <= self._newest + MAX_LEAP_S)
 
 
+LOSS_WRITE_PERIOD_S: Final = 60.0
+"""Longest time until a loss is recorded. [s]"""
+
+MAX_BUFFERED_MESSAGES: Final = 1000
+"""Messages that are stored at once; until then the journal has them. [1]"""
+
+FUTURE_REASON: Final = (
+    f"stamped over {MAX_CLOCK_LEAD / np.timedelta64(1, 's'):.0f} s ahead of the clock here"
+)
+"""Why such a reading is not archived."""
+
+WIDTH_REASON: Final = "of a rack of far more chips than the site's others"
+"""Why such a batch is not archived."""
+
+
+class Message(Protocol):
+    """A message as received, or as a record of a journal."""
+
+    @property
+    def topic(self) -> str:
+        """Topic."""
+
+    @property
+    def payload(self) -> bytes:
+        """Payload."""
+
+
 class RejectHandler:
-    """Store of messages that are not archived or implausible, with both guards.
+    """Store of messages that are not archived or implausible, for any thread.
 
     - `quarantine`: folder of the messages; None to store none.
     - `lost`: folder of the archive whose loss log records them; None to log only.
@@ -519,23 +422,44 @@ class RejectHandler:
 
     def __init__(self, quarantine: Path | None, lost: Path | None) -> None:
         self.quarantine = DeadLetterStore(quarantine, lost)
-        self.future_guard, self.width_guard = (
-            FutureTimestampGuard(self.quarantine, lost),
-            ChipCountGuard(self.quarantine, lost),
-        )
+        self.chip_counts = ChipCountGuard()
         self.implausible = RefusedReadings(self.quarantine)
+        self._lost = lost
+        self._mutex = threading.Lock()
+        self._losses = {
+            reason: RejectionSummary(f"were {reason}") for reason in (FUTURE_REASON, WIDTH_REASON)
+        }
+        self._buffer: list[tuple[str, str, bytes]] = []
+        self._written_at = time.monotonic()
 
-    @property
-    def error(self) -> str:
-        """Problems that the archive suffers from and their remedies; empty if there are none."""
-        return "; ".join(filter(None, [self.future_guard.error, self.width_guard.error]))
+    def reject(self, message: Message, reason: str) -> None:
+        """Store a valid message that is not archived."""
+        self.quarantine.add_rejected(message.topic, reason, message.payload)
 
-    @property
-    def warning(self) -> str:
-        """Problems of single sources and their remedies; empty if there are none."""
-        return self.future_guard.warning
+    def reject_future(self, message: Message, group: str, label: str, second: int) -> None:
+        """Store a reading of a second [s since 1970] that is stamped in the future."""
+        self._reject_reading(FUTURE_REASON, message, group, label, second)
+
+    def reject_wide(self, message: Message, label: str, second: int, *, chips: int) -> None:
+        """Store a batch of a second [s since 1970] that has too many chips."""
+        self.chip_counts.note_refused(label, chips)
+        self._reject_reading(WIDTH_REASON, message, "racks", label, second)
+
+    def _reject_reading(
+        self, reason: str, message: Message, group: str, label: str, second: int
+    ) -> None:
+        with self._mutex:
+            self._buffer.append((f"not archived: {reason}", message.topic, message.payload))
+            is_full = len(self._buffer) >= MAX_BUFFERED_MESSAGES
+            self._losses[reason].add(group, label, second)
+        if is_full or time.monotonic() - self._written_at > LOSS_WRITE_PERIOD_S:
+            self.write_losses()
 
     def write_losses(self) -> None:
-        """Record losses, before the journal deletes their messages."""
-        self.future_guard.write_losses()
-        self.width_guard.write_losses()
+        """Store messages and record losses, before the journal deletes their messages."""
+        with self._mutex:
+            messages, self._buffer = self._buffer, []
+            losses = [one for summary in self._losses.values() for one in summary.drain()]
+            self._written_at = time.monotonic()
+        self.quarantine.add_rejected_many(messages)
+        append_losses(self._lost, losses)

@@ -1,9 +1,10 @@
-"""An ingester: from the broker to a journal, in a process of its own.
+"""An ingester: from the broker to a journal, in the service or in a process of its own.
 
-:mod:`telemetry.ingest.journal_archiver` reads the journals of a site's ingesters. Sources that
-store what they send receive the ranges that are durable; see :mod:`telemetry.delivery.tracker`.
+In the service, :mod:`telemetry.ingest.pipeline` passes the messages on. Of the ingester processes
+of a recorder, :mod:`telemetry.ingest.journal_archiver` reads the journals. Sources that store what
+they send receive the ranges that are durable; see :mod:`telemetry.delivery.tracker`.
 
-The process reads its configuration from standard input and ends when that is closed. So it never
+A process reads its configuration from standard input and ends when that is closed. So it never
 outlives its parent, and no password appears in its command line. It loads neither the archive nor
 the twin.
 """
@@ -13,11 +14,12 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import compress
 from pathlib import Path
-from typing import Final, Literal, Self, TextIO
+from typing import TYPE_CHECKING, Final, Literal, Protocol, Self, TextIO
 
 import structlog
 
@@ -31,106 +33,196 @@ from telemetry.mqtt.queues import MessageClient, ReceivedMessage
 from telemetry.runtime import configure_logging
 from twin.errors import GigatwinError, IssueCode, JournalError
 
+if TYPE_CHECKING:  # the process loads neither the twin nor the checks
+    from telemetry.messages.samples import Sample
+    from telemetry.quality.checks import QualityFlag
+
 CONNECTION_COUNTERS: Final = ("dropped", "oversized", "spoilt")
 """Counters of the connection for messages lost before they reached the journal."""
 
 _logger = structlog.get_logger(__name__)
 
 
-class Ingester:
-    """Ingester of a part of a site's messages; it neither starts nor stops its client.
+type CheckedSample = tuple[Sample | None, QualityFlag | None]
+"""Sample of a message, None if it is undecodable, and its quality flag, if it has one."""
 
+
+@dataclass(slots=True)
+class ReceivedBatch:
+    """Messages that were read together, at a time of receipt. [us since 1970]
+
+    ``checked`` is what the receiver found in each message; None before.
+    """
+
+    messages: list[ReceivedMessage]
+    received: int
+    checked: list[CheckedSample] | None = None
+
+
+class BatchReceiver(Protocol):
+    """Receiver of the messages of an ingester."""
+
+    def changed_only(self, items: Sequence[tuple[str, bytes]]) -> list[tuple[str, bytes]]:
+        """Return the topics and payloads that are worth a record in the journal."""
+
+    def receive_durable(self, batches: Sequence[ReceivedBatch], position: JournalPosition) -> None:
+        """Receive messages that are in the journal, up to a position."""
+
+    def receive_waiting(self, batch: ReceivedBatch) -> None:
+        """Receive messages that wait for space on the disk; later they are received as durable."""
+
+
+class Ingester:
+    """Ingester of a site's messages, or a part of them; it neither starts nor stops its client.
+
+    A full disk does not end it: messages wait in memory without acknowledgement. Beyond
+    :data:`MAX_WAITING` those of QoS 0 are dropped, and no more are read.
+
+    - `receiver`: what receives the messages after the journal; None for nothing.
+    - `append_lock`: held while messages are appended and passed on.
     - `oversized`: messages that were too large.
     - `damage`: damage of the journal found since the start.
     """
 
-    def __init__(self, client: MessageClient, journal: Journal) -> None:
+    def __init__(
+        self,
+        client: MessageClient,
+        journal: Journal,
+        *,
+        receiver: BatchReceiver | None = None,
+        archived: JournalPosition | None = None,
+    ) -> None:
         self._client = client
         self._journal = journal
+        self._receiver = receiver
+        self.append_lock = threading.RLock()
         self.oversized = OversizedMessages(client)
-        self.damage = CorruptionReport(journal, read_archived_position(journal.folder))
-        self._counts = Counter({"messages": 0, "appends": 0, "unjournaled": 0})
+        self.damage = CorruptionReport(journal, archived or read_archived_position(journal.folder))
+        self._counts = Counter(dict.fromkeys(INGESTER_COUNTERS, 0))
         self._progress = DeliveryTracker(journal.folder)
-        self._reports: list[ReceivedMessage] = []
+        self._waiting: list[ReceivedBatch] = []
         self._ended = threading.Event()
-        self._trimmed_at = 0.0
+        self._saved_at = self._retry_at = 0.0
         self._trim_error = ""
-        self._append_error = ""
+        self.append_error = ""
 
     @property
     def counters(self) -> Mapping[str, int]:
         """Counters since the start.
 
-        ``messages``, ``appends``, ``unjournaled`` (QoS 0, dropped while the disk was full),
-        ``lost_at_sources``; of the connection ``dropped`` (QoS 0, queue full), ``oversized`` and
-        ``spoilt`` (acknowledged and dropped).
+        ``messages``, of these ``repeated`` (identical to the last one of a point or of jobs, not
+        journaled again) and ``unjournaled`` (QoS 0, dropped while the disk was full); ``appends``,
+        ``waiting`` for space on the disk now, and ``lost_at_sources``; of the connection
+        ``dropped`` (QoS 0, queue full), ``oversized`` and ``spoilt`` (acknowledged and dropped).
         """
         lost = {name: self._client.counters.get(name, 0) for name in CONNECTION_COUNTERS}
-        return {**self._counts, **lost, "lost_at_sources": self._progress.lost}
+        found = {"waiting": self._waiting_count, "lost_at_sources": self._progress.lost}
+        return {**self._counts, **lost, **found}
 
     @property
     def error(self) -> str:
         """Problem of the journal and its remedy; empty if there is none."""
-        found = [self._append_error or self._trim_error, self.damage.describe]
+        found = [self.append_error or self._trim_error, self.damage.describe]
         return "; ".join(filter(None, found))
+
+    def recover(self) -> None:
+        """Continue after the durable messages of an earlier process."""
+        self._progress.recover(self._journal)
 
     def stop(self) -> None:
         """End :meth:`run`, from any thread."""
         self._ended.set()
 
-    def run(self) -> None:
-        """Ingest messages until stopped."""
-        waiting: list[ReceivedMessage] = []
-        self._progress.recover(self._journal)
+    def run(self, note_progress: Callable[[], None] = lambda: None) -> None:
+        """Ingest messages until stopped; then ingest those that wait."""
         while not self._ended.is_set():
-            if len(waiting) < MAX_WAITING:
-                waiting += self._without_reports(read_batch(self._client))
-            if waiting:
-                waiting = self._append(waiting)
-            if self._reports:
-                self._progress.answer(self._reports, self._client.publish)
-                self._client.acknowledge([one for one in self._reports if one.qos])
-                self._reports = []
-            self._trim()
-        for more in drain(self._client):
-            waiting = self._append(waiting + self._without_reports(more))
+            note_progress()
+            if self._waiting_count >= MAX_WAITING and not self._drop_qos_0():
+                self._ended.wait(APPEND_RETRY_S)
+            else:
+                self._ingest(read_batch(self._client))
+            if time.monotonic() - self._saved_at > SAVE_PERIOD_S:
+                self._saved_at = time.monotonic()
+                self._progress.save(self._journal.end)
+                self._trim()
+        for messages in drain(self._client):
+            self._ingest(messages)
         self._progress.save(self._journal.end)
 
-    def _without_reports(self, messages: list[ReceivedMessage]) -> list[ReceivedMessage]:
-        """Return messages without the reports of senders, which are answered later."""
+    @property
+    def _waiting_count(self) -> int:
+        return sum(len(batch.messages) for batch in self._waiting)
+
+    def _ingest(self, messages: list[ReceivedMessage]) -> None:
+        """Append messages, or keep them while the disk is full; answer reports of senders."""
         messages, reports = self._progress.split_reports(messages)
         self._counts["messages"] += len(messages)
-        self._reports += reports
-        return messages
+        if messages:
+            self._waiting.append(ReceivedBatch(messages, self._journal.now()))
+        if self._waiting and time.monotonic() >= self._retry_at:
+            self._append()
+        else:
+            self._pass_waiting()
+        if reports:
+            self._progress.answer(reports, self._client.publish)
+            self._client.acknowledge([one for one in reports if one.qos])
 
-    def _append(self, messages: list[ReceivedMessage]) -> list[ReceivedMessage]:
-        """Make messages durable and acknowledge them; return those that must wait."""
-        try:
-            self._journal.append([(one.topic, one.payload) for one in messages])
-        except JournalError as error:
-            if not self._append_error:
-                _logger.warning("journal not written", reason=str(error))
-            self._append_error = str(error)
-            self._ended.wait(APPEND_RETRY_S)
-            repeatable = [one for one in messages if one.qos]
-            if len(messages) < MAX_WAITING:
-                return messages
-            self._counts["unjournaled"] += len(messages) - len(repeatable)
-            return repeatable
-        if self._append_error:
-            _logger.info("journal written again")
-            self._append_error = ""
-        self._progress.add_durable(messages)
-        self._client.acknowledge([one for one in messages if one.qos])
-        self._counts["appends"] += 1
-        return []
+    def _append(self) -> None:
+        """Make the waiting messages durable, acknowledge them, and pass them on."""
+        batches, receiver = self._waiting, self._receiver
+        items: list[tuple[str, bytes]] = []
+        received: list[int] = []
+        for batch in batches:
+            new = [(one.topic, one.payload) for one in batch.messages]
+            new = receiver.changed_only(new) if receiver else new
+            items += new
+            received += [batch.received] * len(new)
+        messages = [one for batch in batches for one in batch.messages]
+        with self.append_lock:
+            try:
+                position = self._journal.append(items, received)
+            except JournalError as error:
+                self._keep_waiting(str(error))
+                return
+            if self.append_error:
+                _logger.info("journal written again")
+            self.append_error, self._retry_at, self._waiting = "", 0.0, []
+            self._progress.add_durable(messages)
+            self._client.acknowledge([one for one in messages if one.qos])
+            self._counts["appends"] += 1
+            self._counts["repeated"] += len(messages) - len(items)
+            if receiver:
+                receiver.receive_durable(batches, position)
+
+    def _keep_waiting(self, reason: str) -> None:
+        """Keep the messages, without acknowledgement, until the disk has space."""
+        if not self.append_error:
+            _logger.error("journal not written", reason=reason)
+        self.append_error = reason
+        self._retry_at = time.monotonic() + APPEND_RETRY_S
+        self._pass_waiting()
+
+    def _pass_waiting(self) -> None:
+        """Pass waiting messages on, once each, so that planning continues on a full disk."""
+        if self._receiver:
+            for batch in self._waiting:
+                if batch.checked is None:
+                    self._receiver.receive_waiting(batch)
+
+    def _drop_qos_0(self) -> bool:
+        """Drop waiting messages that come only once; return whether more may be read."""
+        before = self._waiting_count
+        for batch in self._waiting:
+            is_kept = [bool(one.qos) for one in batch.messages]
+            batch.messages = list(compress(batch.messages, is_kept))
+            batch.checked = batch.checked and list(compress(batch.checked, is_kept))
+        self._waiting = [batch for batch in self._waiting if batch.messages]
+        self._counts["unjournaled"] += before - self._waiting_count
+        self._ingest([])
+        return self._waiting_count < MAX_WAITING
 
     def _trim(self) -> None:
-        """Delete archived segments, once the ranges that are durable are on disk."""
-        if time.monotonic() - self._trimmed_at < SAVE_PERIOD_S:
-            return
-        self._trimmed_at = time.monotonic()
-        self._progress.save(self._journal.end)
+        """Delete segments that another process has archived."""
         position = read_archived_position(self._journal.folder)
         if position is None:
             return
@@ -142,6 +234,8 @@ class Ingester:
                 _logger.warning("journal not trimmed", reason=str(error))
             self._trim_error = str(error)
 
+
+INGESTER_COUNTERS: Final = ("messages", "appends", "repeated", "unjournaled")
 
 MAX_BATCH: Final = 5000
 """Most messages of one append. [1]"""
@@ -263,6 +357,7 @@ def run_ingester(config: IngesterConfig, source: TextIO, output: TextIO) -> None
     if config.archived_position:
         journal.skip_past(JournalPosition.parse(config.archived_position))
     ingester = Ingester(client, journal)
+    ingester.recover()
     ended = threading.Event()
 
     def wait() -> None:

@@ -3,51 +3,57 @@
 It reads the journals of all ingesters, first the one with the oldest data, so that no reading is
 late because another journal was read first. Messages that are not archived are counted and stored
 for people.
+
+A message handled by itself costs some ten microseconds of Python, most of it for short-lived
+objects. So :class:`JournalChunkDecoder` decodes many records of a journal at once: a rack batch is
+an entry of a few lists until numpy converts all of them together.
 """
 
 import os
+import struct
 import threading
 import time
 import zlib
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 import structlog
+from numpy.typing import NDArray
 
 from telemetry.archive import ALLOWED_LATENESS_S, Archive
 from telemetry.archive.buffer import RackBatchBlock
-from telemetry.archive.layout import HOUR_S, MINUTE_S
+from telemetry.archive.commit_batch import epoch_second
+from telemetry.archive.layout import MINUTE_S, read_all_metadata
 from telemetry.archive.loss_log import append_reasons
-from telemetry.ingest.chunk_decoder import DecodedChunk, JournalChunkDecoder, in_written_order
-from telemetry.ingest.dead_letter import LEAP_REASON, RejectHandler, SimTimeWatermark
+from telemetry.archive.reader import open_snapshot
+from telemetry.archive.recovery import STORAGE_ERRORS
 from telemetry.ingest.pipeline import COMMIT_RETRY_S
+from telemetry.ingest.router import SampleRouter
 from telemetry.journal.follower import JournalFollower
-from telemetry.journal.format import JournalPosition, JournalRecord
-from telemetry.messages.bms_contract import REPEAT_PERIOD
-from telemetry.messages.codec import try_decode
-from telemetry.messages.samples import (
-    PointMetadata,
-    PointValue,
-    RackBatch,
-    Sample,
-    SimulationTick,
-    epoch_microseconds,
+from telemetry.journal.format import (
+    LENGTH_AND_CHECKSUM,
+    RECORD_HEADER,
+    JournalPosition,
+    JournalRecord,
 )
-from telemetry.quality.checks import (
-    UNKNOWN_POINT_LIMITS,
-    QualityFlag,
-    UnboundPointLimits,
-    check_stamp,
-    unbound_point_limits,
+from telemetry.messages.rack_batch import (
+    BATCH_FORMAT,
+    BATCH_HEADER,
+    BATCH_MAGIC,
+    MAX_CHIPS,
+    MAX_INTERVAL_MS,
 )
-from telemetry.quality.tracker import PointCoverage
+from telemetry.messages.samples import CHIP_VARIABLES, PointValue, RackBatch
+from telemetry.messages.strict_json import END_TIME_MS, MIN_TIME_MS
+from telemetry.messages.topics import TopicKind, parse_topic
+from telemetry.points.binding import PointBinder
+from telemetry.quality.checks import MAX_CLOCK_LEAD
+from telemetry.quality.tracker import QualityEngine
 from telemetry.runtime import ClockMode
-from twin.errors import ArchiveError, JournalError
-from twin.time_axes import UNKNOWN_TIME
-from twin.units import MICROSECONDS_PER_S
+from twin.errors import ArchiveError, JournalError, MessageError
 
 MIN_POLL_S: Final = 0.25
 """Shortest wait if no journal has new data. [s]"""
@@ -68,12 +74,6 @@ outage can be read during the outage. [s]"""
 FINAL_COMMIT_ATTEMPTS: Final = 2
 """Attempts of the last commit, as its cause of failure may have been removed meanwhile. [1]"""
 
-MAX_FALLBACKS_PER_HOUR: Final = 3
-"""Times in an hour that the archive falls behind before it is an error. [1]"""
-
-MAX_FALLBACKS_REMEMBERED: Final = 100
-"""Times of falling behind that are stored. [1]"""
-
 ALLOCATOR_ENVIRONMENT: Final = {"MALLOC_MMAP_THRESHOLD_": "1048576", "MALLOC_ARENA_MAX": "2"}
 """Environment in which the C library returns unused memory to the system."""
 
@@ -85,9 +85,10 @@ class JournalArchiver:
 
     - `journals`: Name of an ingester -> folder of its journal.
     - `quarantine`: folder for undecodable messages; None to count them only.
-    - `counters`: ``frames`` that were read, of these ``batches`` of racks, ``future`` and ``ticks``
-      (of a simulation, in real time), which are not archived, ``quarantined`` and ``refused`` (too
-      old, or too many chips); ``torn``, unreadable ends of journals that were skipped.
+    - `binder`: binds points to the variables of a site file; without one, points are checked by
+      their metadata alone.
+    - `counters`: those of :class:`telemetry.ingest.router.SampleRouter`; ``frames`` that were read,
+      of these ``batches`` of racks; ``torn``, unreadable ends of journals that were skipped.
     - `has_unarchived`: whether :meth:`run` has not ended, or could not commit all data.
     """
 
@@ -98,39 +99,47 @@ class JournalArchiver:
         *,
         quarantine: Path | None = None,
         clock_mode: ClockMode = ClockMode.REAL,
+        binder: PointBinder | None = None,
     ) -> None:
-        self.counters = Counter(dict.fromkeys((*RECORD_COUNTERS, "torn"), 0))
         self.has_unarchived = False
         self._archive = archive
         self._journals = dict(journals)
-        self._router = RecordRouter(
-            archive, quarantine, counters=self.counters, clock_mode=clock_mode
-        )
+        quality = QualityEngine(binder, clock_mode=clock_mode)
+        self._router = SampleRouter(archive, quality, quarantine)
+        self.counters = self._router.counts
+        self.counters.update(dict.fromkeys(ARCHIVER_COUNTERS, 0))
         self._is_simulated = clock_mode is ClockMode.SIMULATED
         self._decoder = JournalChunkDecoder(archive.site_name, clock_mode)
         self._ended = threading.Event()
         self._followers: dict[str, JournalFollower] = {}
+        self._newest: dict[str, int] = {}
         self._archived_segments: dict[str, int] = {}
-        self._fallback_times: list[float] = []
         self._last_read_at = time.monotonic()
         self._commit_offset_s = zlib.crc32(archive.site_name.encode()) % COMMIT_SPREAD_S
+        self._register_metadata()
         self._rewind()
+
+    def _register_metadata(self) -> None:
+        """Take note of the archived metadata, which sources may not send again."""
+        try:
+            root = open_snapshot(self._archive.folder, self._archive.site_name).root
+            for metadata in read_all_metadata(root).values():
+                self._router.quality.register(metadata)
+        except (ArchiveError, *STORAGE_ERRORS) as error:
+            _logger.warning("metadata not read", reason=str(error))
 
     @property
     def coverage(self) -> Mapping[str, object]:
         """Number of points with values, and those with the lowest coverage."""
-        now = max(self._router.newest.values()) if self._is_simulated else int(time.time())
+        now = max(self._newest.values()) if self._is_simulated else int(time.time())
         return self._router.coverage.summary(now)
 
     @property
     def error(self) -> str:
         """Problems of the data and their remedies; empty if there are none."""
-        hour_ago = time.monotonic() - HOUR_S
-        count = sum(moment > hour_ago for moment in self._fallback_times)
-        overload = f"the archive fell behind {count} times in an hour: reduce the rate of messages"
-        rejects = self._router.rejects
-        overload *= count >= MAX_FALLBACKS_PER_HOUR
-        return "; ".join(filter(None, [rejects.error, rejects.warning, overload]))
+        return "; ".join(
+            filter(None, [self._router.error, self._router.quality.clock_skew.warning])
+        )
 
     def stop(self) -> None:
         """End :meth:`run`, from any thread."""
@@ -166,16 +175,15 @@ class JournalArchiver:
         """Read a chunk of a journal and commit what is due; return whether there was any."""
         if self._archive.is_full and not self.commit():
             return False  # data that was read waits for the disk
-        names = sorted(self._followers, key=lambda name: self._router.newest[name])
+        names = sorted(self._followers, key=lambda name: self._newest[name])
         is_new = any(self._read(name) for name in names[:1]) or any(
             self._read(name) for name in names[1:]
         )
-        is_behind = self._archive.is_behind
-        if is_behind or (self._archive.is_due and not self._lags()):
+        if self._archive.is_due and not self._lags():
             self.commit()
         elif not is_new and self._is_silent:
             self.commit(include_open=True)
-        return is_new or is_behind
+        return is_new
 
     @property
     def _is_silent(self) -> bool:
@@ -186,19 +194,15 @@ class JournalArchiver:
 
     def _lags(self) -> bool:
         """Read journals that lag behind the others; return whether there was new data."""
-        newest = max(self._router.newest.values())
-        behind = [
-            name for name, at in self._router.newest.items() if at < newest - MAX_JOURNAL_LAG_S
-        ]
+        newest = max(self._newest.values())
+        behind = [name for name, at in self._newest.items() if at < newest - MAX_JOURNAL_LAG_S]
         return any([self._read(name) for name in behind])
 
     def commit(self, *, include_open: bool = False) -> bool:
         """Commit, and let the ingesters trim; return False after an error of the disk."""
         self._router.rejects.write_losses()
         try:
-            if self._archive.is_behind:  # it has dropped uncommitted data: read it again
-                recent = self._fallback_times[-MAX_FALLBACKS_REMEMBERED:]
-                self._fallback_times = [*recent, time.monotonic()]
+            if self._archive.has_discarded:
                 self._rewind()
                 return True
             if self._archive.commit(include_open=include_open):
@@ -229,7 +233,8 @@ class JournalArchiver:
             name: JournalFollower(folder, positions.get(name))
             for name, folder in self._journals.items()
         }
-        self._router.reset(self._journals)
+        self._router.restart()
+        self._newest = dict.fromkeys(self._journals, 0)
         for name, follower in self._followers.items():
             end = self._archive.received_positions.get(name, follower.position)
             if follower.ends_before(end):
@@ -260,143 +265,232 @@ class JournalArchiver:
             return is_more
         follower.advance(found.end)
         self._last_read_at = time.monotonic()
-        self._router.route_chunk(found, follower.position, name)
+        self._route(found, follower.position, name)
         return True
 
-
-RECORD_COUNTERS: Final = ("frames", "batches", "future", "ticks", "quarantined", "refused")
-
-
-class RecordRouter:
-    """Router of the records of a site's journals to its archive.
-
-    - `quarantine`: folder for messages that are not archived; None to count them only.
-    - `counters`: counters to increment; see :class:`JournalArchiver`.
-    - `newest`: Journal -> newest second of its readings. [s since 1970]
-    - `coverage`: share of the expected values that arrived.
-    """
-
-    def __init__(
-        self,
-        archive: Archive,
-        quarantine: Path | None,
-        *,
-        counters: Counter[str],
-        clock_mode: ClockMode,
-    ) -> None:
-        self.newest: dict[str, int] = {}
-        self.coverage = PointCoverage()
-        self._counters = counters
-        self._archive = archive
-        self.rejects = RejectHandler(quarantine, archive.folder)
-        self._is_simulated = clock_mode is ClockMode.SIMULATED
-        self._watermarks: dict[str, SimTimeWatermark] = {}
-        self._limits: dict[str, UnboundPointLimits] = {}
-
-    def reset(self, journals: Iterable[str]) -> None:
-        """Start again after the archived data."""
-        self._watermarks = {
-            name: SimTimeWatermark(self._archive.first_open_second) for name in journals
-        }
-        self.newest = dict.fromkeys(self._watermarks, 0)
-
-    def route_chunk(self, found: DecodedChunk, position: JournalPosition, name: str) -> None:
+    def _route(self, found: "DecodedChunk", position: JournalPosition, name: str) -> None:
         """Archive a chunk of the journal ``name``; ``position`` is its end."""
-        self._counters["frames"] += found.count
+        router = self._router
+        self.counters["frames"] += found.count
         for batches in sorted(found.batches, key=lambda one: one.values.shape[2]):
-            self._counters["batches"] += len(batches.labels)
-            if not self.rejects.width_guard.accepts(batches.labels, batches.values.shape[2]):
-                self._reject_width(found, batches)
-                continue
+            self.counters["batches"] += len(batches.labels)
             accepted = self._accepted(found, batches, name)
             if len(accepted.seconds):
-                self.newest[name] = max(self.newest[name], int(accepted.seconds.max()))
+                self._newest[name] = max(self._newest[name], int(accepted.seconds.max()))
                 for number in self._archive.add_racks(accepted, position, journal=name):
-                    self._reject(found.record_of(accepted, number), "too old")
-        samples: Iterable[tuple[JournalRecord, Sample]] = self._decoded(found.other_records)
-        if self._is_simulated:
-            samples = list(samples)
-            for _, sample in samples:
-                self._watermarks[name].observe_sample(sample)
+                    router.reject(found.record_of(accepted, number), "too old")
+        records = sorted(found.other_records, key=lambda record: record.position)
+        decoded = ((record, router.decode(record)) for record in records)
+        samples = [(record, sample) for record, sample in decoded if sample is not None]
+        router.track_time((sample for _, sample in samples), name)
         for record, sample in samples:
-            self._add(sample, record, name)
+            # also batches that were not decoded as arrays, such as those in JSON
+            self.counters["batches"] += isinstance(sample, RackBatch)
+            received = record.received
+            flag = router.check(sample, received, journal=name)
+            is_accepted = router.archive(
+                sample, record, record.position, flag=flag, received=received, journal=name
+            )
+            if is_accepted and isinstance(sample, PointValue | RackBatch):
+                self._newest[name] = max(self._newest[name], epoch_second(sample.time))
         self._archive.advance(position, name)
 
-    def _reject_width(self, found: DecodedChunk, batches: RackBatchBlock) -> None:
-        """Store batches with too many chips as rejected."""
-        self._counters["refused"] += len(batches.labels)
-        for number, label in enumerate(batches.labels):
-            record = found.record_of(batches, number)
-            self.rejects.width_guard.reject(
-                label,
-                int(batches.seconds[number]),
-                chips=batches.values.shape[2],
-                topic=record.topic,
-                payload=record.payload,
-            )
+    def _accepted(
+        self, found: "DecodedChunk", batches: RackBatchBlock, name: str
+    ) -> RackBatchBlock:
+        """Return the batches that are archived; of others, the messages are stored as rejected.
 
-    def _accepted(self, found: DecodedChunk, batches: RackBatchBlock, name: str) -> RackBatchBlock:
-        """Return the batches with accepted times; in real time the decoder has checked them."""
+        In real time the decoder has checked the times.
+        """
+        chips = batches.values.shape[2]
+        if not self._router.rejects.chip_counts.accepts(batches.labels, chips):
+            for number, label in enumerate(batches.labels):
+                self._router.reject_wide(
+                    found.record_of(batches, number),
+                    label,
+                    int(batches.seconds[number]),
+                    chips=chips,
+                )
+            return batches.select(np.zeros(len(batches.labels), dtype=np.bool_))
         if not self._is_simulated:
             return batches
-        self._watermarks[name].observe_all(batches.seconds)
-        is_accepted = self._watermarks[name].accepted(batches.seconds)
+        self._router.quality.note_interval(np.timedelta64(round(1e3 * batches.intervals[-1]), "ms"))
+        watermark = self._router.watermark(name)
+        watermark.observe_all(batches.seconds)
+        is_accepted = watermark.accepted(batches.seconds)
         for number in np.flatnonzero(~is_accepted).tolist():
-            self._reject_leap(found.record_of(batches, number))
+            self._router.reject_leap(found.record_of(batches, number))
         return batches if is_accepted.all() else batches.select(is_accepted)
 
-    def _decoded(self, records: Sequence[JournalRecord]) -> Iterator[tuple[JournalRecord, Sample]]:
-        """Yield decodable records, in order, with their samples."""
-        for record in in_written_order(records):
-            sample = try_decode(record.topic, record.payload)
-            if isinstance(sample, str):
-                self._counters["quarantined"] += 1
-                self.rejects.quarantine.add_undecodable(record.topic, sample, record.payload)
-            else:  # also batches that were not decoded as arrays, such as those in JSON
-                self._counters["batches"] += isinstance(sample, RackBatch)
-                yield record, sample
 
-    def _add(self, sample: Sample, record: JournalRecord, name: str) -> None:
-        """Archive a sample if its time is accepted."""
-        flag = QualityFlag.GOOD
-        if self._is_simulated and not self._watermarks[name].accepts(sample):
-            self._reject_leap(record)
-            return
-        if isinstance(sample, PointValue | RackBatch):
-            moment = epoch_microseconds(sample.time)
-            received = UNKNOWN_TIME if self._is_simulated else record.received
-            stamp = check_stamp(sample.time, received)
-            if stamp is QualityFlag.FUTURE:
-                self.rejects.future_guard.reject(
-                    sample, record.received, topic=record.topic, payload=record.payload
+ARCHIVER_COUNTERS: Final = ("frames", "batches", "torn")
+
+_CHUNK_ROWS: Final = len(CHIP_VARIABLES)
+_MILLISECONDS_PER_S: Final = 1000
+_MAX_FUTURE_MS: Final = int(
+    MAX_CLOCK_LEAD / np.timedelta64(1, "ms")
+)  # largest lead of a stamp over this clock
+_FLOAT_BYTES: Final = 4  # float32
+_MAX_DECODED_TOPICS: Final = 200_000  # parsed topics in memory
+
+type TopicLabels = dict[bytes, str]
+"""Topic -> ``{hall}/{rack}`` if it is one of rack batches of the site, or else ""."""
+
+
+@dataclass(kw_only=True)
+class DecodedChunk:
+    """Content of some records of a journal.
+
+    - `end`: offset in the segment after the last complete record. [B]
+    - `count`: records that were read.
+    - `batches`: valid rack batches, by their number of chips.
+    - `other_records`: all other records, in order; also batches stamped later than they can have
+      been made.
+    - `data`, `segment`, `start`: the bytes that were read, and their position.
+    """
+
+    end: int
+    data: bytes = b""
+    segment: int = 0
+    start: int = 0
+    count: int = 0
+    batches: list[RackBatchBlock] = field(default_factory=list)
+    other_records: list[JournalRecord] = field(default_factory=list)
+
+    def record_of(self, batches: RackBatchBlock, number: int) -> JournalRecord:
+        """Return the record that a batch was read from."""
+        topic, size, end = batches.record_spans[number]
+        position = JournalPosition(self.segment, self.start + end)
+        return _record(self.data, position, topic + size, size, end)
+
+
+class JournalChunkDecoder:
+    """Decoder of the records of one site; batches of other sites stay among the other records."""
+
+    def __init__(self, site: str, clock_mode: ClockMode = ClockMode.REAL) -> None:
+        self._site = site
+        self._max_lead = 2**62 if clock_mode is ClockMode.SIMULATED else _MAX_FUTURE_MS
+        self._labels: TopicLabels = {}
+
+    def decode(self, data: bytes, segment: int, *, start: int, stop: int) -> DecodedChunk:
+        """Decode complete records, as far as their checksums are right.
+
+        - `data`: a part of a segment.
+        - `segment`, `start`: number of the segment, and offset of the data in it. [B]
+        - `stop`: offset in the segment after which no record may end. [B]
+        """
+        found = DecodedChunk(end=start, data=data, segment=segment, start=start)
+        rows: dict[int, _Columns] = {}
+        view, offset, longest = memoryview(data), 0, min(len(data), stop - start)
+        labels, max_lead, first_value = self._labels, self._max_lead, BATCH_HEADER.size
+        while offset + LENGTH_AND_CHECKSUM.size <= longest:
+            length, checksum = LENGTH_AND_CHECKSUM.unpack_from(data, offset)
+            first, end = (
+                offset + LENGTH_AND_CHECKSUM.size,
+                offset + LENGTH_AND_CHECKSUM.size + length,
+            )
+            if (
+                end > longest
+                or length < RECORD_HEADER.size
+                or zlib.crc32(view[first:end]) != checksum
+            ):
+                break
+            received, size = RECORD_HEADER.unpack_from(data, first)
+            first += RECORD_HEADER.size
+            topic = data[first : first + size]
+            label = labels.get(topic)
+            if label is None:
+                label = self._cache_label(topic)
+            first += size
+            chips = 0
+            if label and end - first >= first_value:
+                chips, time, interval = _batch_header(data, first, end)
+            if not chips or time - received // _MILLISECONDS_PER_S > max_lead:
+                found.other_records.append(
+                    _record(data, JournalPosition(segment, start + end), first, size, end)
                 )
-                self._counters["future"] += 1
-                return
-            self.newest[name] = max(self.newest[name], moment // MICROSECONDS_PER_S)
-            if isinstance(sample, PointValue):
-                flag = self._limits.get(sample.point, UNKNOWN_POINT_LIMITS).check(sample, received)
-                if stamp is QualityFlag.GOOD:
-                    self.coverage.record(sample.point, moment // MICROSECONDS_PER_S)
-        elif isinstance(sample, PointMetadata):
-            self._limits[sample.point] = unbound_point_limits(sample)
-        elif isinstance(sample, SimulationTick):
-            if not self._is_simulated:
-                self._counters["ticks"] += 1
-                return
-            period = max(sample.interval, REPEAT_PERIOD)
-            self.coverage.period = int(period / np.timedelta64(1, "s"))
-        reason = self._archive.add(sample, record.position, flag=flag, journal=name)
-        if reason:
-            self._reject(record, reason)
+            else:
+                columns = rows.setdefault(chips, _Columns())
+                columns.labels.append(label)
+                columns.times.append(time)
+                columns.values.append(view[first + first_value : end])
+                columns.ends.append((first - size, size, end))
+                columns.intervals.append(interval)
+            found.count += 1
+            offset = end
+        found.end = start + offset
+        for chips, columns in rows.items():
+            batches, is_good = columns.to_block(chips)
+            found.batches.append(batches.select(is_good) if not is_good.all() else batches)
+            bad = np.flatnonzero(~is_good).tolist()
+            found.other_records += [found.record_of(batches, number) for number in bad]
+        return found
 
-    def _reject_leap(self, record: JournalRecord) -> None:
-        """Count a message that leaps ahead, and store it as rejected."""
-        self._counters["future"] += 1
-        self.rejects.quarantine.add_rejected(record.topic, LEAP_REASON, record.payload)
+    def _cache_label(self, topic: bytes) -> str:
+        """Return the label of a topic, and cache it."""
+        label = ""
+        try:
+            address = parse_topic(topic.decode())
+            if address.kind is TopicKind.RACK_BATCH and address.site == self._site:
+                label = f"{address.hall}/{address.rack}"
+        except (MessageError, UnicodeDecodeError):
+            pass
+        if len(self._labels) < _MAX_DECODED_TOPICS:
+            self._labels[topic] = label
+        return label
 
-    def _reject(self, record: JournalRecord, reason: str) -> None:
-        """Count a message that is not archived, and store it as rejected."""
-        self._counters["refused"] += 1
-        self.rejects.quarantine.add_rejected(
-            record.topic, f"not archived: {reason}", record.payload
+
+class _Columns:
+    """Columns of batches with equally many chips."""
+
+    def __init__(self) -> None:
+        self.labels: list[str] = []
+        self.times: list[int] = []
+        self.values: list[memoryview] = []
+        self.ends: list[tuple[int, int, int]] = []
+        self.intervals: list[int] = []
+
+    def to_block(self, chips: int) -> tuple[RackBatchBlock, NDArray[np.bool_]]:
+        """Return the batches as one block, and which of them are finite."""
+        block = np.frombuffer(b"".join(self.values), dtype="<f4").reshape(-1, _CHUNK_ROWS, chips)
+        is_good = np.ones(len(block), dtype=np.bool_)
+        if not np.isfinite(block.sum(dtype=np.float64)):
+            is_good = np.isfinite(block).all(axis=(1, 2))
+        seconds, stamps = np.divmod(np.array(self.times, dtype=np.int64), _MILLISECONDS_PER_S)
+        batches = RackBatchBlock(
+            labels=self.labels,
+            seconds=seconds,
+            subsecond_offsets=stamps.astype(np.int16),
+            values=block,
+            intervals=np.array(self.intervals) / _MILLISECONDS_PER_S,
+            record_spans=self.ends,
         )
+        return batches, is_good
+
+
+def _batch_header(data: bytes, first: int, end: int) -> tuple[int, int, int]:
+    """Return chips, time [ms] and interval [ms] of a batch; no chips if it is not valid."""
+    magic, version, flags, length, _, _, time, rows, chips, interval = BATCH_HEADER.unpack_from(
+        data, first
+    )
+    is_good = (
+        magic == BATCH_MAGIC
+        and version == BATCH_FORMAT
+        and not flags
+        and length == BATCH_HEADER.size
+        and rows == _CHUNK_ROWS
+        and 0 < chips <= MAX_CHIPS
+        and 0 < interval <= MAX_INTERVAL_MS
+        and end - first == length + rows * chips * _FLOAT_BYTES
+        and MIN_TIME_MS <= time < END_TIME_MS
+    )
+    return (chips, time, interval) if is_good else (0, 0, 0)
+
+
+def _record(
+    data: bytes, position: JournalPosition, first: int, size: int, end: int
+) -> JournalRecord:
+    """Return the record whose payload begins at an offset, after a topic of some size."""
+    (received,) = struct.unpack_from("<Q", data, first - size - RECORD_HEADER.size)
+    topic = data[first - size : first].decode("utf-8", "replace")
+    return JournalRecord(position, topic, data[first:end], np.datetime64(received, "us"))

@@ -24,14 +24,11 @@ from telemetry.archive.loss_log import append_reasons
 from telemetry.archive.storage import RepositoryLocation
 from telemetry.ingest.dead_letter import DeadLetterStore
 from telemetry.ingest.ingester import IngesterConfig
-from telemetry.ingest.journal_archiver import (
-    ALLOCATOR_ENVIRONMENT,
-    RECORD_COUNTERS,
-    JournalArchiver,
-)
+from telemetry.ingest.journal_archiver import ALLOCATOR_ENVIRONMENT, JournalArchiver
 from telemetry.messages import topics
 from telemetry.messages.bms_contract import RULES_BY_OBJECT
 from telemetry.messages.topics import TopicKind
+from telemetry.points.binding import PointBinder
 from telemetry.runtime import ClockMode
 from twin.errors import ArchiveError, BrokerError, IssueCode, MessageError
 
@@ -53,6 +50,8 @@ class RecorderSupervisor:
       former ingesters are archived too.
     - `halls`, `types`: halls whose racks, and object types whose points, have an ingester of their
       own.
+    - `binder`: binds points to the variables of a site file, so that readings have the flags of a
+      service; without one, points are checked by their metadata alone.
     """
 
     def __init__(
@@ -64,6 +63,7 @@ class RecorderSupervisor:
         halls: Sequence[str] = (),
         types: Sequence[str] = (),
         clock_mode: ClockMode = ClockMode.REAL,
+        binder: PointBinder | None = None,
     ) -> None:
         filters_by_name = partition_filters(site, halls, types)
         folders = {name: folder / JOURNALS_FOLDER / name for name in filters_by_name}
@@ -93,6 +93,7 @@ class RecorderSupervisor:
             journals=_existing_journals(folder) | folders,
             quarantine=folder / "quarantine",
             clock_mode=clock_mode,
+            binder=binder,
         )
         self._archiver: JournalArchiver | None = None
         self._open_error = ""
@@ -156,11 +157,11 @@ class RecorderSupervisor:
         readable for that) and ``lost_at_sources`` (which had no space left).
         """
         summed = sum((one.counters for one in self._ingesters.values()), Counter())
-        read = self._archiver.counters if self._archiver else dict.fromkeys(RECORD_COUNTERS, 0)
+        read = self._archiver.counters if self._archiver else {}
         written = self._archive.counters if self._archive else {}
         return {
             **{name: summed[name] for name in SUMMED_COUNTERS},
-            **read,
+            **{name: read.get(name, 0) for name in RECORD_COUNTERS},
             **{name: written.get(name, 0) for name in ("values", "late", "merged", "commits")},
         }
 
@@ -209,6 +210,17 @@ STABLE_LIFE_S: Final = 10.0
 
 INGESTER_STOP_TIMEOUT_S: Final = 30.0
 """Longest wait for an ingester to end. [s]"""
+
+RECORD_COUNTERS: Final = (
+    "frames",
+    "batches",
+    "future",
+    "ticks",
+    "quarantined",
+    "refused",
+    "torn",
+)
+"""Counters of the archiver that a recording shows."""
 
 SUMMED_COUNTERS: Final = (
     "messages",

@@ -1,7 +1,8 @@
-"""Route samples to the live state, to listeners and to the archive.
+"""Route samples: check each one, and give it to the live state, to listeners and to the archive.
 
-No message makes it raise. Undecodable messages go to quarantine, with the reason. At its start a
-service gives the recent readings of the archive to the live state.
+The service and the recorder route by the same steps, so the same messages have the same flags in
+either archive. No message makes it raise. Messages that are not archived go to quarantine, with the
+reason. At its start a service gives the recent readings of the archive to the live state.
 """
 
 from collections import Counter
@@ -15,7 +16,6 @@ import xarray as xr
 
 from telemetry.archive import Archive
 from telemetry.archive.commit_batch import epoch_second
-from telemetry.archive.last_messages import LastMessageStore
 from telemetry.archive.layout import NO_QUALITY, QUALITY_CODES
 from telemetry.archive.metadata_history import read_changes
 from telemetry.archive.reader import CHIP_UNITS, open_folder, open_snapshot
@@ -23,15 +23,15 @@ from telemetry.archive.recovery import STORAGE_ERRORS
 from telemetry.ingest.dead_letter import (
     IMPLAUSIBLE_FLAGS,
     LEAP_REASON,
+    Message,
     RefusedReading,
     RejectHandler,
     SimTimeWatermark,
 )
 from telemetry.journal.format import JournalPosition, JournalRecord
 from telemetry.live.state import LIVE_DEPTH, LiveState
-from telemetry.messages import encode
 from telemetry.messages.bms_contract import REPEAT_PERIOD
-from telemetry.messages.codec import try_decode
+from telemetry.messages.codec import encode, try_decode
 from telemetry.messages.samples import (
     CHIP_VARIABLES,
     GOOD_QUALITY,
@@ -40,11 +40,10 @@ from telemetry.messages.samples import (
     Sample,
     SimulationTick,
 )
-from telemetry.points.binding import PointBinder
 from telemetry.points.limits import CHIP_MAX, CHIP_MIN
 from telemetry.points.point_meanings import RACK_OBJECT
-from telemetry.quality.checks import MAX_CLOCK_LEAD, QualityFlag, unbound_point_limits
-from telemetry.quality.tracker import PointCoverage
+from telemetry.quality.checks import QualityFlag, check_stamp
+from telemetry.quality.tracker import TIMESTAMP_FLAGS, PointCoverage, QualityEngine
 from telemetry.runtime import ClockMode
 from twin.errors import ArchiveError
 from twin.units import format_second
@@ -53,74 +52,91 @@ type SampleListener = Callable[[Sample], None]
 
 ROUTER_COUNTERS: Final = ("quarantined", "future", "ticks", "refused", "failed")
 
-_UNCOVERED: Final = (None, QualityFlag.FUTURE, QualityFlag.LATE)
-"""Quality flags of values that do not describe the present."""
-
-_DEFAULT_FLAGS: Final = (None, QualityFlag.GOOD)
-"""Quality flags that need not be stored."""
-
-MAX_REMEMBERED_FLAGS: Final = 100_000
-"""Other flags that are stored, for readings that the archive takes later. [1]"""
-
 _logger = structlog.get_logger(__name__)
 
 
 class SampleRouter:
     """Router of the samples of a site.
 
-    - `window`: live state; receives every accepted sample.
-    - `archive`: receives durable samples; None for none.
-    - `quarantine`: folder for undecodable messages; None to count them only.
+    - `archive`: receives durable samples.
+    - `quality`: flags the samples.
+    - `quarantine`: folder for messages that are not archived; None to count them only.
+    - `live`: live state, which has the same engine; None for a recorder.
     - `counts`: ``quarantined``, ``future`` and ``ticks`` (of a simulation, in real time), which are
       not archived, ``refused`` (by the archive) and ``failed`` (in the live state or a listener).
     - `coverage`: share of the expected values that arrived.
-    - `last_messages`: last messages of topics that are published once.
     - `listeners`: functions called with each new sample.
     """
 
-    def __init__(self, window: LiveState, archive: Archive | None, quarantine: Path | None) -> None:
+    def __init__(
+        self,
+        archive: Archive,
+        quality: QualityEngine,
+        quarantine: Path | None,
+        *,
+        live: LiveState | None = None,
+    ) -> None:
         self.counts = Counter(dict.fromkeys(ROUTER_COUNTERS, 0))
         self.coverage = PointCoverage()
-        self.last_messages = LastMessageStore(archive.last_messages_path if archive else None)
         self.listeners: list[SampleListener] = []
-        self.rejects = RejectHandler(quarantine, archive.folder if archive else None)
-        self._window, self._clock_mode = window, window.clock_mode
+        self.rejects = RejectHandler(quarantine, archive.folder)
+        self.quality = quality
         self._archive = archive
-        self._flags: dict[tuple[str, np.datetime64], QualityFlag] = {}
-        self._watermark = SimTimeWatermark(archive.first_open_second if archive else None)
+        self._live = live
+        self._is_simulated = quality.clock_mode is ClockMode.SIMULATED
+        self._watermarks: dict[str, SimTimeWatermark] = {}
 
-    def decode(self, topic: str, payload: bytes) -> Sample | None:
+    @property
+    def error(self) -> str:
+        """Problems that the archive suffers from and their remedies; empty if there are none."""
+        found = [self.quality.clock_skew.error, self.rejects.chip_counts.error]
+        return "; ".join(filter(None, found))
+
+    def watermark(self, journal: str) -> SimTimeWatermark:
+        """Return the time of a simulated plant in one journal."""
+        found = self._watermarks.get(journal)
+        if found is None:
+            found = SimTimeWatermark(self._archive.first_open_second)
+            self._watermarks[journal] = found
+        return found
+
+    def restart(self) -> None:
+        """Forget the readings, before those that are not archived are read again."""
+        clock_skew, self.quality = self.quality.clock_skew, self.quality.restarted()
+        self.quality.clock_skew = clock_skew
+        self._watermarks = {}
+
+    def decode(self, message: Message) -> Sample | None:
         """Return the sample of a message; None if it went to quarantine."""
-        sample = try_decode(topic, payload)
+        sample = try_decode(message.topic, message.payload)
         if isinstance(sample, str):
             self.counts["quarantined"] += 1
-            self.rejects.quarantine.add_undecodable(topic, sample, payload)
+            self.rejects.quarantine.add_undecodable(message.topic, sample, message.payload)
             return None
         return sample
 
-    def track_time(self, samples: Iterable[Sample | None]) -> None:
+    def track_time(self, samples: Iterable[Sample | None], journal: str = "") -> None:
         """Record the times of samples that arrived together, before any of them is routed."""
-        if self._clock_mode is ClockMode.SIMULATED:
+        if self._is_simulated:
             for sample in samples:
                 if sample is not None:
-                    self._watermark.observe_sample(sample)
+                    self.watermark(journal).observe_sample(sample)
 
-    def update_live(
-        self, sample: Sample, received: np.datetime64, *, is_new: bool = True
+    def check(
+        self, sample: Sample, received: np.datetime64, *, journal: str = "", is_new: bool = True
     ) -> QualityFlag | None:
-        """Give a sample to the live state and, if new, to listeners; return its quality flag."""
-        if not self._is_accepted(sample):
+        """Return the flag of a sample; give it to the live state and, if new, to listeners.
+
+        ``received`` is the time of receipt, UTC. Readings of an earlier process are not new.
+        """
+        if not self._is_accepted(sample, journal):
             return QualityFlag.FUTURE
         flag: QualityFlag | None = None
         try:
-            flag = self._window.add(sample, received)
-            if flag not in _DEFAULT_FLAGS and isinstance(sample, PointValue):
-                self._store_flag(sample, flag)
-            if is_new and flag not in _UNCOVERED and isinstance(sample, PointValue):
-                self._record_coverage(sample)
+            target = self._live or self.quality
+            flag = target.add(sample, received)
             if is_new:
-                if flag in IMPLAUSIBLE_FLAGS and isinstance(sample, PointValue | RackBatch):
-                    self._report_implausible(sample, flag)
+                self._report(sample, flag)
                 for listener in self.listeners:
                     listener(sample)
         except Exception:
@@ -128,131 +144,119 @@ class SampleRouter:
             _logger.exception("sample not processed", kind=type(sample).__name__)
         return flag
 
-    def _report_implausible(self, sample: PointValue | RackBatch, flag: QualityFlag) -> None:
-        """Store, log and list a reading with an implausible value."""
-        topic, payload = encode(sample)
-        reading = (
-            _refused_batch(sample, topic)
-            if isinstance(sample, RackBatch)
-            else _refused_point(sample, topic, flag, self._window.binder)
-        )
-        self.rejects.implausible.add(reading, payload)
-
-    def _record_coverage(self, sample: PointValue) -> None:
-        """Record that a value of a point has arrived."""
-        self.coverage.period = int(self._window.period / np.timedelta64(1, "s"))
-        self.coverage.record(sample.point, epoch_second(sample.time))
+    def _report(self, sample: Sample, flag: QualityFlag | None) -> None:
+        """Count the coverage of points; store, log and list readings with implausible values."""
+        if isinstance(sample, PointValue) and flag not in TIMESTAMP_FLAGS:
+            self.coverage.period = int(self.quality.period / np.timedelta64(1, "s"))
+            self.coverage.record(sample.point, epoch_second(sample.time))
+        if flag in IMPLAUSIBLE_FLAGS and isinstance(sample, PointValue | RackBatch):
+            topic, payload = encode(sample)
+            reading = (
+                _refused_batch(sample, topic)
+                if isinstance(sample, RackBatch)
+                else _refused_point(sample, topic, flag, self.quality)
+            )
+            self.rejects.implausible.add(reading, payload)
 
     def restore(self, readings: Iterable[PointValue | RackBatch]) -> None:
         """Give earlier readings to the live state, as if each had arrived when it was made."""
         try:
             for reading in readings:
-                self.update_live(reading, reading.time, is_new=False)
+                self.check(reading, reading.time, is_new=False)
         except ArchiveError as error:
             _logger.warning("recent readings not restored", reason=str(error))
+
+    def archive_record(self, record: JournalRecord, quality: QualityEngine) -> None:
+        """Give a record to the archive only, with the flag of an engine that reads the journal."""
+        sample = try_decode(record.topic, record.payload)
+        if not isinstance(sample, str):  # else it went to quarantine when it arrived
+            is_accepted = self._is_accepted(sample)
+            flag = quality.add(sample, record.received) if is_accepted else None
+            self.archive(sample, record, record.position, flag=flag, received=record.received)
 
     def archive(
         self,
         sample: Sample,
+        message: Message,
         position: JournalPosition,
         *,
         flag: QualityFlag | None,
         received: np.datetime64,
-    ) -> None:
-        """Give a durable sample to the archive; if that is behind, it reads it later.
+        journal: str = "",
+    ) -> bool:
+        """Give a durable sample to the archive; return whether its time is accepted.
 
+        - `message`: the message that carried it.
         - `position`: end of its record in the journal, or later.
-        - `flag`: its quality flag, if known.
+        - `flag`: its quality flag, if it has one.
         - `received`: when it arrived, UTC.
+        - `journal`: name of the journal, where a site has several.
         """
-        if self._archive is not None and not self._archive.is_behind:
-            self._put(sample, position, flag=flag, received=received)
+        if not self._is_accepted(sample, journal):
+            self._reject_time(message)
+            return False
+        if isinstance(sample, PointValue | RackBatch):
+            if not self._is_simulated and check_stamp(sample.time, received) is QualityFlag.FUTURE:
+                self._reject_future(sample, message, received)
+                return False
+            if isinstance(sample, RackBatch):
+                label, chips = f"{sample.hall}/{sample.rack}", sample.values.shape[1]
+                if not self.rejects.chip_counts.accepts([label], chips):
+                    self.reject_wide(message, label, epoch_second(sample.time), chips=chips)
+                    return True
+        flag = flag or QualityFlag.GOOD
+        if reason := self._archive.add(sample, position, flag=flag, journal=journal):
+            self.reject(message, reason)
+        return True
 
-    def archive_record(self, record: JournalRecord) -> None:
-        """Give a record of the journal to the archive only."""
-        sample = try_decode(record.topic, record.payload)
-        if not isinstance(sample, str):  # else it went to quarantine when it arrived
-            self._put(sample, record.position, flag=None, received=record.received)
-
-    def _put(
-        self,
-        sample: Sample,
-        position: JournalPosition,
-        *,
-        flag: QualityFlag | None,
-        received: np.datetime64,
-    ) -> None:
-        if self._archive is None:
-            return
-        if not self._is_accepted(sample):
-            self._reject_time(sample)
-            return
-        if (
-            self._clock_mode is ClockMode.REAL
-            and isinstance(sample, PointValue | RackBatch)
-            and sample.time - received > MAX_CLOCK_LEAD
-        ):
-            topic, payload = encode(sample)
-            self.rejects.future_guard.reject(sample, received, topic=topic, payload=payload)
-            self.counts["future"] += 1
-            return
-        if isinstance(sample, RackBatch) and not self._has_usual_width(sample):
-            return
-        reason = self._archive.add(sample, position, flag=flag or self._flag_of(sample))
-        if reason:
-            self.counts["refused"] += 1
-            topic, payload = encode(sample)
-            self.rejects.quarantine.add_rejected(topic, f"not archived: {reason}", payload)
-
-    def _has_usual_width(self, batch: RackBatch) -> bool:
-        """Return whether a batch has no more chips than others; if not, store it as rejected."""
-        label, chips = f"{batch.hall}/{batch.rack}", batch.values.shape[1]
-        if self.rejects.width_guard.accepts([label], chips):
-            return True
-        topic, payload = encode(batch)
-        self.rejects.width_guard.reject(
-            label, epoch_second(batch.time), chips=chips, topic=topic, payload=payload
-        )
+    def reject_wide(self, message: Message, label: str, second: int, *, chips: int) -> None:
+        """Count a batch of a second [s since 1970] that is too wide; store it as rejected."""
         self.counts["refused"] += 1
-        return False
+        self.rejects.reject_wide(message, label, second, chips=chips)
 
-    def _store_flag(self, sample: PointValue, flag: QualityFlag) -> None:
-        """Store a quality flag: the archive may take the reading later, or a second time."""
-        if len(self._flags) >= MAX_REMEMBERED_FLAGS:
-            del self._flags[next(iter(self._flags))]
-        self._flags[sample.point, sample.time] = flag
+    def reject(self, message: Message, reason: str) -> None:
+        """Count a message that the archive refuses, and store it as rejected."""
+        self.counts["refused"] += 1
+        self.rejects.reject(message, f"not archived: {reason}")
 
-    def _flag_of(self, sample: Sample) -> QualityFlag:
-        """Return the stored quality flag of a sample, or the one of its source."""
-        if not isinstance(sample, PointValue):
-            return QualityFlag.GOOD
-        default = QualityFlag.GOOD if sample.quality == GOOD_QUALITY else QualityFlag.BAD_SOURCE
-        return self._flags.get((sample.point, sample.time), default)
+    def reject_leap(self, message: Message) -> None:
+        """Count a message that leaps ahead in simulated time, and store it as rejected."""
+        self.counts["future"] += 1
+        self.rejects.reject(message, LEAP_REASON)
 
-    def _is_accepted(self, sample: Sample) -> bool:
+    def _is_accepted(self, sample: Sample, journal: str = "") -> bool:
         """Return whether a time is accepted; ticks are accepted of a simulated plant only."""
-        if self._clock_mode is ClockMode.SIMULATED:
-            return self._watermark.accepts(sample)
+        if self._is_simulated:
+            return self.watermark(journal).accepts(sample)
         return not isinstance(sample, SimulationTick)
 
-    def _reject_time(self, sample: Sample) -> None:
+    def _reject_time(self, message: Message) -> None:
         """Count a sample that is not accepted; store one that leaps ahead as rejected."""
-        if self._clock_mode is ClockMode.SIMULATED:
-            self.counts["future"] += 1
-            topic, payload = encode(sample)
-            self.rejects.quarantine.add_rejected(topic, LEAP_REASON, payload)
+        if self._is_simulated:
+            self.reject_leap(message)
         else:
             self.counts["ticks"] += 1
 
+    def _reject_future(
+        self, sample: PointValue | RackBatch, message: Message, received: np.datetime64
+    ) -> None:
+        """Count a reading stamped in the future, and store it as rejected."""
+        group, label = (
+            ("points", sample.point)
+            if isinstance(sample, PointValue)
+            else ("racks", f"{sample.hall}/{sample.rack}")
+        )
+        self.counts["future"] += 1
+        self.quality.clock_skew.note_ahead(label, sample.time - received)
+        self.rejects.reject_future(message, group, label, epoch_second(sample.time))
+
 
 def _refused_point(
-    sample: PointValue, topic: str, flag: QualityFlag, binder: PointBinder
+    sample: PointValue, topic: str, flag: QualityFlag, quality: QualityEngine
 ) -> RefusedReading:
     """Return an implausible reading of a point, with what was plausible in the unit of the wire."""
-    binding, metadata = binder.get(sample.point), binder.metadata(sample.point)
-    unit = metadata.unit if metadata else ""
-    limits = unbound_point_limits(metadata)
-    low, high, rate = limits.low, limits.high, np.inf
+    binding, limits = quality.binding(sample.point), quality.unbound_limits(sample.point)
+    low, high, rate, unit = limits.low, limits.high, np.inf, limits.unit
     if binding is not None and binding.states is None:
         ends = (
             (end - binding.offset) / binding.factor

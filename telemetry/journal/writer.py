@@ -85,16 +85,27 @@ class Journal:
         """Where the next record will begin; everything before it is durable."""
         return self._end
 
-    def append(self, items: Sequence[tuple[str, bytes]]) -> JournalPosition:
+    def now(self) -> int:
+        """Return the time of receipt of messages that arrive now. [us since 1970]"""
+        return max(self._clock() // 1000, 0)
+
+    def append(
+        self, items: Sequence[tuple[str, bytes]], received: Sequence[int] = ()
+    ) -> JournalPosition:
         """Write topics and payloads durably, with one ``fdatasync``; return the end of the last
         record.
 
-        If it fails, none of these messages is stored, all earlier ones are, and the next append
-        tries again in a new segment.
+        ``received`` are their times of receipt, by default now. [us since 1970] If it fails, none
+        of these messages is stored, all earlier ones are, and the next append tries again in a new
+        segment.
         """
-        received = max(self._clock() // 1000, 0)
+        stamps = received or [self.now()] * len(items)
         data = b"".join(
-            [piece for item in items for piece in format.record_parts(*item, received=received)]
+            [
+                piece
+                for item, stamp in zip(items, stamps, strict=True)
+                for piece in format.record_parts(*item, received=stamp)
+            ]
         )
         with self._mutex:
             if self._lock is None:

@@ -397,11 +397,12 @@ MAX_CACHED_POINTS: Final = 200_000
 class UnboundPointLimits:
     """Plausible values of a point that is bound to no variable, in the unit of the wire.
 
-    ``states`` is empty if it has none.
+    ``states`` is empty if it has none, ``unit`` if it is unknown.
     """
 
     low: float
     high: float
+    unit: str = ""
     states: frozenset[int] = frozenset()
 
     def check(self, sample: PointValue, received: np.datetime64) -> QualityFlag:
@@ -426,7 +427,8 @@ def unbound_point_limits(metadata: PointMetadata | None) -> UnboundPointLimits:
     band, (factor, offset) = _limits(metadata)
     ends = sorted(((band.low - offset) / factor, (band.high - offset) / factor))
     states = frozenset(state for state, _ in metadata.state_text) if metadata else frozenset()
-    return UnboundPointLimits(low=ends[0], high=ends[1], states=states)
+    unit = metadata.unit if metadata else ""
+    return UnboundPointLimits(low=ends[0], high=ends[1], unit=unit, states=states)
 
 
 def _limits(metadata: PointMetadata | None) -> tuple[PlausibleRange, tuple[float, float]]:

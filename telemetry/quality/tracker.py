@@ -8,9 +8,10 @@ message, while the heartbeat of its sender was received, is a gap. Losses betwee
 period cannot be detected.
 """
 
+import time
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from heapq import nsmallest
 from typing import Final, NamedTuple, TypedDict
@@ -117,6 +118,14 @@ class QualityEngine:
             return received
         return self.tick.time + self.tick.interval if self.tick else UNKNOWN_TIME
 
+    def binding(self, point: str) -> PointBinding | None:
+        """Return the binding of a point; None if it is bound to no variable."""
+        return self.binder.get(point) if self.binder else None
+
+    def unbound_limits(self, point: str) -> UnboundPointLimits:
+        """Return the plausible values of a point by its metadata alone."""
+        return self._limits.get(point, UNKNOWN_POINT_LIMITS)
+
     def add(self, sample: Sample, received: np.datetime64) -> QualityFlag | None:
         """Return the flag of a reading or a rack batch; take note of metadata and ticks.
 
@@ -148,7 +157,7 @@ class QualityEngine:
                 self.counters[SampleOutcome.UNKNOWN_POINT] += 1
             else:
                 self._wait_for_metadata(sample, received)
-        limits = self._limits.get(sample.point, UNKNOWN_POINT_LIMITS)
+        limits = self.unbound_limits(sample.point)
         return CheckedValue(limits.check(sample, self.clock(received)))
 
     def check_batch(self, batch: RackBatch, received: np.datetime64) -> QualityFlag:
@@ -266,11 +275,50 @@ class ClockSkew:
     last: np.datetime64
 
 
+OWN_CLOCK_SOURCES: Final = 3
+"""Sources ahead at once that indicate a slow clock of this machine. [1]"""
+
+FUTURE_ERROR_S: Final = 300.0
+"""Time for which a source that was ahead is an error. [s]"""
+
+MAX_REJECTED_SOURCES: Final = 200_000
+"""Sources that are tracked. [1]"""
+
+
 class ClockSkewTracker:
-    """Points whose newest reading was refused for its stamp; one thread writes, others read."""
+    """Sources whose newest reading was refused for its stamp; one thread writes, others read.
+
+    If many sources are ahead at once, the clock of this machine is slow.
+    """
 
     def __init__(self) -> None:
         self._found: dict[VariableKey, ClockSkew] = {}
+        self._ahead: dict[str, tuple[float, np.timedelta64]] = {}
+
+    def note_ahead(self, source: str, skew: np.timedelta64) -> None:
+        """Record a point or rack whose reading was not archived, as its stamp was ahead."""
+        if source in self._ahead or len(self._ahead) < MAX_REJECTED_SOURCES:
+            self._ahead[source] = time.monotonic(), skew
+
+    @property
+    def error(self) -> str:
+        """Sources that are ahead, if so many are that the clock here is slow; else empty."""
+        found = self._sources_ahead()
+        remedy = "set the clock of this machine, as so many are ahead at once"
+        return _describe_ahead(found, remedy) if len(found) >= OWN_CLOCK_SOURCES else ""
+
+    @property
+    def warning(self) -> str:
+        """Single sources that are ahead, and the remedy; empty if there are none, or many."""
+        found = self._sources_ahead()
+        if not 0 < len(found) < OWN_CLOCK_SOURCES:
+            return ""
+        return _describe_ahead(found, "set its clock" if len(found) == 1 else "set their clocks")
+
+    def _sources_ahead(self) -> dict[str, np.timedelta64]:
+        """Return the sources that were ahead of late, and by how much."""
+        since = time.monotonic() - FUTURE_ERROR_S
+        return {name: off for name, (last, off) in self._ahead.copy().items() if last > since}
 
     def note(
         self,
@@ -297,8 +345,7 @@ class ClockSkewTracker:
         """Return which or how many points are refused as late, and their skew; empty if none is.
 
         A point counts from its second repetition period on: delayed messages come late once,
-        although their clock is right. Points ahead of ``now`` are those of
-        :class:`telemetry.ingest.dead_letter.FutureTimestampGuard`.
+        although their clock is right. :attr:`error` and :attr:`warning` have those ahead.
         """
         found = {
             key: one.skew
@@ -315,6 +362,16 @@ class ClockSkewTracker:
             (f"{len(found)} points", f", such as of {first}") if has_others else (first, "")
         )
         return f"stamps of {points} are refused, {skews}{example}: set the clocks"
+
+
+def _describe_ahead(found: Mapping[str, np.timedelta64], remedy: str) -> str:
+    """Return which sources are ahead, by how much, and the remedy."""
+    names = list(found)
+    shown = f"{len(names)} sources, such as {names[0]},"
+    if len(names) < OWN_CLOCK_SOURCES:
+        shown = " and ".join(names)
+    skews = f"stamps of {shown} are {describe_skews(found.values())}"
+    return f"{skews}, and in quarantine, not archived: {remedy}"
 
 
 def describe_future_values(times: NDArray[np.int64], latest: int) -> str:

@@ -95,7 +95,7 @@ def link(tmp_path):
 
 def test_full_disk_raises_the_archive_alarm_only(link):
     """Proves: a full disk raises no alarm of the broker."""
-    link._ingester._append_error = FULL
+    link._ingester._ingester.append_error = FULL
     events = []
     fine = without_errors(events.append)
     watch = AlarmMonitor(link, fine, series=fine, hold_register=fine)

@@ -246,12 +246,17 @@ def fail(*_, **__):
 def test_full_buffer_leaves_readings_in_journal(tmp_path):
     heard = Heard(tmp_path, max_bytes=10_000)
     racks = 0
-    while not heard.archive.is_behind:
+    while not heard.archive.is_overfull:
         racks += 1
         heard.hear(batch(f"r{racks:04d}", 0))
     assert racks == 22  # of 60 bytes, and what keeping them takes
+    heard.archive.fall_behind()
     assert "behind the journal" in heard.archive.error
-    assert not heard.archive.commit(include_open=True)
+    assert heard.archive.commit()  # what is in memory is not lost
+    assert not heard.archive.is_full
+    assert heard.archive.is_behind
+    heard.archive.mark_caught_up()
+    assert heard.archive.error == ""
 
 
 def test_unreadable_archive_is_refused_with_reason(tmp_path):

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from telemetry.ingest.chunk_decoder import JournalChunkDecoder
+from telemetry.ingest.journal_archiver import JournalChunkDecoder
 from telemetry.journal.follower import JournalFollower
 from telemetry.journal.format import JOURNAL_HEADER_BYTES
 from telemetry.journal.writer import Journal

@@ -28,9 +28,9 @@ def test_messages_are_durable_before_they_are_acknowledged(service, monkeypatch)
     seen = []
     append = service.journal.append
 
-    def spying(items):
+    def spying(*items):
         seen.append(len(service.wire.acknowledged))
-        return append(items)
+        return append(*items)
 
     monkeypatch.setattr(service.journal, "append", spying)
     service.wire.send(batch("r0001", 0), value(0, 5.0))

@@ -33,10 +33,10 @@ def test_full_disk_stops_acknowledgement_until_space(service, monkeypatch):
     full = durable_files.disk_error(Path("segment"), OSError(28, os.strerror(28)))
     append = service.journal.append
 
-    def failing(_):
+    def failing(*_):
         raise full
 
-    monkeypatch.setattr("telemetry.ingest.pipeline.APPEND_RETRY_S", 0.01)
+    monkeypatch.setattr("telemetry.ingest.ingester.APPEND_RETRY_S", 0.01)
     monkeypatch.setattr(service.journal, "append", failing)
     service.wire.send(metadata(), value(0, 50.0), batch("r0001", 0))
     until(lambda: len(service.heard) == 3)
@@ -59,12 +59,12 @@ def test_full_disk_stops_acknowledgement_until_space(service, monkeypatch):
 def test_full_disk_keeps_only_repeatable_messages(service, monkeypatch):
     full = durable_files.disk_error(Path("segment"), OSError(28, os.strerror(28)))
 
-    def failing(_):
+    def failing(*_):
         raise full
 
     append = service.journal.append
-    monkeypatch.setattr("telemetry.ingest.pipeline.APPEND_RETRY_S", 0.01)
-    monkeypatch.setattr("telemetry.ingest.pipeline.MAX_WAITING", 10)
+    monkeypatch.setattr("telemetry.ingest.ingester.APPEND_RETRY_S", 0.01)
+    monkeypatch.setattr("telemetry.ingest.ingester.MAX_WAITING", 10)
     monkeypatch.setattr(service.journal, "append", failing)
     service.wire.send(*(value(second, 1.0) for second in range(20)), qos=0)
     service.wire.send(*(batch("r0001", second) for second in range(3)))
@@ -104,10 +104,10 @@ def test_quality_flag_survives_full_disk(service, monkeypatch):
     append = service.journal.append
     full = durable_files.disk_error(Path("segment"), OSError(28, os.strerror(28)))
 
-    def failing(_):
+    def failing(*_):
         raise full
 
-    monkeypatch.setattr("telemetry.ingest.pipeline.APPEND_RETRY_S", 0.01)
+    monkeypatch.setattr("telemetry.ingest.ingester.APPEND_RETRY_S", 0.01)
     monkeypatch.setattr(service.journal, "append", failing)
     service.wire.send(metadata(), value(0, 50.0), value(1, 400.0))
     until(lambda: len(service.heard) == 3)

@@ -234,18 +234,21 @@ def test_archived_messages_are_skipped_after_a_restart(tmp_path):
     check(tmp_path, 150)
 
 
-def test_archive_that_falls_behind_reads_again(tmp_path):
+def test_full_memory_is_committed_before_reading_on(tmp_path, monkeypatch):
+    """Sensitivity: the data in memory was dropped and read again."""
     journal = Journal(tmp_path / "a", clock=clock_at(200))
     for second in range(150):
         append(
             journal, batch("r0001", second), batch("r0002", second), value(second, float(second))
         )
-    archive = Archive(tmp_path / "archive", "rhine")
+    archive = Archive(tmp_path / "archive", "rhine", max_bytes=1000)
     archiver = JournalArchiver(archive, {"a": tmp_path / "a"})
-    archive._max_bytes = 1000
-    archiver._read("a")
-    assert archive.is_behind
-    archive._max_bytes = 10**9
+    with monkeypatch.context() as patch:
+        patch.setattr("telemetry.ingest.journal_archiver.COMMIT_RETRY_S", 0.0)
+        patch.setattr(type(archive._writer._store), "write", full)
+        assert archiver.step()
+        assert archive.is_full
+        assert not archiver.step()  # nothing more is read
     archiver.stop()
     archiver.run()
     check(tmp_path, 150)
