@@ -31,10 +31,13 @@ from telemetry.ingest.ingester import IngesterConfig
 from telemetry.ingest.recorder import RecorderSupervisor
 from telemetry.mqtt.client import Client
 from telemetry.points import discovery as site_discovery
+from telemetry.points.binding import PointBinder
 from telemetry.points.discovery import SiteDiscovery
+from telemetry.points.limits import LIMITS_FILE, read_site_limits
 from telemetry.points.topology import MAX_NAMES_LISTED, compare_topology, mismatched_racks
 from telemetry.runtime import ClockMode
 from twin.errors import ArchiveError, IssueCode, SeriesError, SiteError
+from twin.site import Site
 
 app = typer.Typer(
     add_completion=False, no_args_is_help=True, help="Receive and record telemetry of a site."
@@ -75,7 +78,10 @@ def telemetry() -> None:
 
 @app.command()
 def record(  # noqa: PLR0913  (one parameter an option of the command line)
-    site: Annotated[str, typer.Argument(help="Name of the site in topics.")],
+    site: Annotated[
+        str,
+        typer.Argument(help="Name of the site in topics, or its site file, which ends in .toml."),
+    ],
     broker: BrokerOption,
     hall: HallsOption = None,
     kind: TypesOption = None,
@@ -98,7 +104,10 @@ def record(  # noqa: PLR0913  (one parameter an option of the command line)
     state: Annotated[Path | None, typer.Option(help="State folder.")] = None,
     json_file: JsonFile = None,
 ) -> None:
-    """Record all telemetry of a site without loss, until Ctrl-C; no service is needed."""
+    """Record all telemetry of a site without loss, until Ctrl-C; no service is needed.
+
+    With a site file, or the name of a declared site, readings have the quality flags of a service.
+    """
     ingester_config = IngesterConfig(
         url=broker,
         client_id="",
@@ -110,6 +119,8 @@ def record(  # noqa: PLR0913  (one parameter an option of the command line)
         key=str(key or ""),
         allow_cleartext=allow_cleartext,
     )
+    loaded = _load_known_site(site)
+    site = loaded.name if loaded else site
     folder = state or default_state_folder(site)
     with StateFolder(folder):
         if store is not None:
@@ -121,6 +132,7 @@ def record(  # noqa: PLR0913  (one parameter an option of the command line)
             halls=hall or (),
             types=kind or (),
             clock_mode=ClockMode.SIMULATED if simulated else ClockMode.REAL,
+            binder=PointBinder(loaded, read_site_limits(folder / LIMITS_FILE)) if loaded else None,
         )
         _record(recording, seconds)
     counters = dict(recording.counters)
@@ -135,6 +147,16 @@ def record(  # noqa: PLR0913  (one parameter an option of the command line)
             f"{recording.unarchived_reason}; the other values are in the journals: record again"
         )
         raise ArchiveError(message)
+
+
+def _load_known_site(site: str) -> Site | None:
+    """Return the site of a file or of a declared name; None for the name of another site."""
+    try:
+        return sites.load_site(site)
+    except SiteError:
+        if site.endswith(".toml"):
+            raise
+        return None
 
 
 def _record(recording: RecorderSupervisor, seconds: float | None) -> None:

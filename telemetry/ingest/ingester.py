@@ -140,20 +140,20 @@ class Ingester:
             if self._waiting_count >= MAX_WAITING and not self._drop_qos_0():
                 self._ended.wait(APPEND_RETRY_S)
             else:
-                self._ingest(read_batch(self._client))
+                self.ingest(read_batch(self._client))
             if time.monotonic() - self._saved_at > SAVE_PERIOD_S:
                 self._saved_at = time.monotonic()
                 self._progress.save(self._journal.end)
                 self._trim()
         for messages in drain(self._client):
-            self._ingest(messages)
+            self.ingest(messages)
         self._progress.save(self._journal.end)
 
     @property
     def _waiting_count(self) -> int:
         return sum(len(batch.messages) for batch in self._waiting)
 
-    def _ingest(self, messages: list[ReceivedMessage]) -> None:
+    def ingest(self, messages: list[ReceivedMessage]) -> None:
         """Append messages, or keep them while the disk is full; answer reports of senders."""
         messages, reports = self._progress.split_reports(messages)
         self._counts["messages"] += len(messages)
@@ -218,7 +218,7 @@ class Ingester:
             batch.checked = batch.checked and list(compress(batch.checked, is_kept))
         self._waiting = [batch for batch in self._waiting if batch.messages]
         self._counts["unjournaled"] += before - self._waiting_count
-        self._ingest([])
+        self.ingest([])
         return self._waiting_count < MAX_WAITING
 
     def _trim(self) -> None:

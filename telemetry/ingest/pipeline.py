@@ -336,7 +336,7 @@ class CommitThread:
             while not self._ended.wait(wait):
                 self.thread.note_progress()
                 is_done = self.commit(include_open=is_silent)
-                if is_done and (not self._archive.is_behind or self._catch_up()):
+                if is_done and (not self._archive.is_behind or self.catch_up()):
                     self._archive.maintain()
                     break
                 wait = COMMIT_RETRY_S
@@ -352,7 +352,7 @@ class CommitThread:
         self._journal.trim(position)
         self._trimmed = position
 
-    def _catch_up(self) -> bool:
+    def catch_up(self) -> bool:
         """Read missed records from the journal; return whether the archive is up to date."""
         with self._append_lock:  # a thread that saw it up to date has advanced it
             if self._quality is None or self._archive.has_discarded:

@@ -184,9 +184,9 @@ def test_stop_ingests_all_waiting_messages(tmp_path, monkeypatch):
     """Sensitivity: messages beyond one append were lost, as QoS 0 is not sent again."""
     monkeypatch.setattr("telemetry.ingest.ingester.MAX_BATCH", 10)
     with Service(tmp_path) as service:
-        service.ingester._ended.set()
+        service.ingester._ingester.stop()
         service.ingester._thread.join()
         service.wire.send(*(value(second, 1.0) for second in range(55)), qos=0)
-        service.ingester._run()
+        service.ingester._ingester.run()
         assert service.wire.sent == []
         assert service.ingester.counters["messages"] == 55

@@ -50,7 +50,7 @@ def test_corrupt_line_is_dropped(tmp_path):
     path.write_text(path.read_text().replace("battery_1", "battery_3", 1))
     with Service(tmp_path) as service:
         until(lambda: len(loss_log.read_losses(path.parent)) == 1)
-        topics = [topic for topic, _ in service.ingester._router.last_messages.load()]
+        topics = [topic for topic, _ in service.ingester._last_messages.load()]
         assert topics == [ITEMS[1][0]]
         service.wire.send(metadata())
         until(lambda: len(service.wire.acknowledged) == 1)
