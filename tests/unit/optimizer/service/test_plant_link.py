@@ -15,8 +15,9 @@ from optimizer.service.config import ServiceConfig
 from optimizer.service.plant_link import PlantLink, PlantSilence, newest_reading_age, stale_ages
 from optimizer.service.status import DataAge, LinkState
 from telemetry.journal import format
-from telemetry.journal.format import JournalPosition
+from telemetry.journal.format import JournalPosition, JournalRecord
 from telemetry.live.state import LiveState
+from telemetry.messages import encode
 from telemetry.messages.samples import SimulationTick
 from telemetry.mqtt.client import TlsFiles
 from telemetry.runtime import ClockMode
@@ -113,7 +114,8 @@ def test_sensor_with_a_fast_clock_raises_no_archive_alarm(tmp_path):
     """
     link = link_to(tmp_path, clock_mode=ClockMode.REAL)
     early = value_of("grid_import_power", 2000.0, time=NOON + 600 * SECOND)
-    link._ingester._router.archive(early, JournalPosition(1, 0), flag=None, received=NOON)
+    record = JournalRecord(JournalPosition(1, 0), *encode(early), NOON)
+    link._ingester._router.archive(early, record, record.position, flag=None, received=NOON)
     fine = without_errors()
     watch = AlarmMonitor(link, fine, series=fine, hold_register=fine)
     watch.update(NOON, None, "")

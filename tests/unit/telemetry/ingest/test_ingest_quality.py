@@ -2,7 +2,7 @@
 
 import base64
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -62,8 +62,8 @@ def test_implausible_reading_is_named_logged_and_stored(tmp_path):
     """
     with Service(tmp_path) as service, structlog.testing.capture_logs() as logs:
         service.wire.send(metadata(), value(0, 50.0), value(100, 735.0), value(200, 736.0))
-        until(lambda: [one["count"] for one in service.ingester.refused_readings] == [2])
-        (shown,) = service.ingester.refused_readings
+        until(lambda: [one.count for one in service.ingester.refused_readings] == [2])
+        (shown,) = map(asdict, service.ingester.refused_readings)
     topic, payload = encode(value(100, 735.0))
     assert shown["source"] == archives.POINT
     assert (shown["topic"], shown["value"], shown["unit"]) == (topic, 736.0, "%")
@@ -85,7 +85,7 @@ def test_implausible_rack_batch_names_rack_and_value(tmp_path):
     with Service(tmp_path) as service:
         service.wire.send(replace(good, values=values))
         until(lambda: service.ingester.refused_readings)
-        (shown,) = service.ingester.refused_readings
+        (shown,) = map(asdict, service.ingester.refused_readings)
     assert shown["source"] == "hall_1/r0001"
     assert shown["value"] == pytest.approx(7.35)
     assert "utilisation of each chip" in shown["expected"]

@@ -71,4 +71,4 @@ def test_newest_metadata_survive_a_restart(tmp_path):
         service.wire.send_raw((ITEMS[0][0], b"corrupt"))
         until(lambda: len(service.wire.acknowledged) == 5)
     with Service(tmp_path) as again:
-        assert again.ingester._router.last_messages.changed_only([encode(metadata(unit="1"))]) == []
+        assert again.ingester.changed_only([encode(metadata(unit="1"))]) == []

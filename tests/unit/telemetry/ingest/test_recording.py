@@ -153,7 +153,7 @@ def test_recording_time_starts_when_all_listen(checks, over):
 
 def is_read(running, moment):
     """Whether the last reading of both journals is read; counters include repeated messages."""
-    newest = running._archiver._router.newest
+    newest = running._archiver._newest
     end = int(moment.astype("datetime64[s]").astype(int))
     return all(newest[name] >= end for name in ("hall_1", POINT.split("/")[0]))
 
