@@ -436,7 +436,7 @@ class RejectHandler:
         """Store a valid message that is not archived."""
         self.quarantine.add_rejected(message.topic, reason, message.payload)
 
-    def reject_future(self, message: Message, group: str, label: str, second: int) -> None:
+    def reject_future(self, message: Message, group: str, label: str, *, second: int) -> None:
         """Store a reading of a second [s since 1970] that is stamped in the future."""
         self._reject_reading(FUTURE_REASON, message, group, label, second)
 

@@ -248,7 +248,7 @@ class SampleRouter:
         )
         self.counts["future"] += 1
         self.quality.clock_skew.note_ahead(label, sample.time - received)
-        self.rejects.reject_future(message, group, label, epoch_second(sample.time))
+        self.rejects.reject_future(message, group, label, second=epoch_second(sample.time))
 
 
 def _refused_point(
