@@ -8,7 +8,7 @@ import numpy as np
 
 import telemetry
 from optimizer.demo.simulated_day import PARTNER_NAME
-from optimizer.service.audit import AUDIT_FILE, read_audit
+from optimizer.service.audit import AUDIT_FILE, read_entries
 from telemetry.feed.signing import verify_signature
 from telemetry.journal.writer import Journal
 from telemetry.messages import decode
@@ -53,10 +53,12 @@ def _revisions(ear: Ear) -> Iterator[str]:
 def _decisions(stage: Stage, result: dict, *, steps: int) -> Iterator[str]:
     """Yield what is wrong with the record of decisions, and which quarter-hours have none."""
     try:
-        entries = [entry.content for entry in read_audit(stage.state / AUDIT_FILE)]
+        found = list(read_entries(stage.state / AUDIT_FILE))
     except (GigatwinError, OSError) as error:
         yield f"the audit record is broken: {error}"
         return
+    yield from (f"the audit record is edited: {one.damage}" for one in found if one.damage)
+    entries = [one.content for one in found]
     decided = {entry["start"] for entry in entries if entry["event"] == "decision"}
     start = np.datetime64(result["start"].removesuffix("Z"))
     wanted = {f"{(start + step * QUARTER_HOUR).astype('M8[s]')}Z" for step in range(steps)}

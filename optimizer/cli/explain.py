@@ -2,8 +2,9 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, cast
 
+import numpy as np
 import typer
 from rich.console import Console
 
@@ -17,11 +18,12 @@ from optimizer.backtesting.run_folder import (
 )
 from optimizer.cli.options import JsonFile, StateOption, resolve_state_folder
 from optimizer.cli.output import console, option_error, table, write_json
-from optimizer.planner.decision import NO_PLAN_SOURCE, DecisionRecord
+from optimizer.planner.decision import EMPTY_DECISION, NO_PLAN_SOURCE, DecisionRecord
 from optimizer.policies.policy import PLANNER_ALIAS
-from optimizer.service.audit_events import read_service_decision
+from optimizer.service.audit import AUDIT_FILE, DECISION_EVENT, NO_PLAN_EVENT, read_entries
 from optimizer.service.state_folder import owner_of
 from twin import time_axes, units, variables
+from twin.errors import IssueCode, ProblemError, ServiceError
 
 app = typer.Typer(add_completion=False, help="Show the reasons of a decision.")
 
@@ -163,3 +165,67 @@ def _describe_failure(row: Mapping[str, object]) -> str:
 def _without_year(stamp: object) -> str:
     """Return a time without its year."""
     return str(stamp)[5:].replace("T", " ")
+
+
+def read_service_decision(folder: Path, at: str | None = None) -> DecisionRecord:
+    """Return the decision of a service in force at a time, or the entry of a missing plan.
+
+    Raises ServiceError if the record has no decision at that time. Raises ProblemError if ``at`` is
+    no time.
+
+    - `folder`: state folder of the service.
+
+    Returns
+    -------
+    DecisionRecord
+        The decision; its key ``record`` names lines of the record that were edited, if any.
+    """
+    path = folder / AUDIT_FILE
+    found: DecisionRecord | None = None
+    last: np.datetime64 | None = None
+    until = None if at is None else time_axes.to_utc(at)
+    faults: list[str] = []
+    own = ""
+    for entry in read_entries(path) if path.exists() else ():
+        faults += [entry.damage] if entry.damage else []
+        start = _start(entry.content)
+        if start is None:
+            continue
+        if until is not None and (start > until or (last is not None and start < last)):
+            continue  # after a clock was set back, later entries stand before earlier ones
+        found, last, own = (
+            cast("DecisionRecord", {**EMPTY_DECISION, **entry.content}),
+            start,
+            entry.damage,
+        )
+    if found is None:
+        raise ServiceError.single(
+            "audit",
+            IssueCode.MISSING,
+            str(path),
+            found=at or "",
+            expected="a decision at that time",
+            remedy="see gigatwin status, or name the folder with --state",
+        )
+    if faults:
+        found["record"] = _describe_damage(faults, own)
+    return found
+
+
+def _describe_damage(faults: list[str], own: str) -> list[str]:
+    """Describe which lines of a record were edited."""
+    scope = f"that of this decision ({own}) among them" if own else "not that of this decision"
+    text = f"lines that do not match their hashes: {len(faults)}, from {faults[0]} on, {scope}"
+    return [f"{text}; compare with a backup, and check the disk and who may write to it"]
+
+
+def _start(content: Mapping[str, object]) -> np.datetime64 | None:
+    """Return the quarter-hour of an entry; None for another or incomplete entry."""
+    start = content.get("start")
+    is_complete = isinstance(start, str) and isinstance(content.get("degraded"), str)
+    if content.get("event") not in {DECISION_EVENT, NO_PLAN_EVENT} or not is_complete:
+        return None
+    try:
+        return time_axes.to_utc(str(start))
+    except ProblemError:
+        return None

@@ -14,7 +14,7 @@ from typing import Final
 import structlog
 
 from telemetry.durable_files import disk_error, sync_folder, write_all
-from twin.errors import IssueCode, JournalError, ServiceError
+from twin.errors import JournalError
 
 GENESIS_HASH: Final = "0" * 64
 """Hash before the first line."""
@@ -26,6 +26,12 @@ _LINE_PREFIX: Final = '{"hash":"'
 
 AUDIT_FILE: Final = "audit.jsonl"
 """Name of the record in the state folder."""
+
+DECISION_EVENT: Final = "decision"
+"""Event of a decision."""
+
+NO_PLAN_EVENT: Final = "no_plan"
+"""Event of a quarter-hour without a plan."""
 
 logger = structlog.get_logger(__name__)
 
@@ -136,23 +142,6 @@ def _read_tail(path: Path) -> bytes:
             file.seek(max(size - length, 0))
             rest, length = file.read(), 2 * length
     return rest
-
-
-def read_audit(path: Path) -> Iterator[AuditEntry]:
-    """Yield the entries of a record, oldest first, without a last line that is still being written.
-
-    Raises ServiceError at the first line that was edited, or does not follow the one before.
-    """
-    for entry in read_entries(path):
-        if entry.damage:
-            raise ServiceError.single(
-                "audit",
-                IssueCode.CORRUPT,
-                entry.damage,
-                expected="a line that matches its hash; this or an earlier line was edited",
-                remedy="compare the record with a backup",
-            )
-        yield entry
 
 
 def read_entries(path: Path) -> Iterator[AuditEntry]:

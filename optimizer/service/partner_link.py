@@ -6,14 +6,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+import msgspec
 import numpy as np
 import structlog
 import xarray as xr
 
 from optimizer.fallback.ladder import ScheduleSource
+from optimizer.planner.decision import NO_PLAN_SOURCE
 from optimizer.planner.flexibility import estimate_flexibility
-from optimizer.service import audit_events
-from optimizer.service.audit import AUDIT_FILE, AuditLog
+from optimizer.service.audit import AUDIT_FILE, DECISION_EVENT, NO_PLAN_EVENT, AuditLog
 from optimizer.service.baselines_and_plan_errors import PlanRecord
 from optimizer.service.clock import NOT_STARTED
 from optimizer.service.config import ServiceConfig
@@ -22,6 +23,7 @@ from optimizer.service.load_target_receiver import LoadTargetReceiver
 from optimizer.service.schedule_document import ScheduleLabel, ScheduleStartState, build_document
 from optimizer.service.state_folder import read_state_file
 from optimizer.service.status import PartnerFeedStatus, PartnerLinkStatus
+from optimizer.service.status_view import decision_status
 from telemetry.durable_files import json_with_checksum, write_atomic
 from telemetry.feed.actuals import (
     CORRECTION_PERIOD_MS,
@@ -41,6 +43,7 @@ from telemetry.feed.publisher import REQUEST_EFFECTS, SchedulePublisher
 from telemetry.feed.signing import load_or_create_key
 from telemetry.messages.feed_documents import (
     QUARTER_MS,
+    Acknowledgement,
     ActualContent,
     DocumentIdentity,
     FeedStateName,
@@ -51,9 +54,11 @@ from telemetry.messages.feed_documents import (
 from telemetry.messages.strict_json import to_datetime, to_milliseconds
 from telemetry.mqtt.client import Client
 from telemetry.mqtt.queues import LastWill
+from telemetry.points.topology import describe_excluded
 from twin.errors import GigatwinError, JournalError
 from twin.physics import FloatArray
 from twin.site import Site
+from twin.text import one_line
 from twin.units import format_second
 from twin.variables import net_import
 from twin.workload.jobs import TimeArray
@@ -72,6 +77,13 @@ SOURCE_REASONS: Final[Mapping[ScheduleSource, PublicReason]] = {
     ScheduleSource.RULE: PublicReason.PLAN_BY_RULE,
 }
 """Source of a schedule that is no new optimum on good data -> its reason for partners."""
+
+MAX_PARTNER_TEXT_LENGTH: Final = 300
+"""Characters of a partner's text that are recorded. [1]"""
+
+MAX_LIST_LENGTH: Final = 20
+"""Items of a partner's list that are recorded. [1]"""
+
 
 MeasureImport = Callable[[np.datetime64, np.datetime64], tuple[TimeArray, FloatArray]]
 """(start, end) -> starts and mean net import of the intervals between, NaN if unknown. [MW]"""
@@ -287,15 +299,11 @@ class PartnerLink:
     def record_decision(self, result: DecisionResult) -> None:
         """Write a decision into the audit record."""
         shadow = self._settings.is_shadow
-        self.record_event(
-            audit_events.decision_entry(result, revision=self.revision, is_shadow=shadow)
-        )
+        self.record_event(decision_entry(result, revision=self.revision, is_shadow=shadow))
 
     def record_no_plan(self, now: np.datetime64, reason: str) -> None:
         """Record that a quarter-hour has no plan, and why."""
-        self.record_event(
-            audit_events.no_plan_entry(now, reason, is_shadow=self._settings.is_shadow)
-        )
+        self.record_event(no_plan_entry(now, reason, is_shadow=self._settings.is_shadow))
 
     def record_event(self, content: Mapping[str, object]) -> None:
         """Write an event into the audit record, at once or when the disk has space."""
@@ -316,13 +324,13 @@ class PartnerLink:
         """Process acknowledgements and load targets; return whether targets changed."""
         self._audit.retry()
         for answer in self._feed.poll(now):
-            self.record_event(audit_events.answer_entry(answer))
+            self.record_event(answer_entry(answer))
             self._nominate(answer["partner"], None if now == NOT_STARTED else now)
             self._feed.confirm_answer(answer["partner"], now)
         targets = self._targets.poll(now)
         for entry in targets:
             is_order = entry["event"] == "load_target"  # orders are recorded completely
-            self.record_event(entry if is_order else audit_events.truncated(entry))
+            self.record_event(entry if is_order else truncated(entry))
         return any(entry["event"] == "load_target" for entry in targets)
 
     def errors(self, now: np.datetime64) -> Mapping[str, str]:
@@ -377,3 +385,60 @@ def public_source_reason(result: DecisionResult) -> PublicReason | None:
 def _before(result: DecisionResult) -> float:
     """Return the net import at the time of a decision. [MW]"""
     return float(net_import(result.estimate.state))
+
+
+def decision_entry(
+    result: DecisionResult, *, revision: int, is_shadow: bool
+) -> Mapping[str, object]:
+    """Return the entry of a decision; ``is_shadow`` states that nothing was ordered."""
+    status = decision_status(result, revision)
+    coverage = result.choice.verdict.coverage
+    reasons = (
+        result.choice.reason,
+        status.degraded,
+        describe_excluded(result.excluded_racks),
+        *result.unavailable.values(),
+    )
+    return {
+        "event": DECISION_EVENT,
+        "start": format_second(result.time),
+        "is_shadow": is_shadow,
+        **msgspec.to_builtins(status),
+        "degraded": "; ".join(filter(None, reasons)),
+        "failures": coverage.limiting_rows() if coverage else [],
+        "said": list(result.estimate.messages),
+        "grid_power_mw": [
+            round(value, 3) for value in net_import(result.choice.schedule).to_numpy().tolist()
+        ],
+        "jobs": {str(job): round(cap, 4) for job, cap in result.orders.jobs.items()},
+    }
+
+
+def answer_entry(answer: Acknowledgement) -> Mapping[str, object]:
+    """Return the entry of a partner's acknowledgement; our own key ``event`` takes precedence."""
+    return {**truncated(answer), "event": "acknowledgement"}
+
+
+def truncated(message: Mapping[str, object]) -> Mapping[str, object]:
+    """Return a partner's message with long texts and lists cut."""
+    return {name: _cut(value) for name, value in message.items()}
+
+
+def _cut(value: object) -> object:
+    match value:
+        case str():
+            return one_line(value, MAX_PARTNER_TEXT_LENGTH)
+        case Mapping():
+            return truncated(value)
+        case list():
+            more = (
+                [f"and {len(value) - MAX_LIST_LENGTH} more"] if len(value) > MAX_LIST_LENGTH else []
+            )
+            return [*map(_cut, value[:MAX_LIST_LENGTH]), *more]
+    return value
+
+
+def no_plan_entry(now: np.datetime64, reason: str, *, is_shadow: bool) -> Mapping[str, object]:
+    """Return the entry of a quarter-hour without a plan."""
+    fields = {"start": format_second(now), "is_shadow": is_shadow, "source": NO_PLAN_SOURCE}
+    return {"event": NO_PLAN_EVENT, **fields, "degraded": reason}

@@ -4,7 +4,7 @@ import json
 from types import SimpleNamespace
 
 from optimizer.fallback.ladder import ScheduleSource
-from optimizer.service.audit import AUDIT_FILE, read_audit
+from optimizer.service.audit import AUDIT_FILE, read_entries
 from optimizer.service.config import ServiceConfig
 from optimizer.service.partner_link import PartnerLink
 from telemetry.feed.signing import public_jwk_set, verify_signature
@@ -64,4 +64,6 @@ class Bench:
 
     def recorded(self):
         """Return the entries of the audit record."""
-        return [entry.content for entry in read_audit(self.folder / AUDIT_FILE)]
+        entries = list(read_entries(self.folder / AUDIT_FILE))
+        assert not [one for one in entries if one.damage]
+        return [one.content for one in entries]

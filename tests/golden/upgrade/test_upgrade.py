@@ -18,7 +18,7 @@ from optimizer.backtesting.run_folder import (
     read_trajectory_file,
 )
 from optimizer.demo.simulated_day import ChildProcess
-from optimizer.service.audit import AUDIT_FILE, AuditLog, read_audit
+from optimizer.service.audit import AUDIT_FILE, AuditLog, read_entries
 from optimizer.service.control_socket import is_service_running, send_command
 from optimizer.service.hold_register import HOLD_FILE, HoldRegister
 from optimizer.service.state_folder import StateFolder
@@ -129,7 +129,7 @@ def test_service_starts_on_an_earlier_state_in_hold(state, tmp_path):
     assert not [
         path for path in state.rglob("*") if ".spoilt" in path.name or ".broken" in path.name
     ]
-    assert [one.hash for one in read_audit(state / AUDIT_FILE)][: EXPECTED["audit_entries"]][
+    assert [one.hash for one in read_entries(state / AUDIT_FILE)][: EXPECTED["audit_entries"]][
         -1
     ] == (EXPECTED["audit_head"])
 
@@ -141,9 +141,10 @@ def connected_status(state):
 
 def test_earlier_audit_record_verifies_and_continues(state):
     path = state / AUDIT_FILE
-    assert [one.hash for one in read_audit(path)][-1] == EXPECTED["audit_head"]
+    assert [one.hash for one in read_entries(path)][-1] == EXPECTED["audit_head"]
     AuditLog(path).add({"event": "a test"})
-    entries = list(read_audit(path))
+    entries = list(read_entries(path))
+    assert not [one for one in entries if one.damage]
     assert len(entries) == EXPECTED["audit_entries"] + 1
     assert {one.content["event"] for one in entries} >= {"decision", "hold", "release"}
 

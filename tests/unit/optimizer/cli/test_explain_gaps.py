@@ -6,8 +6,8 @@ import pytest
 from typer.testing import CliRunner
 
 from optimizer.cli import app
+from optimizer.cli.explain import read_service_decision
 from optimizer.service.audit import AUDIT_FILE, AuditLog
-from optimizer.service.audit_events import read_service_decision
 
 DECISION = {
     "event": "decision",

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from optimizer.cli import app
 from optimizer.service import control_socket
-from optimizer.service.audit import AUDIT_FILE, AuditLog, read_audit
+from optimizer.service.audit import AUDIT_FILE, AuditLog, read_entries
 from optimizer.service.control_socket import ControlServer
 from optimizer.service.hold_register import HoldRegister, StoredHolds
 from optimizer.service.operators import TOKEN_ENVIRONMENT_VARIABLE, add_operator
@@ -63,7 +63,7 @@ def test_orders_without_a_service_are_recorded(folder, monkeypatch):
     monkeypatch.setenv(TOKEN_ENVIRONMENT_VARIABLE, add_operator(folder, "eva"))
     assert give("hold", *place, "--replace", "1", "--hours", "2")[0] == 0
     assert give("release", *place)[0] == 0
-    orders = [entry.content for entry in read_audit(folder / AUDIT_FILE)][1:]
+    orders = [entry.content for entry in read_entries(folder / AUDIT_FILE)][1:]
     assert [(row["event"], row["author"]) for row in orders] == [
         ("hold", ANA),
         ("replace", "eva"),

@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from optimizer.cli.explain import read_service_decision
 from optimizer.service.audit import (
     AUDIT_FILE,
     GENESIS_HASH,
@@ -13,10 +14,8 @@ from optimizer.service.audit import (
     AuditLog,
     _hash,
     _line,
-    read_audit,
+    read_entries,
 )
-from optimizer.service.audit_events import read_service_decision
-from twin.errors import ServiceError
 
 ENTRIES = [{"event": "decision", "number": n, "text": 'a "}\n{ of grün'} for n in range(4)]
 
@@ -37,7 +36,14 @@ def written(path):
 
 
 def contents(path):
-    return [entry.content for entry in read_audit(path)]
+    """Return the entries of a record without damage."""
+    assert damages(path) == []
+    return [entry.content for entry in read_entries(path)]
+
+
+def damages(path):
+    """Return the places of edited lines."""
+    return [entry.damage for entry in read_entries(path) if entry.damage]
 
 
 def test_written_entries_are_read_back(written):
@@ -55,7 +61,7 @@ def test_an_empty_record_has_no_entries(path):
 def test_restart_continues_the_chain(written):
     AuditLog(written).add({"event": "after"})
     assert contents(written) == [*ENTRIES, {"event": "after"}]
-    hashes = [entry.hash for entry in read_audit(written)]
+    hashes = [entry.hash for entry in read_entries(written)]
     assert len({GENESIS_HASH, *hashes}) == len(ENTRIES) + 2
 
 
@@ -87,8 +93,7 @@ def test_every_edited_byte_is_detected(written):
     whole = written.read_bytes()
     for place in range(whole.index(b"\n") + 1):
         written.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
-        with pytest.raises(ServiceError, match=r"audit\.jsonl, line [12].*edited"):
-            contents(written)
+        assert damages(written)[0] in {"audit.jsonl, line 1", "audit.jsonl, line 2"}
 
 
 @pytest.mark.parametrize("more", [b"\r", b"\n", b"}"])
@@ -96,24 +101,21 @@ def test_every_inserted_byte_is_detected(written, more):
     whole = written.read_bytes()
     for place in range(whole.index(b"\n") + 1):
         written.write_bytes(whole[:place] + more + whole[place:])
-        with pytest.raises(ServiceError, match="edited"):
-            contents(written)
+        assert damages(written)
 
 
 @pytest.mark.parametrize("order", [[1, 2, 3], [0, 2, 3], [0, 2, 1, 3], [0, 0, 1, 2, 3]])
 def test_missing_moved_and_repeated_lines_are_detected(written, order):
     lines = written.read_bytes().splitlines(keepends=True)
     written.write_bytes(b"".join(lines[place] for place in order))
-    with pytest.raises(ServiceError, match="edited"):
-        contents(written)
+    assert damages(written)
 
 
 def test_line_of_another_record_is_detected(written, tmp_path):
     other = AuditLog(tmp_path / "other.jsonl")
     other.add({"event": "forged"})
     written.write_bytes(written.read_bytes() + (tmp_path / "other.jsonl").read_bytes())
-    with pytest.raises(ServiceError, match="line 5"):
-        contents(written)
+    assert damages(written) == ["audit.jsonl, line 5"]
 
 
 @pytest.mark.parametrize("cut", [1, 2, 40, 100])

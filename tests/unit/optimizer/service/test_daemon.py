@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import structlog.testing
 
-from optimizer.service.audit_events import read_service_decision
+from optimizer.cli.explain import read_service_decision
 from optimizer.service.clock import NOT_STARTED
 from optimizer.service.decision_engine import LoadShedError
 from telemetry.messages.feed_documents import PublicReason

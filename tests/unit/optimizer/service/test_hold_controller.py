@@ -10,7 +10,7 @@ import structlog.testing
 
 from optimizer.realtime.intra_interval import MeteringIntervalControl
 from optimizer.realtime.orders import DispatchOrders
-from optimizer.service.audit import AUDIT_FILE, AuditLog, read_audit
+from optimizer.service.audit import AUDIT_FILE, AuditLog, read_entries
 from optimizer.service.hold_controller import HoldController
 from optimizer.service.hold_register import HoldRegister
 from optimizer.service.meter_integration import IntraIntervalController
@@ -125,7 +125,7 @@ def test_release_is_not_reported_as_an_expiry(stand, tmp_path, monkeypatch):
     release(stand)
     checks[0].join()
     assert stand.halt.last_ended.how == "released by eva"
-    entries = [entry.content for entry in read_audit(tmp_path / AUDIT_FILE)]
+    entries = [entry.content for entry in read_entries(tmp_path / AUDIT_FILE)]
     assert [entry["event"] for entry in entries] == ["hold", "release"]
     assert "expired" not in str(entries)
 
@@ -139,7 +139,7 @@ def test_hold_freezes_publishes_and_is_recorded(stand, tmp_path):
     assert stand.link.frozen == [NOW]
     assert stand.partners.statuses == [HELD]
     assert not stand.guarding.is_due(NOW + MINUTE)
-    (entry,) = read_audit(tmp_path / AUDIT_FILE)
+    (entry,) = read_entries(tmp_path / AUDIT_FILE)
     content = dict(entry.content)
     assert content.pop("wall_time").endswith("Z")
     facts = {"author": ANA, "reason": "work", "hours": 2.0, "time": "2026-06-16T00:05:00Z"}
@@ -155,7 +155,7 @@ def test_second_hold_stands_beside_the_first(stand, tmp_path):
     assert message == f"in force now: {whole}"
     assert stand.partners.statuses[-1] == HELD
     assert stand.halt.in_force.until is None
-    assert [entry.content["author"] for entry in read_audit(tmp_path / AUDIT_FILE)] == [ANA, BO]
+    assert [entry.content["author"] for entry in read_entries(tmp_path / AUDIT_FILE)] == [ANA, BO]
 
 
 def test_each_hold_is_released_by_an_operator(stand, tmp_path):
@@ -178,7 +178,7 @@ def test_each_hold_is_released_by_an_operator(stand, tmp_path):
     stand.halt.release(1, requester=stand.eva)
     assert [one.author for one in stand.halt.all_in_force] == [BO]
     assert stand.partners.statuses == [HELD, HELD]
-    *_, entry = read_audit(tmp_path / AUDIT_FILE)
+    *_, entry = read_entries(tmp_path / AUDIT_FILE)
     facts = {name: entry.content[name] for name in ("event", "hold", "author", "of", "channel")}
     assert facts == {"event": "release", "hold": 1, "author": "eva", "of": ANA, "channel": "page"}
     assert (entry.content["uid"], entry.content["wall_time"][-1]) == (None, "Z")
@@ -190,7 +190,7 @@ def test_hold_is_taken_over_by_an_operator(stand, tmp_path):
     stand.halt.replace_hold(1, requester=stand.eva, hours=1.0)
     (taken,) = stand.halt.all_in_force
     assert (taken.author, taken.reason) == ("eva", "work")
-    *_, entry = read_audit(tmp_path / AUDIT_FILE)
+    *_, entry = read_entries(tmp_path / AUDIT_FILE)
     assert (entry.content["event"], entry.content["author"]) == ("replace", "eva")
     assert entry.content["before"]["author"] == ANA
     assert (entry.content["before"]["until"], entry.content["hours"]) == (None, 1.0)
@@ -267,7 +267,7 @@ def test_full_disk_delays_only_the_record(stand, tmp_path, monkeypatch):
         assert stand.partners.statuses[-1][0] == "hold"
         assert stand.partners.audit.trouble
     stand.partners.audit.retry()
-    assert [entry.content["event"] for entry in read_audit(tmp_path / AUDIT_FILE)] == ["hold"]
+    assert [entry.content["event"] for entry in read_entries(tmp_path / AUDIT_FILE)] == ["hold"]
 
 
 def test_partners_are_informed_if_the_plant_cannot_be(stand):
@@ -283,7 +283,7 @@ def test_expired_hold_is_recorded_like_a_release(stand, tmp_path):
     stand.halt.update()
     stand.halt.update()
     assert [state for state, _ in stand.partners.statuses] == ["hold", "degraded"]
-    last = [entry.content for entry in read_audit(tmp_path / AUDIT_FILE)][-1]
+    last = [entry.content for entry in read_entries(tmp_path / AUDIT_FILE)][-1]
     assert (last["event"], last["reason"]) == ("release", "the HOLD has expired")
 
 
@@ -296,7 +296,7 @@ def pass_time(monkeypatch, hours):
 
 def recorded_events(tmp_path):
     """Return event, author and reason of each entry of the record."""
-    rows = [entry.content for entry in read_audit(tmp_path / AUDIT_FILE)]
+    rows = [entry.content for entry in read_entries(tmp_path / AUDIT_FILE)]
     return [(row["event"], row["author"], row["reason"]) for row in rows]
 
 
@@ -417,7 +417,7 @@ def test_hold_placed_while_another_ends_stays_in_force(stand, tmp_path, way):
         stand.halt.update()
     assert stand.partners.statuses[-1] == HELD
     assert stand.halt.last_ended is None
-    events = [entry.content["event"] for entry in read_audit(tmp_path / AUDIT_FILE)]
+    events = [entry.content["event"] for entry in read_entries(tmp_path / AUDIT_FILE)]
     assert events == ["hold", "hold", "release"]
     expire(stand)
     stand.halt.update()
@@ -430,7 +430,7 @@ def test_shadow_mode_publishes_nothing(tmp_path):
     release(stand)
     assert stand.link.frozen == []
     assert stand.partners.statuses == []
-    assert [e.content["event"] for e in read_audit(tmp_path / AUDIT_FILE)] == ["hold", "release"]
+    assert [e.content["event"] for e in read_entries(tmp_path / AUDIT_FILE)] == ["hold", "release"]
 
 
 def test_a_release_without_a_hold_does_nothing(stand, tmp_path):

@@ -11,9 +11,8 @@ import pytest
 
 from optimizer.fallback.ladder import ScheduleSource
 from optimizer.service.audit import AUDIT_FILE
-from optimizer.service.audit_events import MAX_PARTNER_TEXT_LENGTH
 from optimizer.service.config import ServiceConfig
-from optimizer.service.partner_link import PartnerLink
+from optimizer.service.partner_link import MAX_PARTNER_TEXT_LENGTH, PartnerLink
 from telemetry.feed.partners import DocumentSender, read_sender
 from telemetry.feed.signing import public_jwk_set, verify_signature
 from telemetry.market_zones import eic_check_character

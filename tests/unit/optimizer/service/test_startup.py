@@ -11,7 +11,7 @@ import structlog.testing
 
 import sites
 from optimizer.service import startup
-from optimizer.service.audit import AUDIT_FILE, AuditLog, read_audit
+from optimizer.service.audit import AUDIT_FILE, AuditLog, read_entries
 from optimizer.service.config import ServiceConfig
 from optimizer.service.control_socket import send_command
 from optimizer.service.hold_register import StoredHolds
@@ -153,7 +153,7 @@ def test_hold_written_beside_a_running_service_takes_effect(tmp_path, monkeypatc
 
     run_briefly(folder, monkeypatch, use)
     assert seen == [ANA, ANA, f"not signed in (command, uid {os.getuid()})"]
-    events = [entry.content for entry in read_audit(folder / AUDIT_FILE)]
+    events = [entry.content for entry in read_entries(folder / AUDIT_FILE)]
     assert ("hold", ANA) in [(one["event"], one.get("author")) for one in events]
 
 
