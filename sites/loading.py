@@ -108,8 +108,7 @@ def _build(table: TomlTable, name: str, *, source: str) -> Site:
         issues += [] if issues or out_of_range else site_issues(site)
     reported = {issue.location for issue in out_of_range}  # their substitutes cause issues too
     issues = out_of_range + zone + [one for one in issues if one.location not in reported]
-    if issues:
-        raise SiteError(source, issues)
+    SiteError.raise_if_any(source, issues)
     longest_first = sorted(site.work.values(), key=lambda kind: -kind.longer_than)
     return site.model_copy(update={"work": {kind.name: kind for kind in longest_first}})
 
@@ -199,8 +198,7 @@ def standard_machine(standard: str, **parameters: object) -> Equipment:
         raise SiteError("sites/standard", issues)
     table = {**parameters, "kind": families[standard], "standard": standard}
     machines = _machines({standard: table}, issues)
-    if issues:
-        raise SiteError(standard, issues)
+    SiteError.raise_if_any(standard, issues)
     return machines[standard]
 
 
@@ -379,8 +377,7 @@ def load_tariffs(name: str | Path) -> Mapping[str, Tariff]:
                 "tariffs", expected="at least one tariff", remedy="add a table [tariffs.<name>]"
             )
         ]
-    if issues:
-        raise SiteError(display_path(path), issues)
+    SiteError.raise_if_any(display_path(path), issues)
     return found
 
 
@@ -454,6 +451,5 @@ def load_routes(path: str | Path) -> Mapping[str, FleetRoute]:
             routes[name] = FleetRoute.model_validate(entry)
         except ValidationError as error:
             issues += issues_from_pydantic(error, FleetRoute, table=entry, location=location)
-    if issues:
-        raise SiteError(display_path(Path(path)), issues)
+    SiteError.raise_if_any(display_path(Path(path)), issues)
     return routes

@@ -73,8 +73,7 @@ def type_issues(**arguments: tuple[object, type]) -> Iterator[ValidationIssue]:
 
 def check_argument_types(source: str, **arguments: tuple[object, type]) -> None:
     """Raise a ProblemError with all arguments, given as (value, type), of another type."""
-    if issues := list(type_issues(**arguments)):
-        raise ProblemError(source, issues)
+    ProblemError.raise_if_any(source, list(type_issues(**arguments)))
 
 
 def value_issues(

@@ -188,6 +188,12 @@ class InvalidInputError(GigatwinError):
         """Return the error of one issue; see :class:`ValidationIssue`."""
         return cls(source, [code.issue(location, found=found, expected=expected, remedy=remedy)])
 
+    @classmethod
+    def raise_if_any(cls, source: str, issues: Sequence[ValidationIssue]) -> None:
+        """Raise the error of some issues, if there are any."""
+        if issues:
+            raise cls(source, issues)
+
 
 class SiteError(InvalidInputError):
     """A site file, or a change of a site, that does not describe a possible site."""

@@ -282,8 +282,9 @@ class Site(Declaration):
         site = self.with_equipment({**self.equipment, machine: changed})
         if issues := list(sizing.undersized_machines(site)):
             known_places = {issue.location for issue in sizing.undersized_machines(self)}
-            if added := [issue for issue in issues if issue.location not in known_places]:
-                raise SiteError(self.name, added)
+            SiteError.raise_if_any(
+                self.name, [issue for issue in issues if issue.location not in known_places]
+            )
         return site
 
     def with_equipment(self, equipment: Mapping[str, Equipment]) -> Self:

@@ -408,8 +408,7 @@ def check_variables(dataset: xr.Dataset, *names: str) -> xr.Dataset:
                     remedy=f'convert the variable and set attrs["units"] = "{unit}"',
                 )
             )
-    if issues:
-        raise UnitError("dataset", issues)
+    UnitError.raise_if_any("dataset", issues)
     return dataset
 
 

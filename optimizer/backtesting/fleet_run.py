@@ -241,8 +241,7 @@ def _check_days(cases: Sequence[BacktestCase]) -> None:
         for other in others
         if (other.inputs.start, other.inputs.end) != (first.inputs.start, first.inputs.end)
     ]
-    if faults:
-        raise ProblemError("fleet", faults)
+    ProblemError.raise_if_any("fleet", faults)
 
 
 def _plan_transfers(

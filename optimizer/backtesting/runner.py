@@ -351,8 +351,7 @@ def validate_policies(names: Iterable[str], *, place: str = "policies") -> tuple
             remedy="name at least one policy",
         )
         faults = [fault]
-    if faults:
-        raise ProblemError("back-test", faults)
+    ProblemError.raise_if_any("back-test", faults)
     return tuple(found)
 
 

@@ -100,8 +100,7 @@ def demo(  # noqa: PLR0913  (one parameter an option of the command line)
         if not once:
             screen.print(f"the page stays at {day.page}; Ctrl-C ends")
             _wait()
-    if issues := _unmet_expectations(result, config):
-        raise ServiceError("demo", issues)
+    ServiceError.raise_if_any("demo", _unmet_expectations(result, config))
 
 
 class _Progress:

@@ -279,8 +279,7 @@ def _detail(
             for option, value in options.items()
             if value is not None
         ]
-        if issues:
-            raise ProblemError("command", issues)
+        ProblemError.raise_if_any("command", issues)
         return None
     width = DEFAULT_STEPS[level.value] if step is None else _width(step)
     name: ViewLevel = "rack" if level is DetailLevel.RACK else "chip"

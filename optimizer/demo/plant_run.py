@@ -51,8 +51,7 @@ def build_scene(
         )
         for name in sorted(set(out_of_service) - set(known))
     ]
-    if issues:
-        raise SiteError(site.name, issues)
+    SiteError.raise_if_any(site.name, issues)
     return SimulationScenario(
         site=case.site,
         boundary_conditions=case.boundary_conditions,

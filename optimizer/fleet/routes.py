@@ -81,8 +81,7 @@ def check_fleet(fleet: Sequence[Site], routes: Mapping[str, FleetRoute]) -> None
 
 
 def _raise_issues(source: str, issues: list[ValidationIssue]) -> None:
-    if issues:
-        raise ProblemError(source, issues)
+    ProblemError.raise_if_any(source, issues)
 
 
 def _with_routes(problem: Problem, routes: Mapping[str, FleetRoute], block: float) -> Problem:

@@ -224,8 +224,9 @@ def read_market_series(site: Site, files: SeriesFiles) -> list[xr.Dataset]:
         if "reserve_held" in reserves:
             reserves["reserve_held"] = reserves["reserve_held"].fillna(0.0)
         place = files.reserves.name
-        if issues := list(checks.find_reserve_issues(site, reserves, place=place)):
-            raise SeriesError(place, issues)
+        SeriesError.raise_if_any(
+            place, list(checks.find_reserve_issues(site, reserves, place=place))
+        )
         found.append(reserves)
     return found
 

@@ -122,8 +122,7 @@ class RiskPreference:
             for name, limit in bounds.items()
             if not (np.isfinite(value := getattr(self, name)) and 0.0 <= value <= limit)
         ]
-        if issues:
-            raise ProblemError("risk", issues)
+        ProblemError.raise_if_any("risk", issues)
 
 
 def cvar(costs: FloatArray, probability: FloatArray, level: float) -> float:

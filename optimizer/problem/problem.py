@@ -90,8 +90,7 @@ class Problem:
             for owner, limit in self.discharge_limits.items():
                 place = f"discharge_limits, {owner}"
                 issues += checks.find_limit_issues(place, limit, self.hours)
-        if issues:
-            raise ProblemError(f"problem of {self.site.name}", issues)
+        ProblemError.raise_if_any(f"problem of {self.site.name}", issues)
         object.__setattr__(self, "state", _clip_levels(self.site, self.state))
 
     def _check_argument_types(self) -> None:

@@ -194,8 +194,7 @@ def _check_site(read: Sequence[tuple[xr.Dataset, Path]], site: str) -> list[str]
                     remedy=f"omit the file, or report on {named}",
                 )
             )
-    if issues:
-        raise ProblemError("report", issues)
+    ProblemError.raise_if_any("report", issues)
     return notes
 
 

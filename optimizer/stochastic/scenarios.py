@@ -45,8 +45,7 @@ def check_scenarios(scenarios: Sequence[ScenarioProblem]) -> None:
     issues = list(_find_probability_issues(scenarios))
     for case in scenarios[1:]:
         issues += _find_mismatches(case, scenarios[0])
-    if issues:
-        raise ProblemError("scenarios", issues)
+    ProblemError.raise_if_any("scenarios", issues)
 
 
 def _find_probability_issues(scenarios: Sequence[ScenarioProblem]) -> Iterator[ValidationIssue]:

@@ -176,8 +176,7 @@ def _check_schedule(state: xr.Dataset, schedule: xr.Dataset) -> None:
     issues += axis_issues(schedule, consistency.SCHEDULE_AXES, "schedule")
     for name in names:
         issues += negative_value_issues(schedule[name], of="schedule")
-    if issues:
-        raise StateError("schedule", issues)
+    StateError.raise_if_any("schedule", issues)
 
 
 def _refused(reason: str, start: np.datetime64) -> ScheduleVerdict:

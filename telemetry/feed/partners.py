@@ -251,8 +251,7 @@ def read_sender(path: Path, site: Site) -> DocumentSender:
                     remedy='give "code" and "name"',
                 )
                 faults.append(issue)
-    if faults:
-        raise ServiceError("site", faults)
+    ServiceError.raise_if_any("site", faults)
     return DocumentSender.of(site, **found)
 
 
@@ -313,8 +312,7 @@ def read_partners(folder: Path) -> list[Partner]:
             )
             faults.append(issue)
         found.append(partner)
-    if faults:
-        raise ServiceError("partners", faults)
+    ServiceError.raise_if_any("partners", faults)
     return found
 
 

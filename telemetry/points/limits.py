@@ -172,8 +172,7 @@ def read_site_limits(path: Path) -> SiteLimits:
             if key not in THRESHOLD_KEYS or not _is_number(value)
         ]
         found[name] = thresholds
-    if issues:
-        raise SiteError(str(path), issues)
+    SiteError.raise_if_any(str(path), issues)
     return found
 
 

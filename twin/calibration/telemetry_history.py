@@ -108,8 +108,7 @@ class TelemetryHistory:
         wanted = ("air_temperature", "relative_humidity")
         issues = [_empty(name) for name in wanted if np.isnan(self.get(name)).all()]
         issues += self._unit_issues(site)
-        if issues:
-            raise StateError(site.name, issues)
+        StateError.raise_if_any(site.name, issues)
         self.weather = self._weather(site)
 
     def get(self, name: str, owner: str = "") -> FloatArray:

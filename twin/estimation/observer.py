@@ -115,8 +115,7 @@ def estimate_state(
     _set_peak(site, state, measurements, last=last, is_silent="peak_power" in silent)
     if last is None:
         issues += [_unknown(name, "") for name in silent]
-    if issues:
-        raise StateError(f"state of {site.name}", issues)
+    StateError.raise_if_any(f"state of {site.name}", issues)
     silence = _silence(silent, now, last)
     spread = {key: found.filter_bank.equivalent_standard_error for key, found in filters.items()}
     warnings += [

@@ -176,8 +176,7 @@ def check_quarter_hours(starts: InstantArray, power: FloatArray, *, source: str 
                 remedy="check the unit of the meter",
             )
         )
-    if issues:
-        raise SeriesError(source, issues)
+    SeriesError.raise_if_any(source, issues)
 
 
 CENT_EUR: Final = Decimal("0.01")

@@ -78,8 +78,7 @@ class ViewWindow:
                     remedy="choose another step",
                 )
             )
-        if issues:
-            raise StateError("view", issues)
+        StateError.raise_if_any("view", issues)
         start = edges[0] + (start - edges[0]) // step * step
         return cls(start=start, count=int(-((start - stop) // step)), step=step)
 

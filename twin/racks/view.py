@@ -225,8 +225,7 @@ def _cut(result: xr.Dataset, time: slice) -> xr.Dataset:
     """Return the intervals of a dataset that touch a slice of times, with their edges."""
     edges = time_axes.interval_edges(result)
     start, stop, issues = rack_series.window_bounds(edges, time)
-    if issues:
-        raise StateError("view", issues)
+    StateError.raise_if_any("view", issues)
     low = int(np.searchsorted(edges, start, side="right")) - 1
     high = int(np.searchsorted(edges, stop, side="left"))
     part = result.isel(time=slice(low, high))

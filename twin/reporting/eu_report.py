@@ -93,8 +93,9 @@ def report_items(
         for name, is_missing in missing_values(whole).items()
         if is_missing.any()
     ]
-    if issues := [*issues, *negative_rate_issues(whole), *_it_share_issues(whole)]:
-        raise ProblemError("run", issues)
+    ProblemError.raise_if_any(
+        "run", [*issues, *negative_rate_issues(whole), *_it_share_issues(whole)]
+    )
     found = indicators(run, carbon_intensity=carbon_intensity)
     missing = missing_variables(site, run)
     return (

@@ -84,8 +84,7 @@ def read_set_points(site: Site, operation: xr.Dataset) -> dict[tuple[str, str], 
         for variable in present
         for issue in _set_point_issues(site, operation[variable], variable)
     ]
-    if issues:
-        raise StateError(site.name, issues)
+    StateError.raise_if_any(site.name, issues)
     return {
         (variable, str(name)): operation[variable]
         .sel({COMMAND_VARIABLES[variable][1]: name})

@@ -170,16 +170,14 @@ def check_operation(site: Site, operation: xr.Dataset) -> None:
     Raises ``SiteError``, ``StateError``, ``UnitError`` as :func:`simulate` does.
     """
     unsupplied = [*unsupplied_carriers(site)]
-    if unsupplied:
-        raise SiteError(site.name, unsupplied)
+    SiteError.raise_if_any(site.name, unsupplied)
     variables.check_variables(operation, *PLAUSIBLE_AIR)
     issues = [
         *implausible_air_issues(operation),
         *time_axes.time_axis_issues(operation),
         *_unit_error_issues(site, operation),
     ]
-    if issues:
-        raise StateError(site.name, issues)
+    StateError.raise_if_any(site.name, issues)
 
 
 def _unit_error_issues(site: Site, operation: xr.Dataset) -> Iterator[ValidationIssue]:
@@ -277,8 +275,7 @@ def dispatch_arrays(site: Site, operation: xr.Dataset) -> dict[VariableKey, Floa
             issues += negative_value_issues(given, of="operation")
         dispatch[name, owner] = values
     issues += _simultaneous_power_issues(site, dispatch, operation["time"].to_numpy())
-    if issues:
-        raise StateError(site.name, issues)
+    StateError.raise_if_any(site.name, issues)
     return dispatch | setpoints.read_set_points(site, operation)
 
 

@@ -126,8 +126,7 @@ def check_state(site: Site, state: xr.Dataset) -> xr.Dataset:
                 remedy="add the time of the state as coordinate instant",
             )
         )
-    if issues:
-        raise StateError(site.name, issues)
+    StateError.raise_if_any(site.name, issues)
     for dim, expected in _labels(site).items():
         found = state[dim].to_numpy().tolist()
         if found != expected:
@@ -144,8 +143,7 @@ def check_state(site: Site, state: xr.Dataset) -> xr.Dataset:
         issues += value_issues(state[name], is_wrong, expected="finite values", source="state")
     if not issues:
         issues = [*_impossible_value_issues(site, state)]
-    if issues:
-        raise StateError(site.name, issues)
+    StateError.raise_if_any(site.name, issues)
     return state
 
 

@@ -172,8 +172,7 @@ def check_jobs(jobs: Jobs, *, racks: float) -> Jobs:
             )
             for row in np.flatnonzero(~is_good)
         ]
-    if issues:
-        raise ProblemError("jobs", issues)
+    ProblemError.raise_if_any("jobs", issues)
     return jobs
 
 
@@ -265,5 +264,4 @@ def _check_frame(frame: pd.DataFrame) -> None:
             )
             for row in np.flatnonzero(~((values > 0) & np.isfinite(values)))
         ]
-    if issues:
-        raise ProblemError("jobs", issues)
+    ProblemError.raise_if_any("jobs", issues)

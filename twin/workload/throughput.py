@@ -138,8 +138,7 @@ def _check(measured: pd.DataFrame) -> None:
                 remedy="give a file with measurements",
             )
         )
-    if issues:
-        raise SeriesError("measurements", issues)
+    SeriesError.raise_if_any("measurements", issues)
 
 
 def _fit_hinge_weights(hinges: FloatArray, lost: FloatArray) -> FloatArray:
