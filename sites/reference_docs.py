@@ -202,10 +202,9 @@ def _code_meanings() -> Iterator[tuple[IssueCode, str]]:
     """Yield each code and the text below it in its class."""
     (body,) = ast.parse(inspect.getsource(IssueCode)).body
     statements = body.body if isinstance(body, ast.ClassDef) else []
-    for code, text in zip(statements[1::2], statements[2::2], strict=True):
-        name = ast.unparse(code.targets[0]) if isinstance(code, ast.Assign) else ""
-        meaning = ast.literal_eval(text.value) if isinstance(text, ast.Expr) else ""
-        yield IssueCode[name], meaning
+    for code, text in pairwise(statements):
+        if isinstance(code, ast.Assign) and isinstance(text, ast.Expr):
+            yield IssueCode[ast.unparse(code.targets[0])], ast.literal_eval(text.value)
 
 
 def _error_kinds() -> list[type[errors.GigatwinError]]:

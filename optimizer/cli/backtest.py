@@ -7,7 +7,6 @@ from typing import Annotated, Final, Literal
 
 import typer
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 import sites
@@ -174,12 +173,12 @@ def run(  # noqa: PLR0913  (one parameter an option of the command line)
         whole = write_results(out, results)
         save_comparison(whole, out / COMPARISON_FIGURE)
         _print_earlier(screen, results, whole)
-        screen.print(f"trajectories, figures and decisions are in {out}", markup=False)
+        screen.print(f"trajectories, figures and decisions are in {out}")
     if markdown is not None:
         write_atomic(markdown, _markdown(results))
     if picture is not None:
         save_comparison(results, picture)
-        screen.print(f"wrote {picture}", markup=False)
+        screen.print(f"wrote {picture}")
 
 
 def _show(screen: Console, results: BacktestResults) -> None:
@@ -189,12 +188,12 @@ def _show(screen: Console, results: BacktestResults) -> None:
     accounts = [name for money in results.accounts.values() for name in money]
     for word, meaning in EXPLANATIONS.items():
         if any(word in heading for heading in (*headings, *accounts)):
-            screen.print(f"{word}: {meaning}", style="dim", markup=False)
+            screen.print(f"{word}: {meaning}", style="dim")
     _show_fallbacks(screen, results)
     for name, rows in results.broken.items():
         for row in rows:
             words = f"{name}, plant {row['plant']}: {row['limit']}, {row['minutes']} min"
-            screen.print(f"{words}, first at {row['first']}", style="red", markup=False)
+            screen.print(f"{words}, first at {row['first']}", style="red")
     if any(money.get("backlog", 0.0) < 0.0 for money in results.accounts.values()):
         screen.print(NEGATIVE_PRICE_WARNING, style="yellow")
     _show_differences(screen, results)
@@ -208,9 +207,7 @@ def _show_fallbacks(screen: Console, results: BacktestResults) -> None:
             first = rows[0]
             words = f"{pluralise(len(rows), 'plan')} of {name} by fallback, the first on plant"
             screen.print(
-                f"{words} {first['plant']} at {first['time']}: {first['reason']}",
-                style="yellow",
-                markup=False,
+                f"{words} {first['plant']} at {first['time']}: {first['reason']}", style="yellow"
             )
 
 
@@ -219,15 +216,14 @@ def _show_differences(screen: Console, results: BacktestResults) -> None:
     if results.seeds == 1:
         if results.differences:
             text = "differences of one plant have no 95 % interval: name more plants with --seeds"
-            screen.print(text, style="yellow", markup=False)
+            screen.print(text, style="yellow")
         return
     for name, one in results.differences.items():
         limits = one.as_json()
         screen.print(
             f"objective of {name} less that of {results.reference}: {one.mean:+,.0f} EUR, "
             f"95 % interval {limits['low_eur']:+,.0f} to {limits['high_eur']:+,.0f} EUR "
-            f"over {one.pairs} plants: {one.verdict}",
-            markup=False,
+            f"over {one.pairs} plants: {one.verdict}"
         )
 
 
@@ -244,13 +240,13 @@ def _show_capture(screen: Console, results: BacktestResults) -> None:
                 reason = f"it needs a run of {MIN_CAPTURE_DAYS} days or more"
             screen.print(f"no capture over {rule}: {reason}", style="yellow")
     for sentence in results.lateness_warnings:
-        screen.print(f"not comparable: {sentence}", style="yellow", markup=False)
+        screen.print(f"not comparable: {sentence}", style="yellow")
 
 
 def _print_earlier(screen: Console, results: BacktestResults, whole: BacktestResults) -> None:
     """Print which policies of earlier runs the folder holds, and the capture with them."""
     if earlier := [name for name in whole.policies if name not in results.policies]:
-        screen.print(f"the summary there keeps earlier runs of {', '.join(earlier)}", markup=False)
+        screen.print(f"the summary there keeps earlier runs of {', '.join(earlier)}")
         if results.capture is None:
             _show_capture(screen, whole)
 
@@ -304,12 +300,12 @@ def _table(results: BacktestResults, names: Sequence[str]) -> Table:
     rows = [_row(results.policies[name], columns) for name in names]
     accounts, weighed = ([of[name] for name in names] for of in (results.accounts, results.weighed))
     for (key, heading, _), cells in zip(columns, zip(*rows, strict=True), strict=True):
-        shown.add_row(escape(heading), *cells)
+        shown.add_row(heading, *cells)
         if key == "cost_eur":
             for account, money in _account_rows(accounts):
                 shown.add_row(f"  {account}", *money)
             for what, money in _account_rows(weighed):
-                shown.add_row(escape(f"weight of {what} [EUR]"), *money)
+                shown.add_row(f"weight of {what} [EUR]", *money)
     return shown
 
 

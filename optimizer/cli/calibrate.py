@@ -206,12 +206,12 @@ def _show(
         )
     if out is not None:
         write_atomic(out, proposed_site_file(calibration))
-        screen.print(f"wrote {out}", markup=False)
+        screen.print(f"wrote {out}")
     if picture is not None:
         plots = import_module("twin.plots")  # matplotlib is slow to import
         title = f"{calibration.site.name}: parameters by telemetry, {span}"
         plots.plot_calibration(calibration.report(), title=title).savefig(picture)
-        screen.print(f"wrote {picture}", markup=False)
+        screen.print(f"wrote {picture}")
     write_json(_content(calibration), json_file)
 
 
@@ -277,7 +277,7 @@ def _print_drift(site: Site, path: Path, json_file: str | None) -> None:
     weeks = read_calibrations(path)
     found = parameter_drifts(weeks)
     screen = console(json_file)
-    screen.print(f"{site.name}: {len(weeks)} calibrations stored in {path}", markup=False)
+    screen.print(f"{site.name}: {len(weeks)} calibrations stored in {path}")
     for change in found:
         screen.print(f"{change.text} ({abs(change.significance):.0f} standard errors)")
     if len(weeks) < REFERENCE_CALIBRATIONS + RECENT_CALIBRATIONS:
@@ -418,7 +418,7 @@ def throughput(
         f"mean distance of the jobs from the curve {found.mean_distance:.3f}, "
         f"root mean square {found.root_mean_square:.3f}"
     )
-    screen.print(_entry(name, file, found.throughput), markup=False, soft_wrap=True)
+    screen.print(_entry(name, file, found.throughput), soft_wrap=True)
     content = {
         "name": name,
         **found.throughput.model_dump(),

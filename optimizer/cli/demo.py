@@ -9,7 +9,6 @@ from typing import Annotated, Final
 
 import typer
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
@@ -66,13 +65,11 @@ def demo(  # noqa: PLR0913  (one parameter an option of the command line)
     start_time = float(os.environ.get("GIGATWIN_TYPED", time.time()))
     loaded = sites.load_site(site)
     screen = console(json_file)
-    screen.print(
-        f"[bold]{escape(loaded.title)}[/]\nprices, weather and jobs are synthetic; "
-        "they do not represent a real market"
-    )
+    screen.print(loaded.title, style="bold")
+    screen.print("prices, weather and jobs are synthetic; they do not represent a real market")
     folder = DEMO_FOLDER.absolute() / loaded.name
     hint = f"its state is in {folder / 'state'}: name it with --state to status, hold and release"
-    screen.print(hint, markup=False)
+    screen.print(hint)
     config = DemoConfig(
         site=loaded,
         source=site,
@@ -89,11 +86,10 @@ def demo(  # noqa: PLR0913  (one parameter an option of the command line)
         progress.stop()
         result = _result(config, day, start_time)
         screen.print(_table(result["policies"]))
-        screen.print(TABLE_NOTE, style="dim", markup=False)
+        screen.print(TABLE_NOTE, style="dim")
         if not day.other_policies:
             screen.print(
-                f"the results of other policies are missing; see {config.folder}/others.log",
-                markup=False,
+                f"the results of other policies are missing; see {config.folder}/others.log"
             )
         _print_counts(screen, config, result)
         write_json(result, json_file)
@@ -135,7 +131,7 @@ class _Progress:
         traffic = day.traffic
         if day.page and not self._page:
             self._page = day.page
-            self._screen.print(f"page: {day.page}   broker: {day.broker}", markup=False)
+            self._screen.print(f"page: {day.page}   broker: {day.broker}")
         if traffic.first_accepted_at is not None and self._is_first:
             self._is_first = False
             delay = traffic.first_accepted_at - self._start_time
@@ -194,7 +190,7 @@ def _print_counts(screen: Console, config: DemoConfig, result: Mapping[str, obje
         f"received and verified by the partner, {result['acknowledged']} acknowledged, "
         f"{result['violations']} violations on the plant"
     )
-    screen.print(f"state, logs and results are in {config.folder}", markup=False)
+    screen.print(f"state, logs and results are in {config.folder}")
 
 
 def _unmet_expectations(result: Mapping[str, object], config: DemoConfig) -> list[ValidationIssue]:

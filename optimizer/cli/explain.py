@@ -49,9 +49,9 @@ def explain(  # noqa: PLR0913  (one parameter an option of the command line)
         loaded = sites.load_site(site)
         check_run_site(run, loaded)
         for line in convert_run_folder(run, loaded):
-            screen.print(line, markup=False)
+            screen.print(line)
         record = read_backtest_decision(run, at, policy=policy, seed=seed)
-        screen.print(f"[bold]{loaded.name}[/]: decision of {record['start']}")
+        screen.print(f"{loaded.name}: decision of {record['start']}", style="bold")
         _show_step(screen, run, policy=policy, seed=seed, at=at or record["start"])
     else:
         folder = resolve_state_folder(site, state)
@@ -72,8 +72,7 @@ def _show_step(screen: Console, run: Path, *, policy: str, seed: int, at: str) -
     for name in (name for name in EXPLAINED_VARIABLES if name in step):
         variable = variables.variable_definition(name)
         screen.print(
-            f"  {variable.meaning}: {float(step[name]):.1f} {units.format_unit(variable.unit)}",
-            markup=False,
+            f"  {variable.meaning}: {float(step[name]):.1f} {units.format_unit(variable.unit)}"
         )
 
 
@@ -82,16 +81,16 @@ def _head(screen: Console, record: DecisionRecord, *, site: str, at: str | None)
     start = record["start"]
     if at is not None and time_axes.to_utc(at) - time_axes.to_utc(start) >= time_axes.QUARTER_HOUR:
         text = f"nothing is recorded of the quarter-hour of {at}: this is the last before it"
-        screen.print(text, style="red", markup=False)
+        screen.print(text, style="red")
     for fault in record.get("record", []):
-        screen.print(f"the record is damaged: {fault}", style="red", markup=False)
+        screen.print(f"the record is damaged: {fault}", style="red")
     if record.get("source") == NO_PLAN_SOURCE:
-        screen.print(f"[bold]{site}[/]: no plan for the quarter-hour of {start}")
-        screen.print(f"because: {record['degraded']}", style="red", markup=False)
+        screen.print(f"{site}: no plan for the quarter-hour of {start}", style="bold")
+        screen.print(f"because: {record['degraded']}", style="red")
         screen.print("caps were frozen or lowered, requests withdrawn")
         screen.print("give an earlier --at for a plan")
     else:
-        screen.print(f"[bold]{site}[/]: decision of {start}, {record.get('source')}")
+        screen.print(f"{site}: decision of {start}, {record.get('source')}", style="bold")
 
 
 def _show(screen: Console, record: DecisionRecord) -> None:
@@ -102,9 +101,9 @@ def _show(screen: Console, record: DecisionRecord) -> None:
             "made by a rule, which optimises no costs: no accounts and no prices of limits"
         )
     for failure in record.get("failures", []):
-        screen.print(_describe_failure(failure), markup=False)
+        screen.print(_describe_failure(failure))
     if record["degraded"]:
-        screen.print(f"degraded: {record['degraded']}", style="red", markup=False)
+        screen.print(f"degraded: {record['degraded']}", style="red")
 
 
 def _show_reasons(screen: Console, record: DecisionRecord) -> None:
@@ -125,13 +124,13 @@ def _show_reasons(screen: Console, record: DecisionRecord) -> None:
     if record.get("doubtful"):
         limits = ", ".join(record["doubtful"])
         why = "its dual is not unique; gigatwin front computes its value"
-        screen.print(f"- also binds: {limits} ({why})", markup=False)
+        screen.print(f"- also binds: {limits} ({why})")
     for target in record.get("softened", []):
-        screen.print(_describe_relaxed(target), markup=False)
+        screen.print(_describe_relaxed(target))
     changes = record["changes"] or ["no large change since the previous decision"]
     hedge = record["hedge"]["words"] if "hedge" in record else []
     for line in (*record.get("reserves", []), *record.get("units", []), *hedge, *changes):
-        screen.print(f"- {line}", markup=False)
+        screen.print(f"- {line}")
 
 
 def _describe_relaxed(row: Mapping[str, object]) -> str:

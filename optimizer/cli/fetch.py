@@ -56,7 +56,7 @@ def fetch(
         earlier_response_file=out,
     )
     result = fetch_series(what, name, query, out=out)
-    console(json_file).print(f"{out}: {describe_result(result)}", markup=False)
+    console(json_file).print(f"{out}: {describe_result(result)}")
     write_json(
         {
             "service": name,

@@ -135,7 +135,7 @@ def fleet(  # noqa: PLR0913  (one parameter an option of the command line)
     }
     print_synthetic(screen, own_files)
     for name, route in fleet_routes.items():
-        screen.print(f"{name}: {_describe_route(route)}", markup=False)
+        screen.print(f"{name}: {_describe_route(route)}")
     inputs = _read_inputs(
         screen, loaded, files, zones=zones, start=start, days=days or MIN_COVERED_DAYS
     )
@@ -171,7 +171,7 @@ def _plan(
     found = decide_fleet(problems, cluster=cluster, gap=gap, on_progress=show_round)
     screen.print(_plan_table(found))
     for transfer in found.transfers:
-        screen.print(str(transfer), markup=False)
+        screen.print(str(transfer))
     coordination, cost = found.coordination, sum(found.costs.values())
     screen.print(
         f"sharing saves {format_integer(found.saved)} EUR; at most "
@@ -271,11 +271,7 @@ def _warn_unknown_carbon(screen: Console, cases: Sequence[BacktestCase]) -> None
     if unknown and any(site.weights.carbon for site in known):
         counted, ignored = (", ".join(site.name for site in some) for some in (known, unknown))
         text = f"carbon counts at {counted}, and not at {ignored}, where none is known"
-        screen.print(
-            f"{text}: work moves there for that reason (--carbon SITE=FILE)",
-            style="red",
-            markup=False,
-        )
+        screen.print(f"{text}: work moves there for that reason (--carbon SITE=FILE)", style="red")
 
 
 def _series_notes(inputs_by_site: Sequence[RunInputs]) -> dict[str, list[str]]:
@@ -340,12 +336,12 @@ def run_closed_loop(
     violated = [(name, row) for name, run in found.shared.items() for row in run.violated_limits]
     for name, row in violated:
         text = f"{name}: {row['limit']}, {row['minutes']} min, first at {row['first']}"
-        screen.print(text, style="red", markup=False)
+        screen.print(text, style="red")
     if not violated:
         screen.print("no limit of a plant was violated")
     for moment, reason in found.failed_plans.items():
         text = f"no common plan at {moment}, each site decided alone: {reason}"
-        screen.print(text, style="red", markup=False)
+        screen.print(text, style="red")
     moved, count = sum(transfer.energy for transfer in found.transfers), len(found.transfers)
     screen.print(
         f"{format_integer(moved)} MWh moved in {pluralise(count, 'transfer')} "
@@ -357,7 +353,7 @@ def run_closed_loop(
     if out is not None:
         _write(out, cases, found)
         write_json_atomic(out / FLEET_RESULTS_FILE, result)
-        screen.print(f"trajectories, figures and decisions are in {out}", markup=False)
+        screen.print(f"trajectories, figures and decisions are in {out}")
     return result
 
 

@@ -94,7 +94,7 @@ def front(  # noqa: PLR0913  (one parameter an option of the command line)
     screen.print(_sensitivity_table(sensitivities))
     if out is not None:
         plot_pareto_front(found, title=title).savefig(out)
-        screen.print(f"wrote {out}", markup=False)
+        screen.print(f"wrote {out}")
     write_json(
         {
             "site": problem.site.name,

@@ -78,7 +78,7 @@ def hold(  # noqa: PLR0913  (one parameter an option of the command line)
             )
         changed = _row(_Holds(folder).order("replace", replace, of=of, reason=reason, hours=hours))
         text = f"HOLD {replace} is now by {changed['author']}: {changed['reason']}"
-        console(json_file).print(f"{site} ({folder}): {text}", markup=False)
+        console(json_file).print(f"{site} ({folder}): {text}")
         names = ("number", "author", "reason", "is_self_ending")
         result = {"site": site, "hold": True, "hours": hours, "said": ""}
         write_json(result | {name: changed[name] for name in names}, json_file)
@@ -93,13 +93,13 @@ def hold(  # noqa: PLR0913  (one parameter an option of the command line)
         if hours is not None and placed["until"] is not None:
             end = f"for {hours:g} h" if resume else f"for {hours:g} h, then {UNTIL_RELEASED}"
         text = f"{site} ({folder}) holds, HOLD {placed['number']} by {placed['author']}, {end}"
-        screen.print(f"{text}: {placed['reason']}", markup=False)
+        screen.print(f"{text}: {placed['reason']}")
         if note:
-            screen.print(note, markup=False)
+            screen.print(note)
     else:
         require_initialised(folder)
         placed = _row(_store(folder, "hold", order))
-        screen.print(f"no service of {site} runs on {folder}; it will start in HOLD", markup=False)
+        screen.print(f"no service of {site} runs on {folder}; it will start in HOLD")
     result = {"site": site, "hold": True, "author": placed["author"], "reason": placed["reason"]}
     result |= {"hours": hours, "is_self_ending": resume, "number": placed["number"]}
     write_json(result | {"said": note}, json_file)
@@ -175,7 +175,7 @@ class _Holds:
         found = [one for one in self.rows if one["number"] == number]
         for one in found if sys.stdin.isatty() else []:
             text = f"HOLD {number} of {one['author']}: {one['reason']}"
-            Console(stderr=True).print(text, markup=False, soft_wrap=True)
+            Console(stderr=True, markup=False).print(text, soft_wrap=True)
         return str(found[0]["author"]) if found else ""
 
 
@@ -205,7 +205,7 @@ def release(
         result["ended"] = f"{ended['author']}: {ended['reason']}"
         outcome = f"HOLD {ended['number']} of {result['ended']} is released, by {operator}"
         outcome += f"; {left} more in force, see gigatwin status {site}" if left else ""
-    console(json_file).print(f"{site} ({folder}) {outcome}", markup=False)
+    console(json_file).print(f"{site} ({folder}) {outcome}")
     write_json(result, json_file)
 
 
@@ -243,10 +243,10 @@ def add(
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     token = add_operator(folder, name, uids=tuple(uid or ()))
     screen = console(json_file)
-    screen.print(f"{name} is an operator in {folder / OPERATORS_FILE}. The token:", markup=False)
-    screen.print(token, markup=False)
+    screen.print(f"{name} is an operator in {folder / OPERATORS_FILE}. The token:")
+    screen.print(token)
     advice = f"It is not shown again. Type it on the page, or set {TOKEN_ENVIRONMENT_VARIABLE}."
-    screen.print(advice, markup=False)
+    screen.print(advice)
     write_json({"operator": name, "uids": uid or [], "token": token}, json_file, is_private=True)
 
 

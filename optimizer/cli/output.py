@@ -8,7 +8,6 @@ from types import TracebackType
 from typing import Final, Protocol, Self
 
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
@@ -41,16 +40,20 @@ def print_synthetic(screen: Console, options: Mapping[str, object]) -> None:
 
 
 def console(json_file: str | None = None) -> Console:
-    """Return the console of tables: standard output, or standard error if JSON goes there."""
-    return Console(stderr=json_file == "-", highlight=False)
+    """Return the console of tables: standard output, or standard error if JSON goes there.
+
+    Brackets, as of units, are no markup.
+    """
+    return Console(stderr=json_file == "-", highlight=False, markup=False)
 
 
 def table(title: str, *columns: str, numbers: Sequence[str] = ()) -> Table:
     """Return an empty table; columns in `numbers` are aligned to the right."""
     created = Table(title=title, title_justify="left", title_style="bold", header_style="bold")
     for column in columns:
-        shown = escape(column)  # units in brackets are no markup
-        created.add_column(shown, justify="right" if column in numbers else "left", overflow="fold")
+        created.add_column(
+            column, justify="right" if column in numbers else "left", overflow="fold"
+        )
     return created
 
 
@@ -87,15 +90,15 @@ class HasSeriesNotes(Protocol):
 def print_series_notes(screen: Console, read: HasSeriesNotes) -> None:
     """Print what was filled, modelled or not read in the series of a site."""
     for gap in read.gaps:
-        screen.print(f"filled: {gap}", markup=False)
+        screen.print(f"filled: {gap}")
     for note in read.notes:
-        screen.print(f"note: {note}", markup=False)
+        screen.print(f"note: {note}")
 
 
 def print_doubts(screen: Console, doubts: Iterable[ValidationIssue]) -> None:
     """Print implausible values before a run, which they do not prevent."""
     for doubt in doubts:
-        screen.print(f"doubtful: {doubt}", markup=False, soft_wrap=True, style="yellow")
+        screen.print(f"doubtful: {doubt}", soft_wrap=True, style="yellow")
 
 
 def write_json(content: object, file: str | None, *, is_private: bool = False) -> None:
@@ -146,4 +149,4 @@ class ProgressBars:
             self._tasks[run] = self._progress.add_task(run, total=total)
         self._progress.update(self._tasks[run], completed=done)
         if not self._screen.is_terminal and done % PROGRESS_LINE_INTERVALS == 0:
-            self._screen.print(f"{run}: {done} of {total} quarter-hours", markup=False)
+            self._screen.print(f"{run}: {done} of {total} quarter-hours")

@@ -7,7 +7,6 @@ from typing import Annotated, Final
 
 import structlog
 import typer
-from rich.markup import escape
 
 import sites
 from optimizer.backtesting.case import DEFAULT_LOAD_SCALE, SYNTHETIC_START, synthetic_case
@@ -90,7 +89,7 @@ def plant(  # noqa: PLR0913  (one parameter an option of the command line)
         client.stop()
     run_result = settle_run(case, result, seed=seed)
     _show(run_result, json_file)
-    console(json_file).print(_describe_end(result, steps), markup=False)
+    console(json_file).print(_describe_end(result, steps))
     if out is not None:
         write_run(out, loaded, run_result)
     write_json(run_result.as_json(), json_file)
@@ -125,11 +124,11 @@ def _log_progress(report: SimulationProgress) -> None:
 def _show(run_result: SimulatedRunResult, json_file: str | None) -> None:
     summary = run_result.summary
     shown = table("what the plant did", "total", "value", numbers=["value"])
-    shown.add_row(escape("cost [EUR]"), f"{summary.cost_eur:,.0f}")
-    shown.add_row(escape("carbon [t]"), f"{summary.carbon_kg / 1000.0:,.1f}")
-    shown.add_row(escape("energy [MWh]"), f"{summary.energy_mwh:,.1f}")
-    shown.add_row(escape("peak [MW]"), f"{summary.peak_mw:,.1f}")
-    shown.add_row(escape("late [h]"), f"{summary.lateness_h:,.1f}")
-    shown.add_row(escape("violations [min]"), f"{summary.violations:d}")
+    shown.add_row("cost [EUR]", f"{summary.cost_eur:,.0f}")
+    shown.add_row("carbon [t]", f"{summary.carbon_kg / 1000.0:,.1f}")
+    shown.add_row("energy [MWh]", f"{summary.energy_mwh:,.1f}")
+    shown.add_row("peak [MW]", f"{summary.peak_mw:,.1f}")
+    shown.add_row("late [h]", f"{summary.lateness_h:,.1f}")
+    shown.add_row("violations [min]", f"{summary.violations:d}")
     shown.add_row("undecided quarter-hours", f"{run_result.counts['undecided']:d}")
     console(json_file).print(shown)

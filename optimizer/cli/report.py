@@ -8,7 +8,6 @@ from typing import Annotated, Final
 import numpy as np
 import typer
 import xarray as xr
-from rich.markup import escape
 
 import sites
 from optimizer.cli.options import JsonFile, output_option
@@ -68,15 +67,15 @@ def report(
     screen = console(json_file)
     shown = table(title, *FIGURE_COLUMNS, numbers=["value"])
     for one in items:
-        shown.add_row(*(escape(cell) for cell in _cells(one)))
+        shown.add_row(*(cell for cell in _cells(one)))
     screen.print(shown)
     if assessments:
         limits = table("Legal limits: advice", *DUTY_COLUMNS)
         for cells in duty_rows(assessments):
-            limits.add_row(*(escape(cell) for cell in cells))
+            limits.add_row(*(cell for cell in cells))
         screen.print(limits)
     for note in notes:
-        screen.print(f"- {note}", markup=False)
+        screen.print(f"- {note}")
     if markdown is not None:
         write_atomic(markdown, _page(title, items, assessments, notes))
     result = {"site": loaded.name, "start": format_minute(first), "end": format_minute(last)}

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
-from rich.markup import escape
 
 import sites
 from optimizer.cli.conditions import ZoneOption
@@ -167,7 +166,7 @@ def print_checks(checks: Iterable[PreflightCheck]) -> bool:
     """Print the checks; return whether all passed."""
     screen, shown, is_fine = console(None), table("Configuration", "", "", "found"), True
     for check in checks:
-        text = escape(check.error or check.result)
+        text = check.error or check.result
         shown.add_row(check.name, "fault" if check.error else "ok", text)
         is_fine &= not check.error
     screen.print(shown)

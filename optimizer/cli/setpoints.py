@@ -140,12 +140,12 @@ def setpoints(  # noqa: PLR0913  (one parameter an option of the command line)
     )
     screen.print(shown)
     for strategy in CONTROL_STRATEGIES:
-        screen.print(f"{strategy}: {_describe_mode(sums[strategy])}", markup=False)
+        screen.print(f"{strategy}: {_describe_mode(sums[strategy])}")
     if picture is not None:
         plots = import_module("twin.plots")  # matplotlib is slow to import
         title = f"{loaded.name}: cooling energy by control strategy"
         plots.plot_savings(found, grid, title=title).savefig(picture)
-        screen.print(f"wrote {picture}", markup=False)
+        screen.print(f"wrote {picture}")
     content: dict[str, object] = {
         strategy.replace(" ", "_"): sums[strategy] for strategy in CONTROL_STRATEGIES
     }
@@ -159,7 +159,7 @@ def _read(path: Path, grid: xr.Dataset, screen: Console) -> pd.DataFrame:
     """Return the jobs of a file, and print the notes on them."""
     frame = read_jobs(path, year=int(grid["time"].dt.year[0]))
     for note in frame.attrs["notes"]:
-        screen.print(f"note: {path.name}: {note}", markup=False)
+        screen.print(f"note: {path.name}: {note}")
     return frame
 
 

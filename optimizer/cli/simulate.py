@@ -11,9 +11,9 @@ import numpy as np
 import typer
 import xarray as xr
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
 import sites
 from optimizer.cli.conditions import (
@@ -186,7 +186,7 @@ def simulate(  # noqa: PLR0913  (one parameter an option of the command line)
         full = _full_result(result, operation, intensity)
         write_netcdf(out, full, site=loaded.name, title=f"{loaded.name} from {start}")
     if out is not None:
-        screen.print(f"wrote {out}", markup=False)
+        screen.print(f"wrote {out}")
     if detail is not None and (trip or picture):  # a detailed run keeps only sums of the site
         result = simulate_site(loaded, initial_state, operation)
     if picture is not None and trip is None:
@@ -195,7 +195,7 @@ def simulate(  # noqa: PLR0913  (one parameter an option of the command line)
             _full_result(result, operation, intensity), loaded, title=f"{loaded.name}, simulated"
         )
         figure.savefig(picture)
-        screen.print(f"wrote {picture}", markup=False)
+        screen.print(f"wrote {picture}")
     limits = _exceeded(loaded, result, operation, screen) | notes.as_json
     period = SimulatedPeriod(site=loaded, start=initial_state, operation=operation, result=result)
     write_json(
@@ -215,8 +215,7 @@ def _exceeded(
         rows.append(row | {"count": one.count, "of": one.interval_count, "first": first})
         screen.print(
             f"beyond its limit: {one.limit} reaches {one.reached:.4g} {one.unit}, the limit is "
-            f"{one.bound:.4g}; {one.count} of {one.interval_count} intervals, the first {first}",
-            markup=False,
+            f"{one.bound:.4g}; {one.count} of {one.interval_count} intervals, the first {first}"
         )
     weather, extrapolated = Weather.from_dataset(operation), []
     for plant in site.machines_of(CoolingPlant):
@@ -228,10 +227,7 @@ def _exceeded(
                 f"{plant.name}: {count} of {len(is_extrapolated)} intervals, the first {first}"
             )
             extrapolated.append({"plant": plant.name, "count": count, "first": first})
-            screen.print(
-                f"outside the range of a correlation, evaluated at its bound: {location}",
-                markup=False,
-            )
+            screen.print(f"outside the range of a correlation, evaluated at its bound: {location}")
     frost = _print_frost(site, result, weather, screen)
     return {"beyond": rows, "extrapolated": extrapolated, "frost": frost}
 
@@ -249,8 +245,7 @@ def _print_frost(
             f"frost: through all coolers the water of {one.limit} would leave at {one.reached:.1f} "
             f"degC and freezes at {one.bound:g}; "
             f"{one.count} of {one.interval_count} intervals, the first {first}. "
-            "The figures hold if some coolers are bypassed or stopped; otherwise add glycol",
-            markup=False,
+            "The figures hold if some coolers are bypassed or stopped; otherwise add glycol"
         )
     return rows
 
@@ -337,7 +332,7 @@ def _table(summary: Mapping[str, float | None], title: str) -> Table:
         value = summary[name]
         if name in PUE_CATEGORIES and summary["is_interim"]:
             label = f"interim {label}"
-        shown.add_row(escape(label), "unknown" if value is None else form.format(value))
+        shown.add_row(label, "unknown" if value is None else form.format(value))
     return shown
 
 
@@ -423,7 +418,7 @@ def _print_all_trips(
         cells = [str(row[name] or "-") for name in ("trip", "limit", "time")]
         shown.add_row(f"{reached:.1f}" if isinstance(reached, float) else "none", *cells)
     screen.print(shown)
-    screen.print(TRIP_LEGEND, markup=False)
+    screen.print(TRIP_LEGEND)
     return {"site": period.site.name, "trips": rows}
 
 
@@ -484,7 +479,7 @@ def _print_trip(
     if picture is not None:
         plots = import_module("twin.plots")  # matplotlib is slow to import
         plots.plot_contingency(path, limits_by_owner, title=title).savefig(picture)
-        screen.print(f"wrote {picture}", markup=False)
+        screen.print(f"wrote {picture}")
     limits: dict[str, dict[str, float]] = {}
     for (name, owner), high in limits_by_owner.items():
         limits.setdefault(name, {})[owner] = high
@@ -517,9 +512,9 @@ def _show_path(
     screen.print(shown)
 
 
-def _cell(value: float, limit: float | None) -> str:
+def _cell(value: float, limit: float | None) -> str | Text:
     is_over = limit is not None and value >= limit
-    return f"[bold red]{value:.1f} ![/]" if is_over else f"{value:.1f}"
+    return Text(f"{value:.1f} !", style="bold red") if is_over else f"{value:.1f}"
 
 
 def _columns(path: xr.Dataset, name: str) -> list[tuple[str, np.ndarray]]:

@@ -6,7 +6,6 @@ from types import NoneType
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
-from rich.markup import escape
 from rich.table import Table
 
 import sites
@@ -66,12 +65,12 @@ def check(site: Annotated[str | None, SITE_ARGUMENT] = None, json_file: JsonFile
         try:
             loaded = sites.load_site(name)
         except SiteError as error:
-            screen.print(str(error), markup=False, soft_wrap=True, style="red")
+            screen.print(str(error), soft_wrap=True, style="red")
             issues += [(name, issue) for issue in error.issues]
         else:
-            screen.print(f"{name} is sound", markup=False)
+            screen.print(f"{name} is sound")
             for doubt in sites.implausible_values(loaded):
-                screen.print(f"  doubtful: {doubt}", markup=False, soft_wrap=True, style="yellow")
+                screen.print(f"  doubtful: {doubt}", soft_wrap=True, style="yellow")
                 doubts.append((name, doubt))
     write_json(
         {"sites": names, "faults": _issue_rows(issues), "doubts": _issue_rows(doubts)}, json_file
@@ -89,14 +88,14 @@ def describe(site: Annotated[str, SITE_ARGUMENT], json_file: JsonFile = None) ->
     """Show a site: machines, their loads with all racks at full power, and its work."""
     loaded = sites.load_site(site)
     screen = console(json_file)
-    screen.print(f"[bold]{loaded.name}[/]: {escape(loaded.title)}")
+    screen.print(f"{loaded.name}: {loaded.title}", style="bold")
     screen.print(
         f"zone {loaded.zone}, {loaded.latitude:g} N {loaded.longitude:g} E, "
         f"{loaded.elevation:g} m; {loaded.rack_count} racks, import up to "
         f"{loaded.grid_connection.import_limit:g} MW"
     )
     for line in _contract_lines(loaded):
-        screen.print(line, markup=False)
+        screen.print(line)
     for shown in (_machines(loaded), _conversion_table(loaded), _work(loaded)):
         screen.print(shown)
     write_json({"sites": [{"name": loaded.name, **sites.declared_values(loaded)}]}, json_file)
@@ -113,7 +112,7 @@ def reference(
     for name, text in sites.reference_pages().items():
         (folder / name).write_text(text, encoding="utf-8")
         files.append(str(folder / name))
-        console(json_file).print(f"wrote {folder / name}", markup=False)
+        console(json_file).print(f"wrote {folder / name}")
     write_json({"files": files}, json_file)
 
 

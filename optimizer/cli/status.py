@@ -2,7 +2,6 @@
 
 import typer
 from rich.console import Console
-from rich.markup import escape
 
 from optimizer.cli.options import JsonFile, SiteName, StateOption, resolve_state_folder
 from optimizer.cli.output import console, table, write_json
@@ -45,7 +44,7 @@ def status(site: SiteName, state: StateOption = None, json_file: JsonFile = None
 
 def _show(screen: Console, status: ServiceStatus, missing: object) -> None:
     time = status.time or "no time yet"
-    screen.print(f"[bold]{status.site}[/]: {state_label(status)} at {time}")
+    screen.print(f"{status.site}: {state_label(status)} at {time}", style="bold")
     decision, broker = status.decision, status.broker
     rows = {
         "mode": _mode(status),
@@ -61,22 +60,22 @@ def _show(screen: Console, status: ServiceStatus, missing: object) -> None:
     shown = table("", "what", "now")
     for name, value in rows.items():
         if value:
-            shown.add_row(name, escape(str(value)))
+            shown.add_row(name, str(value))
     for hold in status.holds:
-        shown.add_row(f"HOLD {hold.number}", escape(_hold(hold)))
+        shown.add_row(f"HOLD {hold.number}", _hold(hold))
     for request in status.asked:
-        shown.add_row(f"request of {request.partner}", escape(request.words))
+        shown.add_row(f"request of {request.partner}", request.words)
     for reading in status.telemetry.refused:
-        shown.add_row("refused reading", escape(_refusal(reading)))
+        shown.add_row("refused reading", _refusal(reading))
     for partner in status.feed:
         words = ": ".join(filter(None, (partner.state, partner.text)))
-        shown.add_row(f"feed to {partner.partner}", escape(words))
+        shown.add_row(f"feed to {partner.partner}", words)
     screen.print(shown)
     for text in missing if isinstance(missing, list) else []:
-        screen.print(f"missing: {text}", style="red", markup=False)
+        screen.print(f"missing: {text}", style="red")
     for alarm in status.alarms:
         words = f"{alarm.severity}, {alarm.id}: {alarm.text} ({alarm.remedy})"
-        screen.print(words, style="yellow", markup=False)
+        screen.print(words, style="yellow")
 
 
 def _mode(status: ServiceStatus) -> str:

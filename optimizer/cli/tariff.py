@@ -7,7 +7,6 @@ from typing import Annotated, Final
 import numpy as np
 import typer
 from rich.console import Console
-from rich.markup import escape
 
 import sites
 from optimizer.backtesting.folder_conversion import convert_run_folder
@@ -63,7 +62,7 @@ def tariff(  # noqa: PLR0913  (one parameter an option of the command line)
     elif run is not None and meter is None:
         check_run_site(run, loaded)
         for line in convert_run_folder(run, loaded):
-            screen.print(line, markup=False)
+            screen.print(line)
         starts, power = metered_import(read_trajectory(run, policy=policy, seed=seed))
     else:
         expected, remedy = "one of them", "name the file of a meter, or the folder of a back-test"
@@ -79,9 +78,9 @@ def tariff(  # noqa: PLR0913  (one parameter an option of the command line)
     if band_load is not None:
         _print_band_load(screen, band_load)
     total = sum((one.total for one in found), Decimal(0))
-    screen.print(f"[bold]{total:,.2f} EUR[/]")
+    screen.print(f"{total:,.2f} EUR", style="bold")
     for note in notes:
-        screen.print(f"note: {note}", markup=False)
+        screen.print(f"note: {note}")
     write_json(
         {
             "site": loaded.name,
@@ -124,17 +123,17 @@ def _band_load_state(
 def _show(screen: Console, bill: NetworkBill) -> None:
     title = f"{bill.tariff}, {format_minute(bill.start)} to {format_minute(bill.end)}"
     columns = ("rule", "quantity", "price", "EUR")
-    shown = table(escape(title), *columns, numbers=columns[1:])
+    shown = table(title, *columns, numbers=columns[1:])
     for line in bill.lines:
         quantity = f"{line.quantity:,} {line.unit}"
         shown.add_row(
-            escape(line.rule),
+            line.rule,
             quantity,
             f"{line.price:,} {line.price_unit}",
             f"{round_to_cents(line.money):,}",
         )
     shown.add_section()
-    shown.add_row("total", "", "", f"[bold]{bill.total:,}[/]")
+    shown.add_row("total", "", "", f"{bill.total:,}", style="bold")
     screen.print(shown)
     screen.print(
         f"{bill.energy:,.0f} MWh, peak {bill.peak:,.3f} MW, "
@@ -147,9 +146,9 @@ def _show(screen: Console, bill: NetworkBill) -> None:
             mark = "eligible" if branch.is_eligible else "not eligible"
         money = f"{round_to_cents(branch.money):,} EUR"
         text = f"network charge {branch.name}: {money}, {mark} ({branch.note})"
-        screen.print(f"- {text}", markup=False)
+        screen.print(f"- {text}")
     for note in bill.notes:
-        screen.print(f"- {note}", markup=False)
+        screen.print(f"- {note}")
 
 
 def _print_band_load(screen: Console, band_load: ConstantLoadStatus) -> None:

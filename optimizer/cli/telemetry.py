@@ -198,9 +198,9 @@ def discover(  # noqa: PLR0913  (one parameter an option of the command line)
             f"{name} ({n})" for name, n in discovery.other_sites.most_common(MAX_NAMES_LISTED)
         )
         text = f"ignored, since their tag paths do not begin with {site}: points of {others}"
-        screen.print(text, markup=False)
+        screen.print(text)
     for reason in list(discovery.refused.values())[:MAX_NAMES_LISTED]:
-        screen.print(f"refused: {reason}", markup=False)
+        screen.print(f"refused: {reason}")
     if (more := len(discovery.refused) - MAX_NAMES_LISTED) > 0:
         screen.print(f"refused on {more} more topics")
     _write(discovery.draft(), out)
@@ -210,9 +210,9 @@ def discover(  # noqa: PLR0913  (one parameter an option of the command line)
         points = list(discovery.points.values())
         differences = compare_topology(loaded, points, discovery.batches)
         mismatched = sorted(mismatched_racks(loaded, points, discovery.batches))
-        screen.print(f"{len(differences)} differences from {against}", markup=False)
+        screen.print(f"{len(differences)} differences from {against}")
         for difference in differences:
-            screen.print(f"  {difference}", markup=False)
+            screen.print(f"  {difference}")
     content = {
         "site": site,
         "messages": messages,

@@ -47,15 +47,15 @@ def validate(
     failed = [outcome.case.title for outcome in found if not outcome.passes]
     screen.print(describe_passed(found, skipped))
     for one in skipped:
-        screen.print(f"- skipped: {one.title}, {one.reason}", markup=False, soft_wrap=True)
+        screen.print(f"- skipped: {one.title}, {one.reason}", soft_wrap=True)
     if markdown is not None:
         markdown.write_text(validation_page(found, skipped), encoding="utf-8")
-        screen.print(f"wrote {markdown}", markup=False)
+        screen.print(f"wrote {markdown}")
     if picture is not None:
         plots = import_module("twin.plots")  # matplotlib is slow to import
         error_shares = {o.case.title: o.errors / o.case.tolerance for o in found}
         plots.plot_validation_errors(error_shares, title="Errors of the twin").savefig(picture)
-        screen.print(f"wrote {picture}", markup=False)
+        screen.print(f"wrote {picture}")
     cases = [
         {
             "number": outcome.case.number,

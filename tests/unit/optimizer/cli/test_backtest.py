@@ -337,7 +337,7 @@ def test_backlog_that_earns_money_is_noted(backlog, is_told):
     """At a mean price of -60 EUR/MWh, doing nothing is best."""
     page = io.StringIO()
     summary = replace(results(deterministic=1.0), accounts={"deterministic": {"backlog": backlog}})
-    _show(Console(width=240, file=page), summary)
+    _show(Console(width=240, file=page, markup=False), summary)
     assert ("the mean price of the run is below 0" in page.getvalue()) == is_told
 
 
@@ -358,7 +358,7 @@ def test_limits_of_the_comparison_are_noted(perfect, late, words):
     summary = results(threshold_capped=100.0, deterministic=70.0, perfect=perfect)
     hours = {"threshold_capped": 0.0, "deterministic": late, "perfect": 0.0}
     of = {name: replace(one, lateness_h=hours[name]) for name, one in summary.policies.items()}
-    _show(Console(width=240, file=page), replace(summary, policies=of))
+    _show(Console(width=240, file=page, markup=False), replace(summary, policies=of))
     for word in words:
         assert word in page.getvalue()
 
@@ -366,14 +366,14 @@ def test_limits_of_the_comparison_are_noted(perfect, late, words):
 def test_run_below_five_days_has_no_capture():
     page = io.StringIO()
     found = replace(results(threshold_capped=100.0, deterministic=70.0, perfect=60.0), days=4)
-    _show(Console(width=240, file=page), found)
+    _show(Console(width=240, file=page, markup=False), found)
     assert "no capture over threshold_capped: it needs a run of 5 days" in page.getvalue()
 
 
 def shown(found):
     """Return what the command prints of results."""
     page = io.StringIO()
-    _show(Console(width=240, file=page), found)
+    _show(Console(width=240, file=page, markup=False), found)
     return page.getvalue()
 
 

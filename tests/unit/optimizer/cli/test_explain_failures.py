@@ -23,7 +23,7 @@ DECISION = {
 
 def status_text(status):
     page = StringIO()
-    _show(Console(width=200, file=page), status, [])
+    _show(Console(width=200, file=page, markup=False), status, [])
     return page.getvalue()
 
 

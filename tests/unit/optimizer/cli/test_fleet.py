@@ -203,5 +203,5 @@ def test_contract_carbon_counts_as_known():
             SimpleNamespace(site=site, inputs=SimpleNamespace(has_carbon=site is small))
             for site in (small, other)
         ]
-        fleet._warn_unknown_carbon(Console(width=240, file=page), settings)
+        fleet._warn_unknown_carbon(Console(width=240, file=page, markup=False), settings)
         assert ("carbon counts at small, and not at rhine" in page.getvalue()) == is_told

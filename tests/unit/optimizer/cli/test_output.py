@@ -6,16 +6,15 @@ import subprocess
 import sys
 
 import pytest
-from rich.console import Console
 from typer.testing import CliRunner
 
 from optimizer.cli import app
-from optimizer.cli.output import format_integer, pluralise, table, write_json
+from optimizer.cli.output import console, format_integer, pluralise, table, write_json
 
 
 def test_units_of_columns_are_shown():
     """Proves: brackets in a heading are its unit and no markup."""
-    screen = Console(width=80, record=True, quiet=False, file=None)
+    screen = console()
     with screen.capture() as shown:
         screen.print(table("sums", "what", "carbon [t]", "late [h]", numbers=["late [h]"]))
     assert "carbon [t]" in shown.get()

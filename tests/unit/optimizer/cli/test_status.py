@@ -11,7 +11,7 @@ from tests.support.status_pages import ENDED, NOTHING_DECIDED, VALVE, FakeBoard,
 
 def status_text(board):
     page = StringIO()
-    _show(Console(width=240, file=page), board.status(), [])
+    _show(Console(width=240, file=page, markup=False), board.status(), [])
     return " ".join(page.getvalue().split())
 
 
