@@ -5,6 +5,7 @@ import inspect
 import re
 from collections.abc import Iterator, Mapping
 from datetime import date
+from itertools import pairwise
 from typing import Final, Literal, get_args, get_origin
 
 from pydantic import BaseModel
