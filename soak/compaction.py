@@ -17,9 +17,9 @@ import numpy as np
 
 from telemetry.archive import Archive
 from telemetry.archive import open as open_archive
+from telemetry.archive.backup import verify
 from telemetry.archive.buffer import RackBatchBlock
 from telemetry.archive.reader import open_snapshot
-from telemetry.archive.verification import verify
 from telemetry.journal.format import JournalPosition
 
 COUNT = 200

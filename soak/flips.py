@@ -23,8 +23,8 @@ import xarray as xr
 from soak.flipped_site import ARCHIVED, CHIPS, LABELS, LATER, WAITING, again, make, recall, write
 from soak.quiet import quiet
 from telemetry.archive import open as open_archive
+from telemetry.archive.backup import verify
 from telemetry.archive.manifests import _manifest
-from telemetry.archive.verification import verify
 from telemetry.messages.samples import CHIP_VARIABLES
 from tests.support.archives import POINT, SECOND, SITE, START
 from twin.errors import ArchiveError

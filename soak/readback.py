@@ -7,7 +7,7 @@ from soak.source import CHIPS, POINT, RACKS, SITE, START, read_numbers
 from soak.stand import Stand
 from soak.tally import Tally
 from telemetry.archive import open as open_archive
-from telemetry.archive.verification import verify
+from telemetry.archive.backup import verify
 from twin.errors import GigatwinError
 
 FORGETFUL = "Version:  2.10."

@@ -7,8 +7,8 @@ import pytest
 
 from soak import flips, full
 from telemetry.archive import Archive
+from telemetry.archive.backup import verify
 from telemetry.archive.loss_log import LOSS_LOG_FILE
-from telemetry.archive.verification import verify
 from tests.support.archives import batch
 
 

@@ -19,7 +19,7 @@ from optimizer.cli.options import (
 )
 from optimizer.cli.output import console, table, write_json
 from optimizer.service.state_folder import StateFolder
-from telemetry.archive import Archive, verification
+from telemetry.archive import Archive
 from telemetry.archive import backup as archive_backup
 from telemetry.archive.export import export as write_export
 from telemetry.archive.reader import ArchiveGroup, Resolution
@@ -69,7 +69,7 @@ def _folder(site: str, state: Path | None) -> Path:
 @app.command()
 def verify(site: SiteNameOption, state: StateOption = None, json_file: JsonFile = None) -> None:
     """Check the checksum of every block, list lost data, and exit 1 if there are any."""
-    found = verification.verify(_folder(site, state), site)
+    found = archive_backup.verify(_folder(site, state), site)
     screen = console(json_file)
     screen.print(
         f"{site}: {found.blocks:,} blocks, {found.stored_bytes / _BYTES_PER_MB:,.1f} MB, "

@@ -3,11 +3,11 @@
 ===========  ===================================================================================
 format       ``layout``, ``manifests``, ``storage``
 collect      ``writer`` (:class:`Archive`), ``buffer``, ``commit_batch``, ``last_messages``
-commit       ``repository``, ``transaction``, ``metadata_history``, ``loss_log``
+commit       ``repository``, ``transaction``, ``loss_log``
 hourly       ``maintenance``: compaction, roll-ups and retention
 open         ``recovery``: opening, and repair of a corrupt repository
 read         ``reader`` (:func:`open`), ``snapshot``, ``view_store``
-operate      ``verification``, ``backup``, ``export``
+operate      ``backup``: verification, backup and restore; ``export``
 ===========  ===================================================================================
 """
 

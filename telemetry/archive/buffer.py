@@ -28,9 +28,8 @@ from telemetry.archive.commit_batch import (
     preferred,
     timedelta_to_seconds,
 )
-from telemetry.archive.layout import MINUTE_S, QUALITY_CODES
+from telemetry.archive.layout import MINUTE_S, QUALITY_CODES, PendingMetadata
 from telemetry.archive.loss_log import RejectionSummary
-from telemetry.archive.metadata_history import PendingMetadata
 from telemetry.journal.format import JournalPosition
 from telemetry.messages.samples import (
     PointMetadata,

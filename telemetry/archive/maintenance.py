@@ -37,8 +37,8 @@ from telemetry.archive.layout import (
     array_type,
     has_value,
     open_array,
+    prune_changes,
 )
-from telemetry.archive.metadata_history import prune_changes
 from telemetry.archive.repository import OPEN_HOURS_ATTRIBUTE, ArchiveRepository, open_hours
 from telemetry.archive.snapshot import Snapshot
 from telemetry.archive.transaction import Transaction

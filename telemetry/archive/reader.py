@@ -28,13 +28,14 @@ from telemetry.archive.layout import (
     TRUSTED_CODES,
     AnyArray,
     Int64Array,
+    MetadataChange,
     ResolutionLevel,
     read_all_metadata,
+    read_changes,
     read_labels,
     rollup_arrays,
 )
 from telemetry.archive.manifests import CorruptRepositoryError
-from telemetry.archive.metadata_history import MetadataChange, read_changes
 from telemetry.archive.recovery import STORAGE_ERRORS, verify_head
 from telemetry.archive.snapshot import Snapshot
 from telemetry.archive.storage import (

@@ -31,6 +31,7 @@ from telemetry.archive.layout import (
     ARCHIVE_LAYOUT_VERSION,
     GROUP_ARRAYS,
     MAIN_BRANCH,
+    PendingMetadata,
     is_expendable,
     read_labels,
 )
@@ -40,7 +41,6 @@ from telemetry.archive.manifests import (
     CorruptRepositoryError,
     ManifestChecksums,
 )
-from telemetry.archive.metadata_history import PendingMetadata
 from telemetry.archive.snapshot import Snapshot, start_of_hour
 from telemetry.archive.storage import (
     CACHE_LIMITS,

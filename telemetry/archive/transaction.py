@@ -30,6 +30,7 @@ from telemetry.archive.layout import (
     AnyArray,
     ArraySpec,
     Int64Array,
+    PendingMetadata,
     ResolutionLevel,
     ShardIndex,
     ZarrArray,
@@ -37,10 +38,10 @@ from telemetry.archive.layout import (
     has_value,
     metadata_to_json,
     open_array,
+    record_changes,
     shard_shape,
 )
 from telemetry.archive.loss_log import LossEntry
-from telemetry.archive.metadata_history import PendingMetadata, record_changes
 from telemetry.archive.snapshot import (
     UNREADABLE_ERRORS,
     CorruptionHandler,

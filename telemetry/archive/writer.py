@@ -24,10 +24,10 @@ from telemetry.archive.buffer import (
     merge_metadata,
 )
 from telemetry.archive.commit_batch import MIN_SECOND, Checkpoint, CommitBatch
+from telemetry.archive.layout import PendingMetadata
 from telemetry.archive.loss_log import LossEntry, append_losses, describe_losses
 from telemetry.archive.maintenance import DEFAULT_RETENTION, MaintenanceRound
 from telemetry.archive.manifests import CorruptRepositoryError
-from telemetry.archive.metadata_history import PendingMetadata
 from telemetry.archive.recovery import STORAGE_ERRORS, commit_lock, open_or_recover, roll_back
 from telemetry.archive.repository import (
     ArchiveRepository,

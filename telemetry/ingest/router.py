@@ -16,8 +16,7 @@ import xarray as xr
 
 from telemetry.archive import Archive
 from telemetry.archive.commit_batch import epoch_second
-from telemetry.archive.layout import NO_QUALITY, QUALITY_CODES
-from telemetry.archive.metadata_history import read_changes
+from telemetry.archive.layout import NO_QUALITY, QUALITY_CODES, read_changes
 from telemetry.archive.reader import CHIP_UNITS, open_folder, open_snapshot
 from telemetry.archive.recovery import STORAGE_ERRORS
 from telemetry.ingest.dead_letter import (

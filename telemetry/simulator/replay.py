@@ -16,8 +16,13 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from telemetry.archive.commit_batch import epoch_second
-from telemetry.archive.layout import NO_QUALITY, QUALITY_CODES, read_all_metadata
-from telemetry.archive.metadata_history import MetadataChange, read_changes
+from telemetry.archive.layout import (
+    NO_QUALITY,
+    QUALITY_CODES,
+    MetadataChange,
+    read_all_metadata,
+    read_changes,
+)
 from telemetry.archive.reader import open_folder, open_snapshot, to_moment
 from telemetry.messages import decode, encode
 from telemetry.messages.samples import (

@@ -13,9 +13,8 @@ from optimizer.cli import app
 from optimizer.service.state_folder import StateFolder
 from telemetry.archive import Archive, repository
 from telemetry.archive import open as open_archive
-from telemetry.archive.backup import backup, restore
+from telemetry.archive.backup import backup, restore, verify
 from telemetry.archive.loss_log import append_losses
-from telemetry.archive.verification import verify
 from tests.support.archives import fill
 from twin.errors import ArchiveError
 

@@ -5,7 +5,7 @@ import time
 import pytest
 
 from telemetry.archive import Archive, repository
-from telemetry.archive.verification import verify
+from telemetry.archive.backup import verify
 from telemetry.journal.format import JournalPosition
 from tests.support.archives import SITE, batch
 from twin.errors import ArchiveError

@@ -6,11 +6,11 @@ import pytest
 
 from telemetry.archive import Archive
 from telemetry.archive import open as open_archive
+from telemetry.archive.backup import verify
 from telemetry.archive.commit_batch import Checkpoint
 from telemetry.archive.layout import MAIN_BRANCH
 from telemetry.archive.reader import open_snapshot
 from telemetry.archive.storage import local_storage
-from telemetry.archive.verification import verify
 from telemetry.journal.format import JournalPosition
 from tests.support import archives
 from tests.support.archives import QUARTER, START, batch, tick

@@ -10,8 +10,8 @@ import pytest
 
 from telemetry.archive import Archive, recovery, repository
 from telemetry.archive import open as open_archive
+from telemetry.archive.backup import verify
 from telemetry.archive.manifests import HEAD_FILE, CorruptRepositoryError, ManifestChecksums
-from telemetry.archive.verification import verify
 from telemetry.journal.format import JournalPosition
 from tests.support.archives import SECOND, START, batch, fill
 from twin.errors import ArchiveError

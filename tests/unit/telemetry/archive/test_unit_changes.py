@@ -9,8 +9,7 @@ import pytest
 import sites
 from telemetry.archive import Archive
 from telemetry.archive import open as open_archive
-from telemetry.archive.layout import metadata_to_json
-from telemetry.archive.metadata_history import read_changes, record_changes
+from telemetry.archive.layout import metadata_to_json, read_changes, record_changes
 from telemetry.archive.reader import open_snapshot
 from telemetry.ingest.router import recent_readings
 from telemetry.journal.format import JournalPosition
