@@ -50,6 +50,10 @@ class ServiceClock(Protocol):
         """Return the time, UTC."""
         ...
 
+    def monotonic(self) -> float:
+        """Return a time that no correction of the clock moves, for durations and deadlines. [s]"""
+        ...
+
     def on_sample(self, sample: Sample) -> None:
         """Receive a sample from the wire."""
         ...
@@ -81,6 +85,10 @@ class RealClock:
     def now(self) -> np.datetime64:
         """Return the time, UTC."""
         return np.datetime64(round(time.time() * 1e6), "us")
+
+    def monotonic(self) -> float:
+        """Return the monotonic clock of this machine. [s]"""
+        return time.monotonic()
 
     def on_sample(self, sample: Sample) -> None:
         """Do nothing: samples do not move this clock."""
@@ -114,7 +122,7 @@ class SimulatedClock:
         self._ticks: queue.SimpleQueue[SimulationTick] = queue.SimpleQueue()
         self._batches: dict[np.datetime64, set[str]] = {}
         self._points: dict[np.datetime64, set[str]] = {}
-        self._last_sample_at = time.monotonic()
+        self._last_sample_at = self.monotonic()
         self._now = NOT_STARTED
         self._queue = NOT_STARTED
         self._is_first = True
@@ -124,13 +132,17 @@ class SimulatedClock:
         """Return the time of the last tick whose telemetry has arrived, UTC."""
         return self._now
 
+    def monotonic(self) -> float:
+        """Return the monotonic clock of this machine: its deadlines do not follow the plant. [s]"""
+        return time.monotonic()
+
     def request_redecision(self) -> None:
         """Do nothing: the plant waits in the next tick, whose decision uses the newest inputs."""
 
     def on_sample(self, sample: Sample) -> None:
         """Count rack batches and points; record the times of the queue and of ticks."""
         if not isinstance(sample, SimulationTick):  # a waiting plant repeats its tick
-            self._last_sample_at = time.monotonic()
+            self._last_sample_at = self.monotonic()
         match sample:
             case RackBatch():
                 rack = f"{sample.hall}/{sample.rack}"
@@ -171,9 +183,9 @@ class SimulatedClock:
         Points have QoS 0 and may be lost, so silence ends the wait. Before the first decision all
         metadata must have arrived, because values cannot be bound without it.
         """
-        until = time.monotonic() + MAX_TICK_WAIT_S
-        while not stop.wait(0.005) and time.monotonic() < until:
-            silence = time.monotonic() - self._last_sample_at
+        until = self.monotonic() + MAX_TICK_WAIT_S
+        while not stop.wait(0.005) and self.monotonic() < until:
+            silence = self.monotonic() - self._last_sample_at
             is_here = _count_within(self._batches, tick) >= tick.batches
             is_here &= _count_within(self._points, tick) >= tick.points
             is_here &= self._queue >= tick.time

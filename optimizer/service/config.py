@@ -1,12 +1,20 @@
-"""Settings of a service."""
+"""Settings of a service, and what it uses of its machine: clock, transport, storage and solver."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, Literal
+from pathlib import Path
+from typing import Final, Literal, Protocol, Self
 
 from optimizer.inputs.series_files import SeriesFiles
+from optimizer.planner.decision import Decision
+from optimizer.problem.problem import Problem
+from optimizer.service.clock import ServiceClock
+from optimizer.stochastic.scenarios import ScenarioInputs
+from telemetry.archive import Archive
+from telemetry.journal.writer import Journal
 from telemetry.mqtt.broker import TlsFiles, parse_broker_url
 from telemetry.mqtt.client import Client
-from telemetry.mqtt.queues import LastWill
+from telemetry.mqtt.queues import LastWill, MessageClient
 from telemetry.runtime import ClockMode
 
 DEFAULT_PAGE_PORT: Final = 8440
@@ -75,3 +83,42 @@ class ServiceConfig:
             protocol=self.protocol,
             tls=self.tls,
         )
+
+
+class Solver(Protocol):
+    """Solver of decisions, as :class:`optimizer.service.solver_process.SolverProcess` is."""
+
+    def __enter__(self) -> Self:
+        """Start it."""
+
+    def __exit__(self, *_: object) -> None:
+        """End it."""
+
+    def decide(
+        self,
+        problem: Problem,
+        previous: Decision | None,
+        scenario_inputs: ScenarioInputs | None = ...,
+    ) -> Decision:
+        """Return the best schedule of a problem."""
+
+    def abort(self) -> None:
+        """Let a waiting caller get an error at once; nothing more is decided."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServiceEnvironment:
+    """What a service uses of its machine; a simulation has others.
+
+    - `clock`: time of the service, and of its deadlines.
+    - `connect`: client id and last will -> client of the broker that is not started.
+    - `open_journal`: folder -> the journal in it.
+    - `open_archive`: folder and name of the site -> the archive in it.
+    - `start_solver`: starts the solver.
+    """
+
+    clock: ServiceClock
+    connect: Callable[[str, LastWill | None], MessageClient]
+    open_journal: Callable[[Path], Journal]
+    open_archive: Callable[[Path, str], Archive]
+    start_solver: Callable[[], Solver]

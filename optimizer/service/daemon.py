@@ -6,7 +6,6 @@ tasks. The page and the control socket have their own. Shared state is here, und
 """
 
 import threading
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -18,8 +17,8 @@ from optimizer.fallback.ladder import ScheduleSource
 from optimizer.inputs.live_series import LiveSeries
 from optimizer.realtime.orders import supply_temperatures
 from optimizer.service.alarms import AlarmMonitor
-from optimizer.service.clock import NOT_STARTED, ServiceClock
-from optimizer.service.config import ServiceConfig
+from optimizer.service.clock import NOT_STARTED
+from optimizer.service.config import ServiceConfig, ServiceEnvironment, Solver
 from optimizer.service.decision_engine import (
     DecisionEngine,
     DecisionInputs,
@@ -28,14 +27,13 @@ from optimizer.service.decision_engine import (
     read_estimate,
     store_estimate,
 )
+from optimizer.service.decision_inputs import DecisionInputCheck
 from optimizer.service.hold import Hold
 from optimizer.service.hold_controller import HoldController
 from optimizer.service.hold_register import HoldRegister
 from optimizer.service.meter_integration import IntraIntervalController
 from optimizer.service.partner_link import PartnerLink
 from optimizer.service.plant_link import PlantLink
-from optimizer.service.required_inputs import DecisionInputCheck
-from optimizer.service.solver_process import SolverProcess
 from optimizer.service.status import SeriesStatus, ServiceStatus, service_mode
 from optimizer.service.status_view import (
     StatusView,
@@ -60,14 +58,16 @@ class SiteService:
         site: Site,
         config: ServiceConfig,
         *,
-        clock: ServiceClock,
+        environment: ServiceEnvironment,
         plant_link: PlantLink,
         partner_link: PartnerLink,
         hold_register: HoldRegister,
         folder: Path,
     ) -> None:
         self.site, self.settings = site, config
+        clock = environment.clock
         self._clock, self._link, self._partners = clock, plant_link, partner_link
+        self._start_solver = environment.start_solver
         self._estimate_path = folder / "estimate.json"
         self._readiness = DecisionInputCheck(site, plant_link, clock=clock)
         self._series = LiveSeries(site, config.series_files, is_recorded=config.is_simulated)
@@ -78,7 +78,7 @@ class SiteService:
         self._lock = threading.RLock()
         self._last_result: DecisionResult | None = None
         self._watchdog, self._intra_interval = (
-            Watchdog(self._send_heartbeat),
+            Watchdog(self._send_heartbeat, clock.monotonic),
             IntraIntervalController(),
         )
         self._missing_plan_reason = "no quarter-hour has been decided yet"
@@ -101,7 +101,7 @@ class SiteService:
     def run(self, stop: threading.Event) -> None:
         """Decide every quarter-hour until ``stop`` is set."""
         self._series.preload_libraries()
-        with SolverProcess() as worker, self._link, self._partners.open(self._clock.now):
+        with self._start_solver() as worker, self._link, self._partners.open(self._clock.now):
             notify_systemd("READY=1")  # the journal is replayed; heartbeats follow
             threads = self._create_threads(stop, worker)
             self.supervise(*self._link.threads, *threads)
@@ -111,6 +111,7 @@ class SiteService:
                 caps=self._link.caps,
                 last_estimate=read_estimate(self._estimate_path, self.site),
                 is_shadow=self.settings.is_shadow,
+                stopwatch=self._clock.monotonic,
             )
             for thread in threads:
                 thread.start()
@@ -142,7 +143,7 @@ class SiteService:
 
     def _decide_interval(self, engine: DecisionEngine, now: np.datetime64) -> None:
         """Decide one quarter-hour; any failure is reported, and the last orders stay in force."""
-        begun = self._watchdog.decision_started = time.monotonic()
+        begun = self._watchdog.decision_started = self._clock.monotonic()
         sequence = -1
         try:
             inputs = self._gather_inputs(now)
@@ -160,7 +161,7 @@ class SiteService:
         if self._is_simulated and not self._is_stopping:
             self._link.acknowledge_tick(now, sequence)
         self._watchdog.decision_started, self._has_decided = np.inf, True
-        self._log_decision(now, time.monotonic() - begun)
+        self._log_decision(now, self._clock.monotonic() - begun)
 
     def _decide_and_apply(
         self, engine: DecisionEngine, inputs: DecisionInputs
@@ -250,9 +251,7 @@ class SiteService:
             fields = decision_log_fields(self._last_result) | {"revision": self._partners.revision}
             logger.info("decided", site=self.site.name, seconds=round(seconds, 3), **fields)
 
-    def _create_threads(
-        self, stop: threading.Event, worker: SolverProcess
-    ) -> Sequence[SupervisedThread]:
+    def _create_threads(self, stop: threading.Event, worker: Solver) -> Sequence[SupervisedThread]:
         """Return the threads of periodic tasks; none delays those of another.
 
         At the end requests are withdrawn at once, even during a decision.

@@ -4,7 +4,6 @@ The engine uses no clock and no network. The last estimate is stored in a
 file, from which the engine continues after a restart.
 """
 
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -28,7 +27,7 @@ from optimizer.problem.problem import Problem, add_service_racks, build_problem
 from optimizer.realtime.intra_interval import MeteringIntervalControl
 from optimizer.realtime.orders import COPIED_FLOWS, DispatchOrders
 from optimizer.realtime.plan_follower import RealtimeController
-from optimizer.service.machine_availability import APPLIED_VARIABLES, available_site
+from optimizer.service.decision_inputs import APPLIED_VARIABLES, available_site
 from optimizer.service.state_folder import read_state_file
 from optimizer.stochastic.scenarios import MIN_SCENARIOS, ScenarioInputs
 from telemetry.durable_files import json_with_checksum, write_atomic
@@ -79,7 +78,7 @@ class DecisionResult:
     - `time`: start of the quarter-hour.
     - `choice`: schedule, source and reason.
     - `queue`: jobs now.
-    - `decision_duration_s`: duration of the decision, by the wall clock. [s]
+    - `decision_duration_s`: duration of the decision, by the stopwatch. [s]
     - `excluded_racks`: racks that receive no orders, ``{hall}-{rack}``.
     - `unavailable`: machine out of service or drained -> message.
     - `is_held_by_person`: whether a person's HOLD is in force.
@@ -105,6 +104,7 @@ class DecisionEngine:
     - `caps`: Number of each running job -> its cap, as last ordered. [1]
     - `last_estimate`: last estimate of the state, also from before a restart.
     - `is_shadow`: whether nothing is ordered, so that the plant does not follow the decisions.
+    - `stopwatch`: monotonic clock that measures decisions, by default none. [s]
     """
 
     site: Site
@@ -112,6 +112,7 @@ class DecisionEngine:
     caps: Mapping[int, float] = field(default_factory=dict)
     last_estimate: StateEstimate | None = None
     is_shadow: bool = False
+    stopwatch: Callable[[], float] = float
 
     def __post_init__(self) -> None:
         """Create the controller; there is no decision yet."""
@@ -133,7 +134,7 @@ class DecisionEngine:
         ProblemError, SeriesError
             If inputs are invalid.
         """
-        begun = time.perf_counter()
+        begun = self.stopwatch()
         queue = replace(inputs.queue, caps=self._caps_of(inputs.queue))
         estimate = self._estimate(inputs)
         problem, absent = self._build_problem(inputs, estimate.state)
@@ -159,10 +160,10 @@ class DecisionEngine:
             choice=choice,
             queue=queue,
             orders=self._orders(choice, problem, queue=queue, caps=caps),
-            decision_duration_s=time.perf_counter() - begun,
             excluded_racks=inputs.excluded_racks,
             unavailable=absent,
             is_held_by_person=bool(inputs.hold_reason),
+            decision_duration_s=self.stopwatch() - begun,
         )
         if choice.verdict.violations:
             raise LoadShedError(result)

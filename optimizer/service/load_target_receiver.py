@@ -2,20 +2,23 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from enum import StrEnum
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 import xarray as xr
 
 from optimizer.problem.obligations_and_reserves import REQUESTED_SUFFIX, request_outlook
 from optimizer.service.clock import NOT_STARTED
-from optimizer.service.config import ServiceConfig
+from optimizer.service.config import ServiceEnvironment
 from optimizer.service.decision_engine import DecisionResult
 from telemetry.feed.flex_agent import FlexAgent, MeterReader, PlannedLoad, SendNotice
 from telemetry.feed.load_targets import IssuerTerms, LoadTargetStore
 from telemetry.feed.partners import Partner
 from telemetry.feed.signing import SigningKey
 from telemetry.mqtt.queues import MessageClient
+from telemetry.runtime import ClockMode
 from twin import variables
 from twin.feasibility.connection import IMPORT_LIMIT
 from twin.markets.contracts import LoadTargetContract
@@ -25,6 +28,31 @@ from twin.physics.numerics import BoolArray
 from twin.site import Site
 from twin.time_axes import QUARTER_HOUR
 from twin.variables import net_import
+
+
+class ReserveState(StrEnum):
+    """State of a reserve product that load targets activate."""
+
+    READY = "ready"
+    ACTIVATED = "activated"
+    RECOVERING = "recovering"
+
+
+class ReserveEvent(StrEnum):
+    """What changes the state of a reserve product."""
+
+    CALL = "call"
+    END_OF_CALL = "call ends"
+    RECOVERY = "recovery time over"
+
+
+RESERVE_TRANSITIONS: Final[Mapping[tuple[ReserveState, ReserveEvent], ReserveState]] = {
+    (ReserveState.READY, ReserveEvent.CALL): ReserveState.ACTIVATED,
+    (ReserveState.ACTIVATED, ReserveEvent.END_OF_CALL): ReserveState.RECOVERING,
+    (ReserveState.RECOVERING, ReserveEvent.CALL): ReserveState.ACTIVATED,
+    (ReserveState.RECOVERING, ReserveEvent.RECOVERY): ReserveState.READY,
+}
+"""State and event -> next state; any other event changes nothing."""
 
 
 class LoadTargetReceiver:
@@ -37,15 +65,15 @@ class LoadTargetReceiver:
     def __init__(
         self,
         site: Site,
-        config: ServiceConfig,
         *,
+        environment: ServiceEnvironment,
         partners: Iterable[Partner],
         key: SigningKey,
         meter: MeterReader,
         path: Path,
         notify: SendNotice = lambda *_: None,
     ) -> None:
-        self._site, self._settings = site, config
+        self._site, self._environment = site, environment
         self._contracts = site.machines_of(LoadTargetContract)
         keys = {partner.name: partner.keys for partner in partners}
         issuers = {c.issuer: keys[c.issuer] for c in self._contracts if c.issuer in keys}
@@ -67,6 +95,7 @@ class LoadTargetReceiver:
         )
         self._agent.notify = notify
         self._is_active = bool(issuers)
+        self._states: dict[str, ReserveState] = {}
         self._ended: dict[str, np.datetime64] = {}
 
     @property
@@ -78,8 +107,8 @@ class LoadTargetReceiver:
         """Return the terms for messages of an issuer: the strictest of its contracts."""
         contracts = [contract for contract in self._contracts if contract.issuer == issuer]
         age = np.timedelta64(round(min(one.max_age for one in contracts)), "s")
-        if self._settings.is_simulated:  # whose clock moves by whole quarter-hours
-            age = max(age, 2 * QUARTER_HOUR)
+        if self._environment.clock.mode is ClockMode.SIMULATED:
+            age = max(age, 2 * QUARTER_HOUR)  # its clock moves by whole quarter-hours
         accepts = all(one.accept_unsigned_times for one in contracts)
         return IssuerTerms(max_age=age, accepts_unsigned_times=accepts)
 
@@ -186,14 +215,23 @@ class LoadTargetReceiver:
     def _recovers(self, product: str, called: BoolArray, edges: np.ndarray) -> BoolArray:
         """Return the intervals in which a product is activated, or recovers from an activation."""
         if called[0]:  # until its first change, unless it ends before
+            self._change(product, ReserveEvent.CALL)
             self._ended[product] = edges[1:][np.append(~called[1:], True)][0]
-        elif product in self._ended:
+        elif self._states.get(product) is ReserveState.ACTIVATED:
+            self._change(product, ReserveEvent.END_OF_CALL)
             self._ended[product] = min(self._ended[product], edges[0])
         ended = self._ended.get(product)
-        return is_recovering(self._site.reserves[product], called, edges, last_use_end=ended)
+        recovers = is_recovering(self._site.reserves[product], called, edges, last_use_end=ended)
+        if not recovers[0]:
+            self._change(product, ReserveEvent.RECOVERY)
+        return recovers
+
+    def _change(self, product: str, event: ReserveEvent) -> None:
+        state = self._states.get(product, ReserveState.READY)
+        self._states[product] = RESERVE_TRANSITIONS.get((state, event), state)
 
     def _connect(self) -> MessageClient:
-        return self._settings.create_client(f"gigatwin-{self._site.name}-flex")
+        return self._environment.connect(f"gigatwin-{self._site.name}-flex", None)
 
 
 def advance_lower_limits(

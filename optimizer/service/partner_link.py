@@ -17,7 +17,7 @@ from optimizer.planner.flexibility import estimate_flexibility
 from optimizer.service.audit import AUDIT_FILE, DECISION_EVENT, NO_PLAN_EVENT, AuditLog
 from optimizer.service.baselines_and_plan_errors import PlanRecord
 from optimizer.service.clock import NOT_STARTED
-from optimizer.service.config import ServiceConfig
+from optimizer.service.config import ServiceConfig, ServiceEnvironment
 from optimizer.service.decision_engine import DecisionResult
 from optimizer.service.load_target_receiver import LoadTargetReceiver
 from optimizer.service.schedule_document import ScheduleLabel, ScheduleStartState, build_document
@@ -52,8 +52,7 @@ from telemetry.messages.feed_documents import (
     ScheduleDraft,
 )
 from telemetry.messages.strict_json import to_datetime, to_milliseconds
-from telemetry.mqtt.client import Client
-from telemetry.mqtt.queues import LastWill
+from telemetry.mqtt.queues import LastWill, MessageClient
 from telemetry.points.topology import describe_excluded
 from twin.errors import GigatwinError, JournalError
 from twin.physics import FloatArray
@@ -99,9 +98,15 @@ class PartnerLink:
     """
 
     def __init__(
-        self, site: Site, config: ServiceConfig, folder: Path, *, meter: MeterReader
+        self,
+        site: Site,
+        config: ServiceConfig,
+        folder: Path,
+        *,
+        environment: ServiceEnvironment,
+        meter: MeterReader,
     ) -> None:
-        self._site, self._settings = site, config
+        self._site, self._settings, self._environment = site, config, environment
         self._partners = read_partners(folder / "keys" / "partners")
         self._sender = read_sender(folder / "keys" / SENDER_FILE, site)
         key = load_or_create_key(folder / "keys")
@@ -114,7 +119,7 @@ class PartnerLink:
         )
         self._targets = LoadTargetReceiver(
             site,
-            config,
+            environment=environment,
             partners=self._partners,
             key=key,
             meter=meter,
@@ -147,8 +152,8 @@ class PartnerLink:
             finally:
                 self._feed.stop(now())
 
-    def _connect(self, partner: str, will: LastWill) -> Client:
-        return self._settings.create_client(f"gigatwin-{self._site.name}-feed-{partner}", will)
+    def _connect(self, partner: str, will: LastWill) -> MessageClient:
+        return self._environment.connect(f"gigatwin-{self._site.name}-feed-{partner}", will)
 
     def build_document(self, result: DecisionResult, *, now: np.datetime64) -> ScheduleDraft:
         """Return the document of a decision, which is also shown in shadow mode.

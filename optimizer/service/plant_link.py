@@ -1,8 +1,8 @@
 """Connection of the service to the plant: telemetry in, commands out."""
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
+from enum import StrEnum
 from pathlib import Path
 from typing import Final, Self
 
@@ -10,16 +10,16 @@ import numpy as np
 import xarray as xr
 
 from optimizer.realtime.orders import DispatchOrders
-from optimizer.service.clock import NOT_STARTED
-from optimizer.service.config import ServiceConfig
+from optimizer.service.clock import NOT_STARTED, ServiceClock
+from optimizer.service.config import ServiceConfig, ServiceEnvironment
 from optimizer.service.decision_engine import DecisionResult
+from optimizer.service.decision_inputs import SchedulerJobs
 from optimizer.service.plant_orders import (
     plant_commands,
     setpoint_refusal,
     setpoint_status,
     storage_requests,
 )
-from optimizer.service.scheduler_jobs import SchedulerJobs
 from optimizer.service.status import (
     BrokerStatus,
     CoverageStatus,
@@ -29,11 +29,9 @@ from optimizer.service.status import (
     TelemetryStatus,
 )
 from optimizer.service.weekly_calibration import DriftMonitor
-from telemetry.archive import Archive
 from telemetry.archive.commit_batch import epoch_second
 from telemetry.commands import CommandPublisher
 from telemetry.ingest.pipeline import IngestPipeline
-from telemetry.journal.writer import Journal
 from telemetry.live.state import LiveState
 from telemetry.messages import topics
 from telemetry.messages.bms_contract import REPEAT_PERIOD
@@ -71,6 +69,32 @@ GAP_MEMORY: Final = 0.3
 """Share of the longest gap that is left one repetition period or tick later. [1]"""
 
 
+class PlantState(StrEnum):
+    """State of the plant, as its messages show it."""
+
+    AWAITED = "awaited"
+    SENDING = "sending"
+    ENDED = "ended"
+
+
+class PlantEvent(StrEnum):
+    """Message of the plant that may change its state."""
+
+    MESSAGE = "reading"
+    TICK = "tick"
+    LAST_TICK = "last tick"
+
+
+PLANT_TRANSITIONS: Final[Mapping[tuple[PlantState, PlantEvent], PlantState]] = {
+    (PlantState.AWAITED, PlantEvent.MESSAGE): PlantState.SENDING,
+    (PlantState.AWAITED, PlantEvent.TICK): PlantState.SENDING,
+    (PlantState.AWAITED, PlantEvent.LAST_TICK): PlantState.ENDED,
+    (PlantState.SENDING, PlantEvent.LAST_TICK): PlantState.ENDED,
+    (PlantState.ENDED, PlantEvent.TICK): PlantState.SENDING,
+}
+"""State and event -> next state; any other event changes nothing."""
+
+
 class PlantSilence:
     """Time since the last message of the plant, by the monotonic clock; usable from any thread.
 
@@ -78,26 +102,28 @@ class PlantSilence:
     longest gaps of the last repetition periods, or of the last ticks of a simulated plant; a plant
     that follows the contract sends a heartbeat every :data:`HEARTBEAT_PERIOD_S`.
 
-    - `has_ended`: whether a simulated plant has announced its end.
+    - `state`: what the plant has sent so far.
     """
 
-    def __init__(self, clock_mode: ClockMode) -> None:
-        self._is_simulated = clock_mode is ClockMode.SIMULATED
-        self._last = self._window_start = time.monotonic()
-        self._has_started = self.has_ended = False
+    def __init__(self, clock: ServiceClock) -> None:
+        self._is_simulated = clock.mode is ClockMode.SIMULATED
+        self._monotonic = clock.monotonic
+        self._last = self._window_start = self._monotonic()
+        self.state = PlantState.AWAITED
         self._gap, self._usual_gap = 0.0, float(REPEAT_PERIOD / SECOND)
 
     def on_sample(self, sample: Sample) -> None:
         """Count a message that a running plant sends; retained descriptions do not count."""
         if not isinstance(sample, PointValue | RackBatch | SimulationTick):
             return
-        moment = time.monotonic()
-        if self._has_started:
+        moment, event = self._monotonic(), PlantEvent.MESSAGE
+        if self.state is not PlantState.AWAITED:
             self._gap = max(self._gap, moment - self._last)
-        self._last, self._has_started = moment, True
+        self._last = moment
         is_over = moment - self._window_start >= float(REPEAT_PERIOD / SECOND)
         if isinstance(sample, SimulationTick):
-            self.has_ended, is_over = sample.is_last, True
+            is_over, event = True, PlantEvent.LAST_TICK if sample.is_last else PlantEvent.TICK
+        self.state = PLANT_TRANSITIONS.get((self.state, event), self.state)
         if is_over:
             self._usual_gap = max(self._gap, GAP_MEMORY * self._usual_gap)
             self._window_start, self._gap = moment, 0.0
@@ -105,7 +131,7 @@ class PlantSilence:
     @property
     def seconds(self) -> float | None:
         """Time since the last message; None before the first. [s]"""
-        return time.monotonic() - self._last if self._has_started else None
+        return None if self.state is PlantState.AWAITED else self._monotonic() - self._last
 
     @property
     def error(self) -> str:
@@ -113,9 +139,9 @@ class PlantSilence:
 
         A simulated plant may start later than the service.
         """
-        silence = time.monotonic() - self._last
-        is_expected = self._has_started or not self._is_simulated
-        if self.has_ended or not is_expected or silence <= self._limit:
+        silence = self._monotonic() - self._last
+        may_come_later = self.state is PlantState.AWAITED and self._is_simulated
+        if self.state is PlantState.ENDED or may_come_later or silence <= self._limit:
             return ""
         return f"nothing received from the plant for {format_duration(silence)}: is it running?"
 
@@ -133,19 +159,23 @@ class PlantLink:
     - `cleartext_warning`: what the permission for cleartext exposes; empty without the permission.
     """
 
-    def __init__(self, site: Site, config: ServiceConfig, folder: Path) -> None:
-        self._site, self._is_simulated = site, config.is_simulated
+    def __init__(
+        self, site: Site, config: ServiceConfig, folder: Path, *, environment: ServiceEnvironment
+    ) -> None:
+        clock = environment.clock
+        self._site, self._is_simulated = site, clock.mode is ClockMode.SIMULATED
+        self._monotonic = clock.monotonic
         self.cleartext_warning = config.encryption if config.allows_cleartext else ""
-        self._client = config.create_client(f"gigatwin-{site.name}")
+        self._client = environment.connect(f"gigatwin-{site.name}", None)
         self._client.subscribe(topics.METADATA_FILTER, qos=0)
         self._client.subscribe(*topics.service_filters(site.name))
         self._client.subscribe(
             topics.topic_filter(topics.TopicKind.SENDER_REPORT, site=site.name), qos=0
         )
-        self._journal = Journal(folder / "journal")
-        self._archive = Archive(folder / "archive", site.name)
+        self._journal = environment.open_journal(folder / "journal")
+        self._archive = environment.open_archive(folder / "archive", site.name)
         self.window = LiveState(
-            site, clock_mode=config.clock_mode, limits=read_site_limits(folder / LIMITS_FILE)
+            site, clock_mode=clock.mode, limits=read_site_limits(folder / LIMITS_FILE)
         )
         self._ingester = IngestPipeline(
             self._client,
@@ -160,9 +190,9 @@ class PlantLink:
         self.rack_names = RackNameMismatch(site)
         # names are sent once a day, so those of before the start count
         self._ingester.add_listener(self.rack_names.observe, from_before=True)
-        self.drift_monitor = DriftMonitor(site, folder, is_disabled=config.is_simulated)
+        self.drift_monitor = DriftMonitor(site, folder, is_disabled=self._is_simulated)
         self.jobs = SchedulerJobs(site, self.window)
-        self._silence = PlantSilence(config.clock_mode)
+        self._silence = PlantSilence(clock)
         self._ingester.add_listener(self._silence.on_sample)
         self._checked_at, self._silent = -np.inf, dict[str, float]()
 
@@ -244,7 +274,7 @@ class PlantLink:
         It is checked periodically, so that it is reported before the next decision. For a simulated
         plant, whose clock jumps from decision to decision, each decision reports it.
         """
-        moment = time.monotonic()
+        moment = self._monotonic()
         if (
             now != NOT_STARTED
             and not self._is_simulated
@@ -316,7 +346,7 @@ class PlantLink:
         """State of the connection to the plant."""
         if not self._client.is_connected:
             return LinkState.DISCONNECTED
-        if self._silence.has_ended:
+        if self._silence.state is PlantState.ENDED:
             return LinkState.ENDED
         return LinkState.SILENT if self._silence.error else LinkState.CONNECTED
 

@@ -8,7 +8,7 @@ import xarray as xr
 
 from optimizer.realtime.orders import DispatchOrders, caps_in_queue_order
 from optimizer.service.decision_engine import DecisionResult
-from optimizer.service.machine_availability import APPLIED_VARIABLES, REQUEST_VARIABLES
+from optimizer.service.decision_inputs import APPLIED_VARIABLES, REQUEST_VARIABLES
 from optimizer.service.status import SetPointStatus
 from telemetry.commands import PlantCommands
 from telemetry.points.site_points import rack_ids, unit_ids

@@ -22,7 +22,7 @@ import structlog
 
 from optimizer.inputs.live_series import LiveSeries
 from optimizer.service.clock import RealClock, SimulatedClock
-from optimizer.service.config import ServiceConfig
+from optimizer.service.config import ServiceConfig, ServiceEnvironment
 from optimizer.service.control_socket import (
     SOCKET_FILE,
     CommandHandler,
@@ -36,6 +36,7 @@ from optimizer.service.operators import read_operators
 from optimizer.service.page import PageServer
 from optimizer.service.partner_link import PartnerLink
 from optimizer.service.plant_link import PlantLink
+from optimizer.service.solver_process import SolverProcess
 from optimizer.service.state_folder import (
     LAYOUT_FILE,
     StateFolder,
@@ -45,8 +46,10 @@ from optimizer.service.state_folder import (
 )
 from optimizer.service.status import render_json
 from optimizer.service.watchdog import notify_systemd
+from telemetry.archive import Archive
 from telemetry.durable_files import write_atomic
 from telemetry.feed.partners import SENDER_FILE, read_partners, read_sender
+from telemetry.journal.writer import Journal
 from telemetry.points.discovery import SiteDiscovery, discover
 from telemetry.points.topology import MAX_NAMES_LISTED, compare_topology
 from twin.errors import GigatwinError, IssueCode, JournalError, ServiceError
@@ -74,13 +77,16 @@ def run_service(site: Site, config: ServiceConfig, path: Path) -> None:
         stop = stack.enter_context(stop_on_signals())
         register = HoldRegister(folder / HOLD_FILE)  # before others write into the folder
         register.create_file()
-        link = PlantLink(site, config, folder)
+        environment = real_environment(config)
+        link = PlantLink(site, config, folder, environment=environment)
         service = SiteService(
             site,
             config,
-            clock=SimulatedClock() if config.is_simulated else RealClock(),
+            environment=environment,
             plant_link=link,
-            partner_link=PartnerLink(site, config, folder, meter=link.current_net_import),
+            partner_link=PartnerLink(
+                site, config, folder, environment=environment, meter=link.current_net_import
+            ),
             hold_register=register,
             folder=folder,
         )
@@ -106,6 +112,17 @@ def run_service(site: Site, config: ServiceConfig, path: Path) -> None:
         logger.info("started", site=site.name, broker=link.url, state=str(folder))
         service.run(stop)
         notify_systemd("STOPPING=1")
+
+
+def real_environment(config: ServiceConfig) -> ServiceEnvironment:
+    """Return what a service on this machine uses."""
+    return ServiceEnvironment(
+        clock=SimulatedClock() if config.is_simulated else RealClock(),
+        connect=config.create_client,
+        open_journal=Journal,
+        open_archive=Archive,
+        start_solver=SolverProcess,
+    )
 
 
 def write_page_url(path: Path, url: str) -> None:

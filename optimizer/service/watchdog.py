@@ -2,7 +2,6 @@
 
 import os
 import socket
-import time
 from collections.abc import Callable
 from threading import Event
 from typing import Final
@@ -31,8 +30,8 @@ class Watchdog:
       none. [s]
     """
 
-    def __init__(self, beat: Callable[[], None]) -> None:
-        self._beat = beat
+    def __init__(self, beat: Callable[[], None], monotonic: Callable[[], float]) -> None:
+        self._beat, self._monotonic = beat, monotonic
         self._last_beat = 0.0
         self._threads: list[SupervisedThread] = []
         self._reported = ""
@@ -50,7 +49,7 @@ class Watchdog:
     @property
     def error(self) -> str:
         """Why the current quarter-hour has no decision: it is stuck; empty if it is not."""
-        duration = time.monotonic() - self.decision_started
+        duration = self._monotonic() - self.decision_started
         if duration <= DECISION_OVERDUE_S:
             return ""
         return (
@@ -64,7 +63,7 @@ class Watchdog:
         The plant gets none while a decision is stuck, and systemd none while one is stuck for long,
         or a thread does not work.
         """
-        moment = time.monotonic()
+        moment = self._monotonic()
         if moment - self._last_beat < HEARTBEAT_INTERVAL_S:
             return
         self._last_beat = moment

@@ -23,6 +23,7 @@ from telemetry.messages.samples import SimulationTick
 from telemetry.mqtt.queues import PublishToken, ReceivedMessage
 from telemetry.runtime import ClockMode
 from telemetry.simulator.site import SimulatedSite
+from tests.support.environments import environment
 
 
 class MemoryClient:
@@ -47,13 +48,6 @@ class MemoryClient:
 
     def acknowledge(self, messages):
         pass
-
-
-class MemoryConfig(ServiceConfig):
-    """Settings of a service whose connections are in memory."""
-
-    def create_client(self, client_id, will=None):
-        return MemoryClient()
 
 
 def _done():
@@ -82,14 +76,19 @@ class LockstepService:
     def __init__(self, name, folder, *, steps, out_of_service=(), distort=lambda sample: sample):
         site = sites.load_site(name)
         case = synthetic_case(site, steps=steps)
-        config = MemoryConfig(
-            broker="mqtt://memory", series_files=synthetic_files(), clock_mode=ClockMode.SIMULATED
+        config = ServiceConfig(
+            broker="mqtt://127.0.0.1:1",
+            series_files=synthetic_files(),
+            clock_mode=ClockMode.SIMULATED,
         )
         register = HoldRegister(folder / HOLD_FILE)  # before others write into the folder
         register.create_file()
-        self.link = PlantLink(site, config, folder)
         self.clock = LockstepClock()
-        self.partners = PartnerLink(site, config, folder, meter=self.link.current_net_import)
+        parts = environment(config, clock=self.clock, connect=lambda *_: MemoryClient())
+        self.link = PlantLink(site, config, folder, environment=parts)
+        self.partners = PartnerLink(
+            site, config, folder, environment=parts, meter=self.link.current_net_import
+        )
         self.events = []
         record_event = self.partners.record_event
 
@@ -102,7 +101,7 @@ class LockstepService:
         self.service = SiteService(
             site,
             config,
-            clock=self.clock,
+            environment=parts,
             plant_link=self.link,
             partner_link=self.partners,
             hold_register=register,

@@ -9,6 +9,7 @@ from optimizer.service.config import ServiceConfig
 from optimizer.service.partner_link import PartnerLink
 from telemetry.feed.signing import public_jwk_set, verify_signature
 from tests.support import moments, small_days
+from tests.support.environments import environment
 from tests.support.feeds import MINUTE, START, Wire, acknowledgement, key, plan
 
 OUTCOME = SimpleNamespace(choice=SimpleNamespace(reason="", source=ScheduleSource.OPTIMUM))
@@ -25,7 +26,13 @@ class Bench:
         for name in self.wires:
             (partners / f"{name}.json").write_text(json.dumps(public_jwk_set(key(name))))
         settings = ServiceConfig(broker="mqtt://127.0.0.1:1", series_files=small_days.files())
-        self.link = PartnerLink(moments.site(), settings, folder, meter=lambda _: 2.0)
+        self.link = PartnerLink(
+            moments.site(),
+            settings,
+            folder,
+            environment=environment(settings),
+            meter=lambda _: 2.0,
+        )
         self.link._feed._connect = lambda name, _: self.wires[name]
 
     def open(self, minutes):

@@ -1,5 +1,6 @@
 """A service of the small site without a plant: decisions, periodic tasks and state label."""
 
+import time
 from functools import cache
 from types import SimpleNamespace
 from unittest.mock import MagicMock
@@ -9,11 +10,11 @@ import numpy as np
 from optimizer.service.clock import ServiceClock
 from optimizer.service.config import ServiceConfig
 from optimizer.service.daemon import SiteService
+from optimizer.service.decision_inputs import SchedulerJobs
 from optimizer.service.hold_register import HoldRegister
 from optimizer.service.operators import Requester, add_operator
 from optimizer.service.partner_link import PartnerLink
 from optimizer.service.plant_link import PlantLink
-from optimizer.service.scheduler_jobs import SchedulerJobs
 from optimizer.service.status import (
     BrokerStatus,
     DataAge,
@@ -26,6 +27,7 @@ from telemetry.live.state import LiveState
 from telemetry.points.topology import RackNameMismatch
 from telemetry.runtime import ClockMode
 from tests.support import moments, small_days
+from tests.support.environments import environment
 
 UNHEARD = "the scheduler has reported no queue yet; expected on dc/v1/small/jobs/queue"
 
@@ -85,13 +87,17 @@ class Bench:
         clock = MagicMock(spec=ServiceClock)
         hold_register = HoldRegister(folder / "hold.json")  # before others write there
         clock.now.return_value, clock.mode = self.now, ClockMode.REAL
+        clock.monotonic = time.monotonic
+        parts = environment(settings, clock=clock)
         self.folder, self.link = folder, link
         self.service = SiteService(
             site,
             settings,
-            clock=clock,
+            environment=parts,
             plant_link=link,
-            partner_link=PartnerLink(site, settings, folder, meter=lambda _: 2.0),
+            partner_link=PartnerLink(
+                site, settings, folder, environment=parts, meter=lambda _: 2.0
+            ),
             hold_register=hold_register,
             folder=folder,
         )

@@ -21,6 +21,7 @@ from telemetry.feed.flex_messages import read_load_targets
 from telemetry.feed.signing import public_jwk_set
 from telemetry.mqtt.queues import ReceivedMessage
 from tests.support import moments
+from tests.support.environments import environment
 from tests.support.feeds import key, partner
 from tests.support.flexing import TOPIC, content, payload, target
 from tests.support.reserve_days import product
@@ -42,8 +43,11 @@ def service(folder, *contracts, known=("tso-1", "dso-1"), where=SITE):
     where = where.with_equipment({**where.equipment, **{one.name: one for one in contracts}})
     return LoadTargetReceiver(
         where,
-        ServiceConfig(
-            broker="mqtt://127.0.0.1:1", series_files=SeriesFiles(prices=folder, weather=folder)
+        environment=environment(
+            ServiceConfig(
+                broker="mqtt://127.0.0.1:1",
+                series_files=SeriesFiles(prices=folder, weather=folder),
+            )
         ),
         partners=[partner(name) for name in known],
         key=key("small"),

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from optimizer.service.required_inputs import MissingPointLocator
+from optimizer.service.decision_inputs import MissingPointLocator
 from telemetry.live.state import LiveState
 from telemetry.quality.checks import QualityFlag
 from tests.support.small_points import NOON, SECOND, metadata_of, site, value_of

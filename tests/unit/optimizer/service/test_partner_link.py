@@ -21,6 +21,7 @@ from telemetry.messages.strict_json import to_milliseconds
 from telemetry.mqtt.queues import ReceivedMessage
 from telemetry.runtime import ClockMode
 from tests.support import moments, small_days
+from tests.support.environments import environment
 from tests.support.feeds import MINUTE, START
 from tests.support.partner_links import Bench
 from twin.errors import ServiceError
@@ -53,7 +54,13 @@ def linked(folder, **settings):
     settings = ServiceConfig(
         broker="mqtt://127.0.0.1:1", series_files=small_days.files(), **settings
     )
-    return PartnerLink(moments.site(), settings, folder, meter=lambda _: 2.0)
+    return PartnerLink(
+        moments.site(),
+        settings,
+        folder,
+        environment=environment(settings),
+        meter=lambda _: 2.0,
+    )
 
 
 def draft(link):

@@ -10,7 +10,7 @@ from optimizer.fallback.ladder import ScheduleSource
 from optimizer.realtime.intra_interval import LoadShedding
 from optimizer.service import plant_link
 from optimizer.service.alarms import SILENCE_ALARM_PERIODS, AlarmMonitor, Severity
-from optimizer.service.clock import NOT_STARTED
+from optimizer.service.clock import NOT_STARTED, RealClock, SimulatedClock
 from optimizer.service.config import ServiceConfig
 from optimizer.service.plant_link import PlantLink, PlantSilence, newest_reading_age, stale_ages
 from optimizer.service.status import DataAge, LinkState
@@ -22,6 +22,7 @@ from telemetry.messages.samples import SimulationTick
 from telemetry.mqtt.client import TlsFiles
 from telemetry.runtime import ClockMode
 from tests.support import moments, small_days
+from tests.support.environments import environment
 from tests.support.small_points import NOON, SECOND, metadata_of, site, value_of
 from twin.simulation.limits import Violation
 
@@ -74,7 +75,7 @@ def link_to(folder, *, clock_mode):
     settings = ServiceConfig(
         broker="mqtt://127.0.0.1:1", series_files=small_days.files(), clock_mode=clock_mode
     )
-    return PlantLink(moments.site(), settings, folder)
+    return PlantLink(moments.site(), settings, folder, environment=environment(settings))
 
 
 def without_errors(record_event=lambda _: None):
@@ -136,7 +137,7 @@ def test_permission_for_cleartext_is_an_alarm(tmp_path, url, words):
     tls = TlsFiles(allow_cleartext=True)
     settings = ServiceConfig(broker=url, series_files=small_days.files(), tls=tls)
     fine = without_errors()
-    link = PlantLink(moments.site(), settings, tmp_path)
+    link = PlantLink(moments.site(), settings, tmp_path, environment=environment(settings))
     watch = AlarmMonitor(link, fine, series=fine, hold_register=fine)
     watch.update(NOON, None, "")
     alarms = {alarm.cause: alarm for alarm in watch.alarms.in_force()}
@@ -274,7 +275,7 @@ def test_cap_within_the_interval_also_caps_halls(tmp_path):
 def moment(monkeypatch):
     """A monotonic clock as a list of one time. [s]"""
     moment = [1000.0]
-    monkeypatch.setattr(plant_link.time, "monotonic", lambda: moment[0])
+    monkeypatch.setattr("time.monotonic", lambda: moment[0])
     return moment
 
 
@@ -302,7 +303,7 @@ def test_killed_simulated_plant_is_silent_within_half_a_minute(moment):
 
     Sensitivity: the page was green for three minutes, and its newest sample 0 s old.
     """
-    silence = PlantSilence(ClockMode.SIMULATED)
+    silence = PlantSilence(SimulatedClock())
     moment[0] += 1000.0
     assert (silence.error, silence.seconds) == ("", None)  # the plant has not started
     for _ in range(4):
@@ -320,7 +321,7 @@ def test_killed_simulated_plant_is_silent_within_half_a_minute(moment):
 
 def test_slow_simulated_plant_is_not_silent(moment):
     """Proves: at one message a minute the limit is three minutes."""
-    silence = PlantSilence(ClockMode.SIMULATED)
+    silence = PlantSilence(SimulatedClock())
     for _ in range(4):
         silence.on_sample(tick())
         moment[0] += 60.0
@@ -332,7 +333,7 @@ def test_slow_simulated_plant_is_not_silent(moment):
 
 def test_real_plant_is_silent_after_three_of_its_usual_gaps(moment):
     """Proves: with a heartbeat each 10 s the limit falls to 30 s, and metadata do not count."""
-    silence = PlantSilence(ClockMode.REAL)
+    silence = PlantSilence(RealClock())
     moment[0] += 299.0
     assert silence.error == ""
     moment[0] += 2.0

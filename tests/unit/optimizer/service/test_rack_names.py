@@ -18,6 +18,7 @@ from telemetry.messages.topics import TopicKind
 from telemetry.mqtt.client import Client
 from telemetry.runtime import ClockMode
 from tests.support import moments, small_days
+from tests.support.environments import environment
 from tests.support.waiting import DEADLINE, until
 from tests.unit.telemetry.points.test_rack_names import batches, points
 
@@ -50,7 +51,7 @@ def link(embedded, tmp_path):
     settings = ServiceConfig(
         broker=embedded.url, series_files=small_days.files(), clock_mode=ClockMode.SIMULATED
     )
-    with PlantLink(moments.site(), settings, tmp_path) as link:
+    with PlantLink(moments.site(), settings, tmp_path, environment=environment(settings)) as link:
         # The broker answers in order, so all subscriptions of the link are active afterwards;
         # messages before that are lost.
         assert link._client.subscribe(topics.METADATA_FILTER, qos=0).wait(DEADLINE)
@@ -142,7 +143,9 @@ def test_restart_keeps_rack_names_announced_once_a_day(link, plant, tmp_path):
     site = moments.site()
     until(lambda: len(link.rack_names._plant) == site.rack_count)
     link.__exit__()
-    with PlantLink(site, link_settings(), tmp_path) as again:
+    with PlantLink(
+        site, link_settings(), tmp_path, environment=environment(link_settings())
+    ) as again:
         assert len(again.rack_names._plant) == site.rack_count
 
 

@@ -95,7 +95,7 @@ def test_quarter_hour_that_is_over_is_not_decided(bench, monkeypatch, late, deci
     """
     service, seen = bench.service, []
     service._clock.intervals.return_value = [bench.now]
-    monkeypatch.setattr("optimizer.service.daemon.SolverProcess", MagicMock())
+    bench.service._start_solver = MagicMock()
     monkeypatch.setattr(service, "_create_threads", lambda *_: ())
     monkeypatch.setattr(service, "_decide_interval", lambda _, now: seen.append(now))
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from optimizer.service.clock import NOT_STARTED
-from optimizer.service.scheduler_jobs import SchedulerJobs
+from optimizer.service.decision_inputs import SchedulerJobs
 from telemetry.live.state import LiveState
 from telemetry.messages.samples import (
     CapOrder,

@@ -11,7 +11,7 @@ import xarray as xr
 import sites
 from optimizer.realtime.orders import DispatchOrders
 from optimizer.service.decision_engine import with_declared_setpoints
-from optimizer.service.machine_availability import REQUEST_VARIABLES
+from optimizer.service.decision_inputs import REQUEST_VARIABLES
 from optimizer.service.plant_orders import setpoint_refusal, setpoint_requests, setpoint_status
 from sites.catalogue import find_site_file
 from telemetry.points.binding import PointBinder

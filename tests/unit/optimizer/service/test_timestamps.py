@@ -64,7 +64,7 @@ class Pilot:
 def service(monkeypatch, tmp_path):
     made = object.__new__(SiteService)
     made._watchdog, made._lock = SimpleNamespace(decision_started=0.0), threading.RLock()
-    made._clock = SimpleNamespace(mode=ClockMode.REAL, now=lambda: MADE)
+    made._clock = SimpleNamespace(mode=ClockMode.REAL, now=lambda: MADE, monotonic=lambda: 0.0)
     made._partners = Partners()
     made._link = SimpleNamespace(
         mean_net_import=lambda *_: 1.0,

@@ -2,6 +2,7 @@
 
 import socket
 import threading
+import time
 from unittest.mock import MagicMock
 
 import pytest
@@ -40,7 +41,7 @@ def received(systemd):
 def beat_once(threads):
     """Return the heartbeats to the plant of one update."""
     beats = []
-    watchdog = Watchdog(lambda: beats.append(1))
+    watchdog = Watchdog(lambda: beats.append(1), time.monotonic)
     watchdog.supervise(*threads)
     watchdog.update()
     return len(beats)
@@ -116,8 +117,8 @@ def test_slow_partners_delay_neither_heartbeats_nor_alarms(tmp_path, monkeypatch
 
     Sensitivity: 1,000 load targets took 25 s on the thread that sends the heartbeats.
     """
-    monkeypatch.setattr("optimizer.service.daemon.SolverProcess", MagicMock())
     bench, begun, finish = Bench(tmp_path, is_shadow=False), threading.Event(), threading.Event()
+    bench.service._start_solver = MagicMock()
     beats, alarms = threading.Event(), threading.Event()
 
     def work_on_messages(_):

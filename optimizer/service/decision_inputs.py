@@ -1,0 +1,336 @@
+"""What a decision takes from the plant: jobs, machines in service, and required readings.
+
+Batteries, tanks, renewables and heat reuse are derated to the share in service. For other machines
+plans do not change, because the effect depends on which unit is out; a message informs people, and
+temperatures inform the twin. Plans must not count on the energy of a battery below its reserve.
+"""
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from functools import cached_property
+from threading import Event
+from typing import Final, Protocol
+
+import numpy as np
+import xarray as xr
+
+from optimizer.problem.problem import LEVEL_NOISE_SHARE
+from optimizer.service.clock import NOT_STARTED, ServiceClock
+from optimizer.service.watchdog import PERIODIC_TASK_INTERVAL_S
+from telemetry.live.state import LiveState
+from telemetry.messages import topics
+from telemetry.messages.samples import JobColumns
+from telemetry.points.site_points import SitePoint, list_points
+from twin.equipment import (
+    Battery,
+    ChilledWaterTank,
+    CoolingPlant,
+    Equipment,
+    HeatReuse,
+    Photovoltaic,
+    Renewable,
+    WindFarm,
+)
+from twin.errors import IssueCode, NoScheduleError, StateError, ValidationIssue
+from twin.estimation.observer import estimate_state
+from twin.physics.numerics import BoolArray
+from twin.site import Site
+from twin.variables import values_by_machine
+from twin.workload.jobs import ARRIVAL_HISTORY, Jobs
+from twin.workload.queue import JobQueue, RackPool, open_queue
+
+DERATABLE: Final[Mapping[type, tuple[str, ...]]] = {
+    Battery: ("power",),
+    ChilledWaterTank: ("power",),
+    Photovoltaic: ("power", "module_power"),
+    WindFarm: ("power",),
+    HeatReuse: ("rated_heat",),
+}
+"""Type of machine that plans can do without -> its ratings. [MW]"""
+
+ZERO_RATING_MW: Final = 1e-6
+"""Rating of a machine out of service: negligible, and safe to divide by. [MW]"""
+
+FULL_AVAILABILITY: Final = 1.0 - 1e-6
+"""Share in service from which a machine counts as whole. [1]"""
+
+
+def available_site(
+    site: Site, observed: xr.Dataset, state: xr.Dataset
+) -> tuple[Site, Mapping[str, str]]:
+    """Return the site that plans may count on, and machine -> message about what they do without.
+
+    - `site`, `observed`: see :func:`derate_unavailable`.
+    - `state`: state of the site with its store levels.
+
+    A battery below its reserve, for example after a loss of the connection, is only charged until
+    its level is back (`optimizer.model.components.storage`).
+    """
+    site, messages = derate_unavailable(site, observed)
+    levels, drained = values_by_machine(state, "battery_level"), dict[str, str]()
+    for battery in site.machines_of(Battery):
+        level = max(levels[battery.name], 0.0)
+        reserve = battery.reserve * battery.usable_capacity
+        if level < reserve - LEVEL_NOISE_SHARE * battery.usable_capacity:
+            text = (
+                f"{battery.name} holds {level:.3g} MWh, less than its reserve of "
+                f"{reserve:.3g} MWh: plans only charge it until that is restored"
+            )
+            drained[battery.name] = "; ".join(filter(None, (messages.get(battery.name), text)))
+    return site, {**messages, **drained}
+
+
+def derate_unavailable(site: Site, observed: xr.Dataset) -> tuple[Site, dict[str, str]]:
+    """Return the site without machines out of service, and machine -> message.
+
+    ``observed`` holds the newest good readings, among them ``<kind>_available``: 1, or for banks
+    the share of their units [1]. A machine without a reading counts as in service.
+    """
+    messages: dict[str, str] = {}
+    for name, machine in site.equipment.items():
+        share = _share(observed, machine, name)
+        if share >= FULL_AVAILABILITY:
+            continue
+        status = f"{share:.0%} of {name} is in service" if share else f"{name} is out of service"
+        ratings = DERATABLE.get(type(machine))
+        if ratings is None:
+            messages[name] = f"{status}, and plans still count on all of it{_hold_advice(machine)}"
+            continue
+        messages[name] = f"{status}: plans count on no more"
+        ratings_left = {
+            rating: max(share * getattr(machine, rating), ZERO_RATING_MW) for rating in ratings
+        }
+        left = machine.with_values(**ratings_left)  # may be too small for full halls
+        site = site.with_equipment({**site.equipment, name: left})
+    return site, messages
+
+
+def _share(observed: xr.Dataset, machine: Equipment, name: str) -> float:
+    """Return the share of a machine that is in service. [1]"""
+    kind = "renewable" if isinstance(machine, Renewable) else machine.kind
+    reading = observed.get(f"{kind}_available")
+    if reading is None:
+        return 1.0
+    if reading.dims:  # without dimensions if the site has only one
+        is_it = reading[reading.dims[0]] == name
+        reading = reading.where(is_it).max()
+    share = float(reading)
+    return 1.0 if math.isnan(share) else share
+
+
+def _hold_advice(machine: Equipment) -> str:
+    """Return advice for a machine that plans cannot do without."""
+    return ": hold the service if it does not come back" * isinstance(machine, CoolingPlant)
+
+
+REQUEST_VARIABLES: Final = {
+    "facility_supply_set_point": "facility_supply_request",
+    "facility_range_set_point": "facility_range_request",
+    "technology_range_set_point": "technology_range_request",
+}
+"""Set point of a plan -> variable of the request."""
+
+APPLIED_VARIABLES: Final = {
+    word: request.replace("_request", "_applied") for word, request in REQUEST_VARIABLES.items()
+}
+"""Set point of a plan -> variable of the set point that the plant applies."""
+
+
+MAX_JOBS_LISTED: Final = 3
+"""Excluded jobs that are named in an alarm. [1]"""
+
+
+class SchedulerJobs:
+    """Jobs of a site from the live state of its scheduler."""
+
+    def __init__(self, site: Site, window: LiveState) -> None:
+        self._site, self._window = site, window
+        self._arrivals: Jobs | None = None
+
+    def queue(self, now: np.datetime64) -> JobQueue:
+        """Return the last reported queue as of ``now``, without jobs wider than the site.
+
+        Raises StateError if no queue was reported yet: a plan without the running jobs would end
+        them.
+        """
+        snapshot = self._window.scheduler.queue
+        if snapshot is not None:
+            reported = snapshot.queue(self._site)
+            return replace(reported.select(self._fits(reported.jobs)), instant=now)
+        if self.missing_queue:
+            issue = IssueCode.MISSING.issue(
+                "jobs", expected=self.missing_queue, remedy="start the scheduler's agent"
+            )
+            raise StateError(f"state of {self._site.name}", [issue])
+        return open_queue(RackPool.from_site(self._site), _nothing(), now)
+
+    @property
+    def missing_queue(self) -> str:
+        """Where a missing queue is expected; empty if none is missing or no work is movable."""
+        if self._window.scheduler.queue is not None or not self._site.work:
+            return ""
+        topic = topics.build_topic(topics.TopicKind.JOB_QUEUE, site=self._site.name)
+        message = f"the scheduler has reported no queue yet; expected on {topic}"
+        return "; ".join(filter(None, (message, self._window.scheduler.reject_reason)))
+
+    def past_arrivals(self, now: np.datetime64) -> Jobs:
+        """Return the arrivals of the last two weeks, from the history and from queues since."""
+        kinds = tuple(self._site.work)
+        history, snapshot = self._window.scheduler.history, self._window.scheduler.queue
+        found = [self._arrivals] if self._arrivals else []
+        found += [report.jobs.jobs(kinds) for report in (history, snapshot) if report is not None]
+        if not found:
+            return _nothing()
+        joined = found[0]
+        for jobs in found[1:]:
+            joined = joined.followed_by(jobs.select(~np.isin(jobs.number, joined.number)))
+        joined = joined.select(self._fits(joined) & (joined.arrival > now - ARRIVAL_HISTORY))
+        self._arrivals = joined.select(np.argsort(joined.arrival, kind="stable"))
+        return self._arrivals.arriving_between(now - ARRIVAL_HISTORY, now)
+
+    def error(self, now: np.datetime64) -> str:
+        """Return why reports of the scheduler are outdated; empty if they are not.
+
+        Before a simulated clock starts, ages are unknown.
+        """
+        return "" if now == NOT_STARTED else self._window.scheduler.error(now)
+
+    def rejected_orders(self) -> Mapping[str, str]:
+        """Return scheduler, hall or ``wide jobs`` -> rejected orders or excluded jobs."""
+        found: dict[str, str] = {}
+        status, snapshot = self._window.job_status, self._window.scheduler.queue
+        if status is not None and not status.is_applied:
+            found["scheduler"] = f"the scheduler rejected the orders for jobs: {status.reason}"
+        for hall, one in sorted(self._window.cap_status.items()):
+            if not one.is_applied:
+                cap = f"{one.order.power_cap:.4g} MW"
+                found[hall] = f"{hall} rejected the cap of {cap}: {one.reason}"
+        if snapshot is not None:
+            jobs = snapshot.jobs
+            wide = np.flatnonzero(
+                ~self._fits(jobs)
+            )  # called ten times a second with thousands of jobs
+            named = [
+                f"job {jobs.number[at]} of {jobs.racks[at]:.4g}" for at in wide[:MAX_JOBS_LISTED]
+            ]
+            more = [f"{len(wide) - MAX_JOBS_LISTED} more"] if len(wide) > MAX_JOBS_LISTED else []
+            if named:
+                listed = ", ".join([*named, *more])
+                text = f"jobs wider than the {self._site.rack_count} racks of the site: {listed}"
+                found["wide jobs"] = text
+        return found
+
+    def _fits(self, jobs: Jobs | JobColumns) -> BoolArray:
+        return jobs.racks <= self._site.rack_count
+
+
+def _nothing() -> Jobs:
+    """Return no jobs."""
+    return Jobs(
+        number=np.empty(0, dtype=np.int64),
+        kind_index=np.empty(0, dtype=np.int64),
+        arrival=np.empty(0, dtype="datetime64[us]"),
+        deadline=np.empty(0, dtype="datetime64[us]"),
+        length=np.empty(0),
+        racks=np.empty(0),
+    )
+
+
+FIRST_TELEMETRY_TIMEOUT_S: Final = 120.0
+"""Longest wait for the first telemetry; a plant sends everything within 100 s. [s]"""
+
+
+class PlantReadings(Protocol):
+    """What the check reads: :class:`optimizer.service.plant_link.PlantLink`."""
+
+    window: LiveState
+    jobs: SchedulerJobs
+
+    def observed(self, now: np.datetime64) -> xr.Dataset:
+        """Return the newest good readings."""
+
+
+class DecisionInputCheck:
+    """Check that readings for the estimate are recent and that the jobs are known.
+
+    - `lacks_inputs`: whether the last decision was made without them.
+    """
+
+    def __init__(self, site: Site, plant_link: PlantReadings, *, clock: ServiceClock) -> None:
+        self._site, self._link, self._clock = site, plant_link, clock
+        self._point_locator = MissingPointLocator(site, plant_link.window)
+        self.lacks_inputs = False
+
+    def missing_inputs(self) -> str:
+        """Return which required input is missing now; empty if none is."""
+        try:
+            estimate_state(self._site, self._link.observed(self._clock.now()))
+        except StateError as error:
+            return str(self._point_locator.locate(error))
+        return self._link.jobs.missing_queue
+
+    def explain_error(self, error: Exception) -> Exception:
+        """Return the error of a missing plan, with the topics or inputs to check."""
+        if isinstance(error, StateError):
+            return self._point_locator.locate(error)
+        if isinstance(error, NoScheduleError) and self.lacks_inputs:
+            return NoScheduleError(f"{error}\na possible cause: {self.missing_inputs()}")
+        return error
+
+    def wait_for_inputs(self, stop: Event) -> Iterator[str]:
+        """Yield what is missing, until nothing is, the timeout is over, or ``stop`` is set."""
+        until = self._clock.monotonic() + FIRST_TELEMETRY_TIMEOUT_S
+        while (message := self.missing_inputs()) and self._clock.monotonic() < until:
+            yield message
+            if stop.wait(PERIODIC_TASK_INTERVAL_S):
+                return
+
+    def record_input_status(self, *, has_inputs: bool) -> None:
+        """Store whether a decision had all required inputs."""
+        self.lacks_inputs = not has_inputs and bool(self.missing_inputs())
+
+    def redecide_when_ready(self) -> None:
+        """Request a new decision once the inputs that the last one lacked have arrived."""
+        if self.lacks_inputs and not self.missing_inputs():
+            self.lacks_inputs = False
+            self._clock.request_redecision()
+
+
+class MissingPointLocator:
+    """Find the topics on which missing quantities are expected."""
+
+    def __init__(self, site: Site, window: LiveState) -> None:
+        self._site, self._window = site, window
+
+    def locate(self, error: StateError) -> StateError:
+        """Return an error of ``estimate_state`` with topics as remedies.
+
+        Each remedy names topic, process area and object id, or the clock error of the point.
+        """
+        return StateError(error.source, [self._fault(fault) for fault in error.issues])
+
+    @cached_property
+    def _points(self) -> Mapping[str, SitePoint]:
+        """Location of an issue -> the point that measures it."""
+        found: dict[str, SitePoint] = {}
+        for point in list_points(self._site):
+            of = "" if point.meaning.kinds == ("grid",) else f" of {point.label}"
+            for name in (point.meaning.variable, point.meaning.reverse_variable):
+                found[f"{name}{of}"] = point
+        return found
+
+    def _fault(self, fault: ValidationIssue) -> ValidationIssue:
+        point = self._points.get(fault.location)
+        if point is None or fault.code is not IssueCode.MISSING:
+            return fault
+        clock_error = self._window.clock_skew.describe_point((point.meaning.variable, point.label))
+        if clock_error:
+            return replace(
+                fault, remedy=f"set the clocks: its timestamps are refused, {clock_error}"
+            )
+        metadata = point.metadata
+        kind = f"{metadata.object_type}/{metadata.point_type}/{self._site.name}"
+        area = f"process area {', '.join(metadata.process_area)}, " if metadata.process_area else ""
+        remedy = f"expected on BMS/v1/PUB/Value/{kind}/..., {area}object id {metadata.object_id}"
+        return replace(fault, remedy=f"no sensor has shown it yet; {remedy}")
