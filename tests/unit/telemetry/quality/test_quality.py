@@ -1,5 +1,7 @@
 """Quality: one verdict a reading, by the first fault found."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -248,3 +250,13 @@ def test_thresholds_that_cannot_be_read_are_faults(tmp_path, text, words):
     (tmp_path / "limits.json").write_text(text)
     with pytest.raises(SiteError, match=words):
         read_site_limits(tmp_path / "limits.json")
+
+
+def test_each_flag_is_documented_by_its_meaning():
+    text = (Path(__file__).parents[4] / "docs" / "telemetry.md").read_text(encoding="utf-8")
+    rows = [
+        line
+        for line in text.splitlines()
+        if line.startswith(tuple(f"| `{one}`" for one in QualityFlag))
+    ]
+    assert rows == [f"| `{flag}` | {flag.meaning} |" for flag in QualityFlag]
