@@ -191,8 +191,7 @@ class InvalidInputError(GigatwinError):
     @classmethod
     def raise_if_any(cls, source: str, issues: Sequence[ValidationIssue]) -> None:
         """Raise the error of some issues, if there are any."""
-        if issues:
-            raise cls(source, issues)
+        cls.raise_if_any(source, issues)
 
 
 class SiteError(InvalidInputError):
