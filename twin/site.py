@@ -267,12 +267,11 @@ class Site(Declaration):
             too small for full halls.
         """
         if machine not in self.equipment:
-            known = ", ".join(self.equipment)
             raise SiteError.single(
                 self.name,
                 IssueCode.UNKNOWN_NAME,
                 machine,
-                expected=f"one of {known}",
+                expected=f"one of {', '.join(self.equipment)}",
                 remedy="name a machine of the site",
             )
         try:

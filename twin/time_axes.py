@@ -166,10 +166,9 @@ def regrid(values: np.ndarray, edges: np.ndarray, target_edges: np.ndarray) -> n
     source = np.asarray(edges, dtype="datetime64[us]").astype(np.int64)
     target = np.asarray(target_edges, dtype="datetime64[us]").astype(np.int64)
     if target[0] < source[0] or target[-1] > source[-1]:
-        message = (
+        raise ValueError(
             f"{target_edges[0]} to {target_edges[-1]} reaches outside {edges[0]} to {edges[-1]}"
         )
-        raise ValueError(message)
     cumulative = np.concatenate(
         [np.zeros((*values.shape[:-1], 1)), np.cumsum(values * np.diff(source), axis=-1)], axis=-1
     )

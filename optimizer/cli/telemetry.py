@@ -143,10 +143,9 @@ def record(  # noqa: PLR0913  (one parameter an option of the command line)
     result = {**counters, "coverage": recording.coverage, "troubles": recording.errors}
     write_json({"site": site, "folder": str(folder), **result}, json_file)
     if recording.unarchived_reason:
-        message = (
+        raise ArchiveError(
             f"{recording.unarchived_reason}; the other values are in the journals: record again"
         )
-        raise ArchiveError(message)
 
 
 def _load_known_site(site: str) -> Site | None:

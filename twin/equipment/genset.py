@@ -81,10 +81,9 @@ class Genset(Equipment):
             message = "raise test_load to minimum_load at least: lower loads foul the engines"
             raise ValueError(message)
         if self.test_hours > self.permit_hours:
-            message = (
+            raise ValueError(
                 f"tests take {self.test_hours:.3g} h a year; raise permit_hours to that at least"
             )
-            raise ValueError(message)
         return self
 
     def relations(self) -> tuple[Relation, ...]:

@@ -208,10 +208,9 @@ class ITHall(Equipment):
         is_rising = all(0.0 < low < high for low, high in pairwise(flows))
         is_falling = all(low >= high > 0.0 for low, high in pairwise(resistances))
         if len(flows) != len(resistances) or len(flows) < MIN_CURVE_POINTS:
-            message = (
+            raise ValueError(
                 "plate_flow_points and plate_resistance_points must have 2 or more points each"
             )
-            raise ValueError(message)
         if not (is_rising and is_falling):
             message = "plate_flow_points must rise from above 0, plate_resistance_points fall"
             raise ValueError(message)

@@ -100,10 +100,9 @@ class ReserveProduct(Declaration):
         if self.valid_to is not None and self.valid_to <= self.valid_from:
             raise ValueError("valid_to must be after valid_from")
         if self.direction == "symmetric" and self.opposite_share > 0.0:
-            message = (
+            raise ValueError(
                 "remove opposite_share: power_share of a symmetric product covers both directions"
             )
-            raise ValueError(message)
         return self
 
     @property
