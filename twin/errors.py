@@ -191,7 +191,8 @@ class InvalidInputError(GigatwinError):
     @classmethod
     def raise_if_any(cls, source: str, issues: Sequence[ValidationIssue]) -> None:
         """Raise the error of some issues, if there are any."""
-        cls.raise_if_any(source, issues)
+        if issues:
+            raise cls(source, issues)
 
 
 class SiteError(InvalidInputError):

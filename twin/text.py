@@ -2,7 +2,7 @@
 
 import difflib
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Final
 
 
@@ -19,6 +19,12 @@ def one_line(text: str, max_length: int | None = None) -> str:
     """
     line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
     return line if max_length is None or len(line) <= max_length else f"{line[:max_length]}..."
+
+
+def list_first(texts: Sequence[str], most: int, *, separator: str = ", ") -> str:
+    """Return the first of some texts, and the number of the others: ``a, b and 4 more``."""
+    more = f" and {len(texts) - most} more" if len(texts) > most else ""
+    return separator.join(texts[:most]) + more
 
 
 SECONDS_PER_DAY: Final = 86_400.0

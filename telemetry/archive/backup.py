@@ -41,6 +41,7 @@ from telemetry.archive.storage import (
 )
 from telemetry.durable_files import replace_when_written
 from twin.errors import ArchiveError, IssueCode
+from twin.text import list_first
 
 MAX_LOSSES_IN_ERROR: Final = 3
 """Losses that an error describes. [1]"""
@@ -155,11 +156,8 @@ def _verify(snapshot: Snapshot, path: str, array: ZarrArray, found: Verification
 
 def describe_losses(lost: list[dict[str, str]]) -> str:
     """Return a description of the first of some losses."""
-    first = [
-        " ".join(f"{key} {text}" for key, text in one.items()) for one in lost[:MAX_LOSSES_IN_ERROR]
-    ]
-    more = f" and {len(lost) - MAX_LOSSES_IN_ERROR} more" if len(lost) > MAX_LOSSES_IN_ERROR else ""
-    return f"{len(lost)} losses: {'; '.join(first)}{more}"
+    texts = [" ".join(f"{key} {text}" for key, text in one.items()) for one in lost]
+    return f"{len(lost)} losses: {list_first(texts, MAX_LOSSES_IN_ERROR, separator='; ')}"
 
 
 def backup(folder: Path, to: Path) -> int:

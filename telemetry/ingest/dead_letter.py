@@ -34,6 +34,7 @@ from telemetry.archive.commit_batch import epoch_second
 from telemetry.archive.loss_log import RejectionSummary, append_losses
 from telemetry.messages.samples import PointValue, RackBatch, Sample, SimulationTick
 from telemetry.quality.checks import MAX_CLOCK_LEAD, QualityFlag
+from twin.text import list_first
 
 _logger = structlog.get_logger(__name__)
 
@@ -304,14 +305,9 @@ class ChipCountGuard:
             ]
         if not found:
             return ""
-        more = (
-            f" and {len(found) - MAX_RACKS_IN_ERROR} more"
-            if len(found) > MAX_RACKS_IN_ERROR
-            else ""
-        )
-        listed = ", ".join(found[:MAX_RACKS_IN_ERROR])
         return (
-            f"too many chips for the site's other racks: {listed}{more}; in "
+            "too many chips for the site's other racks: "
+            f"{list_first(found, MAX_RACKS_IN_ERROR)}; in "
             "quarantine, not archived: correct the agent"
         )
 

@@ -22,6 +22,7 @@ from telemetry.points.point_meanings import METER_OBJECT, POINT_MEANINGS, RACK_O
 from telemetry.points.topology import MAX_NAMES_LISTED, AnnouncedTopology
 from twin.errors import BrokerError, IssueCode, MessageError
 from twin.site import EQUIPMENT_KINDS
+from twin.text import list_first
 
 BANK_UNIT_PATTERN: Final = re.compile(r"^(?P<bank>[^/]+)/(?P<number>\d+)$")
 """Id of one unit of a bank."""
@@ -239,9 +240,7 @@ def _table(name: str, one: _Object) -> list[str]:
     for label, (value, unit) in sorted(one.largest.items()):
         lines.append(f"# largest {label}: {value:g} {unit}".rstrip())
     if one.serves:
-        shown = sorted(one.serves)
-        more = f" and {len(shown) - MAX_NAMES_LISTED} more" if len(shown) > MAX_NAMES_LISTED else ""
-        lines.append(f"# serves {', '.join(shown[:MAX_NAMES_LISTED])}{more}")
+        lines.append(f"# serves {list_first(sorted(one.serves), MAX_NAMES_LISTED)}")
     return lines
 
 

@@ -20,6 +20,7 @@ from telemetry.points.point_meanings import RACK_OBJECT
 from telemetry.points.site_points import announced_metadata, rack_ids
 from twin.equipment import ITHall
 from twin.site import Site
+from twin.text import list_first
 
 MAX_NAMES_LISTED: Final = 5
 """Names of a long list that are shown. [1]"""
@@ -128,10 +129,7 @@ def describe_rack_mismatch(site: Site, plant: set[str], batches: set[tuple[str, 
 
 def _some(names: set[str]) -> str:
     """Return names as text; of many the first few."""
-    ordered = sorted(names)
-    if len(ordered) <= MAX_NAMES_LISTED:
-        return ", ".join(ordered)
-    return f"{', '.join(ordered[:MAX_NAMES_LISTED])} and {len(ordered) - MAX_NAMES_LISTED} more"
+    return list_first(sorted(names), MAX_NAMES_LISTED)
 
 
 MAX_RACK_NAMES: Final = 10_000
@@ -210,9 +208,5 @@ class RackNameMismatch:
 
 def describe_excluded(racks: Sequence[str]) -> str:
     """Return a sentence on racks that get no orders; empty if there are none."""
-    if not racks:
-        return ""
-    more = (
-        f" and {len(racks) - MAX_RACKS_DISPLAYED} more" if len(racks) > MAX_RACKS_DISPLAYED else ""
-    )
-    return f"not acted on, as their names differ: {', '.join(racks[:MAX_RACKS_DISPLAYED])}{more}"
+    listed = list_first(racks, MAX_RACKS_DISPLAYED)
+    return f"not acted on, as their names differ: {listed}" if racks else ""
