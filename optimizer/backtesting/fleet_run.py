@@ -180,16 +180,14 @@ def run_fleet(
     routes: Mapping[str, FleetRoute],
     *,
     seed: int = 0,
-    cluster: str | None = None,
     on_progress: FleetProgressCallback = lambda *_: None,
 ) -> FleetRunResult:
     """Run sites alone, then with one another, on the same plants.
 
-    ``cluster`` is the address of a Dask scheduler whose workers solve the sites. Raises
-    ProblemError if sites, routes and days do not fit together; before anything is run. Nothing is
-    foreseen: every hour the sites plan together from what is known then, jobs to be sent in that
-    hour leave at once, and each site follows its part. Jobs keep their deadlines wherever they go,
-    so a transfer that is too late costs money.
+    Raises ProblemError if sites, routes and days do not fit together; before anything is run.
+    Nothing is foreseen: every hour the sites plan together from what is known then, jobs to be sent
+    in that hour leave at once, and each site follows its part. Jobs keep their deadlines wherever
+    they go, so a transfer that is too late costs money.
     """
     check_fleet([case.site for case in cases], routes)
     _check_days(cases)
@@ -202,7 +200,7 @@ def run_fleet(
         views = [site_run.observe() for site_run in site_runs]
         if site_runs[0].policy.is_due(views[0].now):
             try:
-                transfers += _plan_transfers(site_runs, views, routes, cluster=cluster)
+                transfers += _plan_transfers(site_runs, views, routes)
             except (NoScheduleError, SolverError) as error:  # each site decides alone
                 undecided[format_minute(views[0].now)] = str(error)
         for site_run, view in zip(site_runs, views, strict=True):
@@ -248,8 +246,6 @@ def _plan_transfers(
     site_runs: Sequence[FleetSiteRun],
     views: Sequence[Observation],
     routes: Mapping[str, FleetRoute],
-    *,
-    cluster: str | None,
 ) -> list[JobTransfer]:
     """Plan for all sites, and start the transfers of now."""
     both = list(zip(site_runs, views, strict=True))
@@ -263,7 +259,7 @@ def _plan_transfers(
         routes,
     )
     last = {site_run.name: site_run.policy.last for site_run in site_runs if site_run.policy.last}
-    found = decide_rolling(problems, previous=last, cluster=cluster)
+    found = decide_rolling(problems, previous=last)
     by_name = {site_run.name: site_run for site_run in site_runs}
     for name, decision in found.decisions.items():
         by_name[name].policy.accept(decision, views[0].now)

@@ -33,7 +33,6 @@ from optimizer.cli.output import (
     write_json,
 )
 from optimizer.fleet.planner import FleetDecision, decide_fleet
-from optimizer.fleet.price_coordination import COORDINATION_GAP
 from optimizer.fleet.routes import build_fleet_problems, check_fleet
 from optimizer.inputs.series_files import (
     MIN_COVERED_DAYS,
@@ -105,9 +104,6 @@ def fleet(  # noqa: PLR0913  (one parameter an option of the command line)
             help="Cost of moving 1 MWh of work with its data [EUR].",
         ),
     ] = 5.0,
-    gap: Annotated[
-        float, typer.Option(min=1e-6, help="Relative gap of the price coordination.")
-    ] = COORDINATION_GAP,
     days: Annotated[
         int,
         typer.Option(min=0, max=400, help="Days to run in closed loop, with and without exchange."),
@@ -115,7 +111,6 @@ def fleet(  # noqa: PLR0913  (one parameter an option of the command line)
     out: Annotated[
         Path | None, output_option("--out", "Folder for the results of --days.", is_folder=True)
     ] = None,
-    cluster: Annotated[str | None, typer.Option(help="Address of a Dask scheduler.")] = None,
     json_file: JsonFile = None,
 ) -> None:
     """Plan what work moves between sites over the next week, or run them with --days."""
@@ -144,39 +139,27 @@ def fleet(  # noqa: PLR0913  (one parameter an option of the command line)
         print_doubts(screen, case.plausibility_issues())
     _warn_unknown_carbon(screen, cases)
     if days:
-        result = run_closed_loop(
-            screen, cases, fleet_routes, cluster=cluster, out=out, notes=_series_notes(inputs)
-        )
+        notes = _series_notes(inputs)
+        result = run_closed_loop(screen, cases, fleet_routes, out=out, notes=notes)
     else:
-        found = _plan(screen, cases, fleet_routes, cluster=cluster, gap=gap)
-        result = found.as_json() | _series_notes(inputs)
+        result = _plan(screen, cases, fleet_routes).as_json() | _series_notes(inputs)
     write_json(result, json_file)
 
 
 def _plan(
-    screen: Console,
-    cases: Sequence[BacktestCase],
-    routes: Mapping[str, FleetRoute],
-    *,
-    cluster: str | None,
-    gap: float,
+    screen: Console, cases: Sequence[BacktestCase], routes: Mapping[str, FleetRoute]
 ) -> FleetDecision:
     """Decide for all sites from the information at the start, and show the result."""
     grid = max((one.horizon() for one in cases), key=lambda axes: axes.sizes["time"])
     problems = build_fleet_problems([one.build_problem(grid) for one in cases], routes)
-
-    def show_round(number: int, gap_left: float) -> None:
-        screen.print(f"round {number}: gap {max(gap_left, 0.0):.3%}")
-
-    found = decide_fleet(problems, cluster=cluster, gap=gap, on_progress=show_round)
+    found = decide_fleet(problems)
     screen.print(_plan_table(found))
     for transfer in found.transfers:
         screen.print(str(transfer))
-    coordination, cost = found.coordination, sum(found.costs.values())
     screen.print(
         f"sharing saves {format_integer(found.saved)} EUR; at most "
-        f"{format_integer(max(cost - coordination.bound, 0.0))} EUR could still be saved "
-        f"({max(found.gap, 0.0):.3%}, {pluralise(coordination.rounds, 'round')})"
+        f"{format_integer(max(found.cost - found.relaxation.cost, 0.0))} EUR could still be saved "
+        f"({max(found.gap, 0.0):.3%})"
     )
     return found
 
@@ -294,15 +277,15 @@ def _describe_route(route: FleetRoute) -> str:
 def _plan_table(found: FleetDecision) -> Table:
     """Return the table of costs and migration by site."""
     shown = table("fleet over a week", "site", *PLAN_COLUMNS, numbers=PLAN_COLUMNS)
-    coordination, totals = found.coordination, [0.0] * len(PLAN_COLUMNS)
+    totals = [0.0] * len(PLAN_COLUMNS)
     for number, (name, cost) in enumerate(found.costs.items()):
-        net = coordination.net_sent[number]
+        net = found.net_sent[number]
         cells = (
             found.isolated_costs[name],
             cost,
             float(net.clip(min=0.0).sum()),
             float((-net).clip(min=0.0).sum()),
-            found.migration_income(number),
+            found.incomes[number],
         )
         totals = [total + cell for total, cell in zip(totals, cells, strict=True)]
         shown.add_row(name, *map(format_integer, cells))
@@ -315,20 +298,18 @@ def run_closed_loop(
     cases: Sequence[BacktestCase],
     routes: Mapping[str, FleetRoute],
     *,
-    cluster: str | None,
     out: Path | None,
     notes: Mapping[str, object],
 ) -> dict[str, object]:
     """Run sites alone and with exchange, show the saving, and return the JSON object.
 
-    `cluster` is a Dask scheduler. `out` is the folder for results, a figure and the trajectories of
+    `out` is the folder for results, a figure and the trajectories of
     every site. `notes` on the files become part of the result.
     """
     with ProgressBars(screen) as bars:
         found = run_fleet(
             cases,
             routes,
-            cluster=cluster,
             on_progress=lambda policy, of, *steps: bars.update(f"{of}, {policy}", *steps),
         )
     days = round((cases[0].inputs.end - cases[0].inputs.start) / np.timedelta64(1, "D"))

@@ -1,60 +1,128 @@
-"""Plan for a fleet: fix what migrates, then let every site decide and the verifier check it.
+"""Plan for a fleet: one model finds what migrates, then every site decides with that fixed.
 
-Small fleets are solved in one model, larger ones by price coordination.
+The model is a relaxation: units are fractional, and waste is allowed. Its cost is a lower bound of
+the fleet's cost. The duals of its balances are prices of the routes, at which no site alone could
+do better with another exchange. The twin verifies the decision of each site.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Final
+from types import MappingProxyType
+from typing import Final, cast
 
 import numpy as np
 
 from optimizer.compiler.structure import compile_model
-from optimizer.fleet.executor import Executor, create_executor
-from optimizer.fleet.price_coordination import (
-    COORDINATION_GAP,
-    MAX_ROUNDS,
-    CoordinationResult,
-    RoundCallback,
-    coordinate_by_prices,
-    relative_gap,
-)
 from optimizer.fleet.routes import WORK_TOLERANCE_MWH, check_same_axes, with_fixed_migration
 from optimizer.fleet.transfers import WorkTransfer, list_transfers
-from optimizer.model.components import migration
+from optimizer.model.components.migration import MigrationBalanceSignature
 from optimizer.model.formulation import parameter_values, signature_of
-from optimizer.model.model_data import ModelData, build_model_data
+from optimizer.model.model_data import build_model_data
 from optimizer.model.objective import account_weights
 from optimizer.planner.decision import Decision
 from optimizer.planner.planner import decide, with_past_units
+from optimizer.problem.migration import Migration
 from optimizer.problem.problem import Problem
 from optimizer.solver.highs import LpSolver
 from twin.errors import NoScheduleError
 from twin.physics import FloatArray
 
-MAX_MONOLITHIC_SITES: Final = 3
-"""Largest fleet that one model solves faster than price coordination. [1]"""
-
 SETTLEMENT_MARGIN: Final = 1e-6
 """Share by which fixed migration is reduced, so that each site stays feasible. [1]"""
 
-MONOLITHIC_TIME_LIMIT_S: Final = 3600.0
+FLEET_TIME_LIMIT_S: Final = 3600.0
 """Time limit of the model of a fleet. [s]"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FleetRelaxation:
+    """Cheapest plan of a fleet in the relaxation.
+
+    - `costs`: cost of each site without payments for migration. [EUR]
+    - `net_sent`: work sent less work received by each site, ``(block, route)``, in work of the
+      fleet. [MWh]
+    - `prices`: prices of the routes, ``(block, route)``. [EUR MWh-1]
+    - `values`: ``<site>.<owner>.<variable>`` -> values.
+    """
+
+    costs: tuple[float, ...]
+    net_sent: tuple[FloatArray, ...]
+    prices: FloatArray
+    values: Mapping[str, FloatArray]
+
+    @property
+    def cost(self) -> float:
+        """Cost of the fleet, a lower bound of what its decisions cost. [EUR]"""
+        return sum(self.costs)
+
+    def income(self, net: FloatArray) -> float:
+        """Return what a site earns at the prices by the work it receives, less what it pays. [EUR]
+
+        `net` is the work sent less the work received, ``(block, route)``. [MWh]
+        """
+        return 0.0 - float((self.prices * net).sum())
+
+
+def solve_relaxation(problems: Sequence[Problem]) -> FleetRelaxation:
+    """Return the cheapest plan of sites with equal routes and axes, solved in one model.
+
+    Raises NoScheduleError if no plan meets every limit. Raises SolverError if the solver fails.
+    """
+    model_data = [build_model_data(problem) for problem in problems]
+    names = tuple(problem.site.name for problem in problems)
+    routes = _routes(problems[0])
+    balance = MigrationBalanceSignature(
+        sites=names, migration_routes=len(routes.migration_routes), starts=routes.edges[:-1]
+    )
+    signature = replace(signature_of(*model_data), couplings=(("sharing", balance),))
+    arrays = compile_model(signature).arrays(parameter_values(*model_data))
+    weights = {
+        f"{problem.site.name}.{account}": price
+        for problem in problems
+        for account, price in account_weights(problem.weights).items()
+    }
+    # a vertex, which interior points alone do not find, moves nothing where nothing is gained
+    solver = LpSolver(arrays, weights, time_limit=FLEET_TIME_LIMIT_S, algorithm="ipm")
+    found = solver.run()
+    if found is None:
+        raise NoScheduleError(
+            f"{', '.join(names)}: no schedule of the fleet meets every limit; "
+            "plan each site alone to see which limit is too low"
+        )
+    paid = arrays.cost_by_account(found.values, weights)
+    values = {name: found.values[at] for name, at in arrays.columns.items()}
+    return FleetRelaxation(
+        costs=tuple(
+            sum(float(cost.sum()) for account, cost in paid.items() if _is_of(account, name))
+            for name in names
+        ),
+        net_sent=tuple(values[f"{name}.migration.net"] for name in names),
+        prices=-found.duals[arrays.rows["sharing.migration_balance"]],
+        values=values,
+    )
+
+
+def _is_of(account: str, site: str) -> bool:
+    """Return whether an account ``<site>.<account>`` of a model is that of a site."""
+    return account.rpartition(".")[0] == site
 
 
 @dataclass(frozen=True, kw_only=True)
 class FleetDecision:
     """Decisions of all sites of a fleet.
 
-    - `isolated_costs`: site -> cost of its decision without migration; where a site has none, the
-      least costs. [EUR]
-    - `coordination`: result of the price coordination, with the lower bound of the cost.
+    - `isolated_costs`: site -> cost of its decision without migration; if a site has none, the
+      relaxed costs of all. [EUR]
+    - `net_sent`: work sent less work received by each site, ``(block, route)``, in work of the
+      fleet. [MWh]
+    - `relaxation`: cheapest plan in the relaxation, with the prices of the routes.
     """
 
     decisions: Mapping[str, Decision]
     isolated_costs: Mapping[str, float]
+    net_sent: tuple[FloatArray, ...]
     transfers: tuple[WorkTransfer, ...]
-    coordination: CoordinationResult
+    relaxation: FleetRelaxation
 
     @property
     def costs(self) -> dict[str, float]:
@@ -62,9 +130,14 @@ class FleetDecision:
         return {name: decision.explanation.cost for name, decision in self.decisions.items()}
 
     @property
+    def cost(self) -> float:
+        """Cost of all decisions. [EUR]"""
+        return sum(self.costs.values())
+
+    @property
     def saved(self) -> float:
         """Saving of the fleet over isolated sites; not negative where all decide. [EUR]"""
-        return sum(self.isolated_costs.values()) - sum(self.costs.values())
+        return sum(self.isolated_costs.values()) - self.cost
 
     @property
     def gap(self) -> float:
@@ -72,21 +145,24 @@ class FleetDecision:
 
         Negative where work that stays holds reserves, which the bound leaves out.
         """
-        return relative_gap(sum(self.costs.values()), self.coordination.bound)
+        return (self.cost - self.relaxation.cost) / max(abs(self.relaxation.cost), 1.0)
+
+    @property
+    def incomes(self) -> tuple[float, ...]:
+        """Income of each site from migration, at the prices. [EUR]"""
+        return tuple(self.relaxation.income(net) for net in self.net_sent)
 
     def as_json(self) -> dict[str, object]:
         """Return the object that ``gigatwin fleet --json`` writes."""
-        coordination, costs = self.coordination, self.costs
+        relaxed, costs = self.relaxation, self.costs
         sites = {
             name: {
                 "objective_alone": round(self.isolated_costs[name], 2),
                 "objective": round(costs[name], 2),
-                "bound": round(coordination.bounds[number], 2),
-                "earned_by_moves": round(self.migration_income(number), 2),
-                "sends_mwh": round(float(coordination.net_sent[number].clip(min=0.0).sum()), 3),
-                "takes_in_mwh": round(
-                    float((-coordination.net_sent[number]).clip(min=0.0).sum()), 3
-                ),
+                "bound": round(relaxed.costs[number] - relaxed.income(relaxed.net_sent[number]), 2),
+                "earned_by_moves": round(self.incomes[number], 2),
+                "sends_mwh": round(float(self.net_sent[number].clip(min=0.0).sum()), 3),
+                "takes_in_mwh": round(float((-self.net_sent[number]).clip(min=0.0).sum()), 3),
                 "is_safe": decision.verdict.is_safe,
                 "explanation": decision.explanation.as_json(),
             }
@@ -96,79 +172,50 @@ class FleetDecision:
             "sites": sites,
             "transfers": [transfer.as_json() for transfer in self.transfers],
             "objective_alone": round(sum(self.isolated_costs.values()), 2),
-            "objective": round(sum(costs.values()), 2),
-            "bound": round(coordination.bound, 2),
+            "objective": round(self.cost, 2),
+            "bound": round(relaxed.cost, 2),
             "gap": self.gap,
-            "gap_of_prices": coordination.gap,
-            "rounds": coordination.rounds,
         }
 
-    def migration_income(self, number: int) -> float:
-        """Return the income of a site, by its number, from migration at the prices. [EUR]"""
-        coordination = self.coordination
-        return 0.0 - float((coordination.prices * coordination.net_sent[number]).sum())
 
-
-def decide_fleet(
-    problems: Sequence[Problem],
-    *,
-    cluster: str | None = None,
-    gap: float = COORDINATION_GAP,
-    rounds: int = MAX_ROUNDS,
-    on_progress: RoundCallback = lambda *_: None,
-) -> FleetDecision:
+def decide_fleet(problems: Sequence[Problem]) -> FleetDecision:
     """Return the decisions of sites that exchange work.
 
     If integer units and exact physics cost more than migration saves, nothing migrates.
 
-    - `cluster`: address of a Dask scheduler; by default this process solves the sites.
-    - `gap`: relative gap of the price coordination. [1]
-    - `rounds`: largest number of price rounds. [1]
-
     Raises ProblemError if a problem is invalid, the fleet is empty or names a site twice, or axes
     differ. Raises NoScheduleError if a site has no safe schedule, neither with migration nor
-    without. Raises SolverError if the solver fails. Raises ServiceError if the cluster is not
-    available.
+    without. Raises SolverError if the solver fails.
     """
     check_same_axes("decide_fleet", problems)
-    executor = create_executor(problems, cluster)
+    nothing = [np.zeros_like(_routes(problem).min_net_work_sent) for problem in problems]
+    isolated: list[Decision] = []
     try:
-        found = coordinate_by_prices(executor, gap=gap, rounds=rounds, on_progress=on_progress)
-        coordination, decisions, alone = _cheaper(executor, found)
-    finally:
-        executor.close()
+        isolated = _decide_each(problems, nothing)
+        isolated_costs = [decision.explanation.cost for decision in isolated]
+    except NoScheduleError as refusal:  # an infeasible isolated site may be feasible with migration
+        isolated_costs = _relaxed_isolated_costs(problems, nothing, refusal)
+    relaxation = solve_relaxation(problems)
+    decisions, net_sent = isolated, nothing
+    settled = _settled(relaxation)
+    if not isolated or any(net.any() for net in settled):
+        try:
+            shared = _decide_each(problems, settled)
+        except NoScheduleError:
+            if not isolated:
+                raise
+        else:
+            cost = sum(decision.explanation.cost for decision in shared)
+            if not isolated or cost <= sum(isolated_costs):
+                decisions, net_sent = shared, settled
     names = [problem.site.name for problem in problems]
     return FleetDecision(
         decisions=dict(zip(names, decisions, strict=True)),
-        isolated_costs=dict(zip(names, alone, strict=True)),
-        transfers=list_transfers(problems, coordination.net_sent, coordination.prices),
-        coordination=coordination,
+        isolated_costs=dict(zip(names, isolated_costs, strict=True)),
+        net_sent=tuple(net_sent),
+        transfers=list_transfers(problems, net_sent, relaxation.prices),
+        relaxation=relaxation,
     )
-
-
-def _cheaper(
-    executor: Executor, coordination: CoordinationResult
-) -> tuple[CoordinationResult, Sequence[Decision], Sequence[float]]:
-    """Return the cheaper of the coordinated plan and no migration, and the isolated costs."""
-    unmoved = replace(
-        coordination,
-        net_sent=tuple(np.zeros_like(net) for net in coordination.net_sent),
-        costs=coordination.isolated_costs,
-    )
-    try:
-        isolated = executor.decide(unmoved.net_sent)
-    except NoScheduleError:  # an infeasible isolated site may be feasible with migration
-        return coordination, executor.decide(coordination.net_sent), coordination.isolated_costs
-    alone = [decision.explanation.cost for decision in isolated]
-    if not any(net.any() for net in coordination.net_sent):
-        return unmoved, isolated, alone
-    try:
-        shared = executor.decide(coordination.net_sent)
-    except NoScheduleError:
-        return unmoved, isolated, alone
-    if sum(decision.explanation.cost for decision in shared) > sum(alone):
-        return unmoved, isolated, alone
-    return coordination, shared, alone
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -184,79 +231,63 @@ class RollingFleetDecision:
 
 
 def decide_rolling(
-    problems: Sequence[Problem], *, previous: Mapping[str, Decision], cluster: str | None = None
+    problems: Sequence[Problem], *, previous: Mapping[str, Decision]
 ) -> RollingFleetDecision:
     """Return the decisions of sites that exchange work, without isolated costs and bounds.
 
     For those see :func:`decide_fleet`, which also names the errors. `previous` maps sites to the
-    decisions in force. `cluster` is used for more than :data:`MAX_MONOLITHIC_SITES` sites.
+    decisions in force.
     """
     check_same_axes("decide_rolling", problems)
-    problems = [_with_past_units(problem, previous.get(problem.site.name)) for problem in problems]
-    if len(problems) > MAX_MONOLITHIC_SITES:
-        found = decide_fleet(problems, cluster=cluster)
-        return RollingFleetDecision(decisions=found.decisions, net_sent=found.coordination.net_sent)
-    values = solve_monolithic([build_model_data(problem) for problem in problems]).values
-    net_by_site = (values[f"{problem.site.name}.migration.net"] for problem in problems)
-    net_sent = tuple(
+    last = [previous.get(problem.site.name) for problem in problems]
+    problems = [
+        with_past_units(problem, decision.warm_start if decision else None)
+        for problem, decision in zip(problems, last, strict=True)
+    ]
+    net_sent = _settled(solve_relaxation(problems))
+    decisions = _decide_each(problems, net_sent, previous=previous)
+    names = [problem.site.name for problem in problems]
+    return RollingFleetDecision(
+        decisions=dict(zip(names, decisions, strict=True)), net_sent=tuple(net_sent)
+    )
+
+
+def _decide_each(
+    problems: Sequence[Problem],
+    net_sent: Sequence[FloatArray],
+    *,
+    previous: Mapping[str, Decision] = MappingProxyType({}),
+) -> list[Decision]:
+    """Return the verified decisions of all sites with fixed net work sent, ``(block, route)``.
+    [MWh]
+    """
+    return [
+        decide(with_fixed_migration(problem, net), previous=previous.get(problem.site.name))
+        for problem, net in zip(problems, net_sent, strict=True)
+    ]
+
+
+def _settled(relaxation: FleetRelaxation) -> list[FloatArray]:
+    """Return the net work sent by each site, without residues of the solver. [MWh]"""
+    return [
         (1.0 - SETTLEMENT_MARGIN) * np.where(np.abs(net) > WORK_TOLERANCE_MWH, net, 0.0)
-        for net in net_by_site
-    )
-    decisions = {}
-    for problem, net in zip(problems, net_sent, strict=True):
-        name = problem.site.name
-        decisions[name] = decide(with_fixed_migration(problem, net), previous=previous.get(name))
-    return RollingFleetDecision(decisions=decisions, net_sent=net_sent)
+        for net in relaxation.net_sent
+    ]
 
 
-def _with_past_units(problem: Problem, last: Decision | None) -> Problem:
-    """Return a problem with the past unit states of the decision in force."""
-    return with_past_units(problem, last.warm_start if last else None)
+def _relaxed_isolated_costs(
+    problems: Sequence[Problem], nothing: Sequence[FloatArray], refusal: NoScheduleError
+) -> list[float]:
+    """Return the relaxed cost of each site without migration [EUR]; raise the refusal if none."""
+    closed = [
+        replace(problem, migration=_routes(problem).with_fixed_net(net))
+        for problem, net in zip(problems, nothing, strict=True)
+    ]
+    try:
+        return list(solve_relaxation(closed).costs)
+    except NoScheduleError:
+        raise refusal from None
 
 
-@dataclass(frozen=True, kw_only=True)
-class MonolithicSolution:
-    """Cheapest plan of a fleet in the relaxation.
-
-    - `objective`: cost. [EUR]
-    - `values`: ``<site>.<owner>.<variable>`` -> values.
-    - `duals`: the same names and ``sharing.carries`` -> duals. [EUR per unit of each]
-    """
-
-    objective: float
-    values: Mapping[str, FloatArray]
-    duals: Mapping[str, FloatArray]
-
-
-def solve_monolithic(model_data: Sequence[ModelData]) -> MonolithicSolution:
-    """Return the cheapest plan of several sites with equal routes and axes, solved in one model.
-
-    Raises NoScheduleError if no plan meets every limit.
-    """
-    first = model_data[0].problem.migration
-    names = tuple(data.problem.site.name for data in model_data)
-    couplings: tuple[tuple[str, object], ...] = ()
-    if first is not None:
-        balance = migration.MigrationBalanceSignature(
-            sites=names, migration_routes=len(first.migration_routes), starts=first.edges[:-1]
-        )
-        couplings = (("sharing", balance),)
-    signature = replace(signature_of(*model_data), couplings=couplings)
-    arrays = compile_model(signature).arrays(parameter_values(*model_data))
-    prices = {
-        f"{data.problem.site.name}.{account}": price
-        for data in model_data
-        for account, price in account_weights(data.problem.weights).items()
-    }
-    lp_solution = LpSolver(arrays, prices, time_limit=MONOLITHIC_TIME_LIMIT_S).run()
-    if lp_solution is None:
-        raise NoScheduleError(
-            f"{', '.join(names)}: no schedule of the fleet meets every limit; "
-            "plan each site alone to see which limit is too low"
-        )
-    duals = {name: lp_solution.duals[at] for name, at in arrays.rows.items()}
-    return MonolithicSolution(
-        objective=lp_solution.objective,
-        values={name: lp_solution.values[at] for name, at in arrays.columns.items()},
-        duals=duals | {name: lp_solution.reduced_costs[at] for name, at in arrays.columns.items()},
-    )
+def _routes(problem: Problem) -> Migration:
+    return cast("Migration", problem.migration)

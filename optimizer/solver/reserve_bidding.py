@@ -2,8 +2,8 @@
 
 Rounding down loses up to a step of every product and block, and one product's loss is headroom of
 another. So each product is rounded in turn, up or down by block, while the others are free. Then
-single blocks move by a step where duals say that it may pay, and are removed where the rows that
-they activate cost more than they earn. The result must cost less than no offer.
+single blocks move by a step where duals say that it may pay. The result must cost less than no
+offer.
 
 Bids must not rely on a store that charges and discharges at once, which burns power in its losses.
 Stores without losses cannot burn power.
@@ -13,7 +13,7 @@ model does not know which intervals hold reserves, so the rows exist wherever re
 Once bids are known, rows that no activation can touch are released.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Final
@@ -82,8 +82,6 @@ class BidSolution:
 
 type BidMove = tuple[float, int, int, float]
 """Change of a block: upper bound of its gain, product, block, bid."""
-
-type BidMoves = Callable[[BidSolution], Iterator[BidMove]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -215,7 +213,7 @@ class BidRounding:
         return offer
 
     def _cheapest(self, offer: BidSolution) -> BidSolution:
-        """Return the plan with the offer, with less of it, or with none, whichever costs least."""
+        """Return the plan with the offer or without any, whichever costs less."""
         pairs = list(zip(self._products, offer.bids, strict=True))
         nothing = {one.product.name: np.zeros_like(bids) for one, bids in pairs}
         spared = sum(offer.lp_solution.reduced_costs[one.columns] @ bids for one, bids in pairs)
@@ -223,7 +221,6 @@ class BidRounding:
             return offer
         none = replace(offer, bids=tuple(nothing.values()))
         none = replace(none, lp_solution=self.solve_fixed(none))
-        offer = self._without_burdens(offer, none)
         return none if none.beats(offer) else offer
 
     def _rounded(self, lp_solution: LpSolution, *, target_cost: float) -> BidSolution:
@@ -287,19 +284,14 @@ class BidRounding:
         return low if found is None else one.rounded_down(one.offered(found))
 
     def _moved(self, offer: BidSolution, *, target_cost: float) -> BidSolution:
-        """Return a plan with blocks moved by a step, one after another, where it pays."""
-        return self._changed(offer, self._moves, target_cost=target_cost)
+        """Return a plan with blocks moved by a step, one after another, where it pays.
 
-    def _changed(
-        self, offer: BidSolution, ways: BidMoves, *, target_cost: float = -np.inf
-    ) -> BidSolution:
-        """Return a plan with blocks changed one after another, the most promising first.
-
-        It ends where no change pays, or where the plan costs no more than ``target_cost``. [EUR]
+        The most promising move comes first. It ends where none pays, or where the plan costs no
+        more than ``target_cost``. [EUR]
         """
         tried: set[tuple[int, int, float]] = set()
         for _ in range(MAX_BID_MOVES):
-            ahead = (way for way in ways(offer) if way[1:] not in tried)
+            ahead = (move for move in self._moves(offer) if move[1:] not in tried)
             best = max(ahead, default=None)
             if best is None or offer.lp_solution.objective <= target_cost:
                 break
@@ -318,33 +310,6 @@ class BidRounding:
                 gain = -cost * (target - bids)
                 for at in first[gain[first] > COST_TOLERANCE_EUR]:
                     yield float(gain[at]), number, int(one.block[at]), float(target[at])
-
-    def _without_burdens(self, offer: BidSolution, none: BidSolution) -> BidSolution:
-        """Return a plan with blocks removed, one after another, where their rows cost more than
-        they earn.
-
-        No dual of a block shows this, because rows exist or do not. But no plan is better than that
-        without reserves, plus the revenue of the bids.
-        """
-        return self._changed(offer, lambda now: self._removals(now, none))
-
-    def _removals(self, offer: BidSolution, none: BidSolution) -> Iterator[BidMove]:
-        """Yield the removal of blocks that release rows with duals."""
-        pairs = list(zip(self._products, offer.bids, strict=True))
-        most = {one.product.name: bids for one, bids in pairs}
-        spare = offer.lp_solution.objective - none.lp_solution.objective
-        spare -= sum(float(one.cost @ bids) for one, bids in pairs)
-        idle = self._activation_rows.unreachable(most)
-        for number, (one, bids) in enumerate(pairs):
-            for block in np.unique(one.block[bids > CAPACITY_TOLERANCE_MW]).tolist():
-                taken = np.where(one.block == block, bids, 0.0)
-                freed = self._activation_rows.unreachable(most | {one.product.name: bids - taken})
-                price = float(np.abs(offer.lp_solution.duals[np.setdiff1d(freed, idle)]).sum())
-                if (
-                    price > COST_TOLERANCE_EUR
-                    and spare + float(one.cost @ taken) > COST_TOLERANCE_EUR
-                ):
-                    yield price, number, block, 0.0
 
     def _with(
         self, offer: BidSolution, number: int, block: int, target: float

@@ -43,7 +43,7 @@ LIVES_IN = {
         "telemetry.points.discovery",
         "twin.site",
     },
-    "dask": {"optimizer.fleet.executor", "telemetry.archive.view_store", "twin.racks"},
+    "dask": {"telemetry.archive.view_store", "twin.racks"},
     "google_crc32c": {"telemetry.archive"},
     "highspy": {"optimizer.solver"},
     "icechunk": {"telemetry.archive"},

@@ -1,6 +1,7 @@
 """Infeasible problems: shortage or surplus, binding limits, and a remedy that helps."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,7 +11,6 @@ from optimizer.compiler.arrays import AccountCosts, ModelArrays
 from optimizer.diagnostics.infeasibility import ElasticModel
 from optimizer.planner import planner
 from optimizer.planner.planner import solve_problem
-from optimizer.solver.highs import DenseProgram
 from tests.support import small_days
 from tests.support.hand import (
     battery,
@@ -279,7 +279,7 @@ def infeasible(seed):
     high = np.where(rng.random(rows) < 0.3, low, low + rng.integers(0, 3, rows))
     low = np.where(rng.random(rows) < 0.3, -np.inf, low)
     ceiling = np.where(rng.random(columns) < 0.3, np.inf, 2.0)
-    return DenseProgram(
+    return SimpleNamespace(
         matrix=matrix, low=low, high=high, column_low=np.zeros(columns), column_high=ceiling
     )
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from optimizer.fleet.planner import solve_monolithic
+from optimizer.fleet.planner import solve_relaxation
 from optimizer.model.formulation import signature_of
 from optimizer.model.model_data import build_model_data
 from optimizer.problem.migration import open_migration
@@ -18,29 +18,31 @@ from tests.support.hand_fleet import DUE_AT_4, NOTHING, make_route, member
 
 
 def whole(*members):
-    return solve_monolithic([build_model_data(one) for one in members])
+    return solve_relaxation(members)
 
 
-def sent(found, name):
-    return found.values[f"{name}.migration.sent"].sum(axis=(1, 2))
+def net(found, number=0):
+    """Return the work sent less the work received by a site in each block. [MWh]
+
+    A site may send its own work to itself where that is free, so no test asks what was sent.
+    """
+    return found.net_sent[number].sum(axis=1)
 
 
 def test_work_moves_to_cheap_power():
     """Proves: 8 MWh at 10 instead of 4 at 50 and 4 at 10. Sensitivity: 240 without the route."""
     found = whole(member("north", 50), member("south", 10))
-    assert found.objective == pytest.approx(80.0)
-    assert sent(found, "north") == pytest.approx([4.0, 0, 0, 0, 0, 0])
-    assert found.values["south.migration.received"].sum() == pytest.approx(4.0)
-    done = found.values["south.work.racks"].sum(axis=(0, 2))
-    assert done == pytest.approx([4.0, 4.0])
+    assert found.cost == pytest.approx(80.0)
+    assert net(found) == pytest.approx([4.0, 0, 0, 0, 0, 0])
+    assert found.values["south.work.racks"].sum() == pytest.approx(8.0)
 
 
 def test_sent_work_arrives_later_and_is_done_in_its_window():
     """Proves: at 10, 90, 10, 90, ... work received from 1 h to 4 h waits for the third hour."""
     found = whole(member("north", 50), member("south", [90.0, 90.0, 10.0, 90.0, 90.0, 90.0]))
-    guests = found.values["south.work.racks"][:, 1, :].sum(axis=1)
-    assert guests == pytest.approx([0.0, 0.0, 4.0, 0.0, 0.0, 0.0])
-    assert found.objective == pytest.approx(80.0)
+    done = found.values["south.work.racks"].sum(axis=(1, 2))
+    assert done == pytest.approx([0.0, 0.0, 8.0, 0.0, 0.0, 0.0])
+    assert found.cost == pytest.approx(80.0)
 
 
 @pytest.mark.parametrize(("cost", "objective"), [(15.0, 200.0), (19.0, 232.0), (21.0, 240.0)])
@@ -48,7 +50,7 @@ def test_transfer_has_its_cost(cost, objective):
     """Proves: moving saves 40 EUR/MWh; at 15 a side 4 x (10 + 30) + 40, at 21 none moves."""
     dear = make_route(send_cost=cost, host_cost=cost)
     found = whole(member("north", 50, dear), member("south", 10, dear))
-    assert found.objective == pytest.approx(objective)
+    assert found.cost == pytest.approx(objective)
 
 
 @pytest.mark.parametrize("closed", ["can_send", "can_host"])
@@ -57,7 +59,7 @@ def test_closed_route_is_kept(closed):
     north = make_route(can_send=closed != "can_send")
     south = make_route(can_host=closed != "can_host")
     found = whole(member("north", 50, north), member("south", 10, south))
-    assert found.objective == pytest.approx(240.0)
+    assert found.cost == pytest.approx(240.0)
 
 
 def test_each_route_has_its_own_limits():
@@ -65,21 +67,21 @@ def test_each_route_has_its_own_limits():
     north = make_route("home", can_send=False), make_route("union")
     south = make_route("home"), make_route("union", can_host=False)
     found = whole(member("north", 50, *north), member("south", 10, *south))
-    assert found.objective == pytest.approx(240.0)
+    assert found.cost == pytest.approx(240.0)
 
 
 def test_work_that_would_arrive_too_late_stays():
     """Proves: work due by the end of the third hour cannot be done elsewhere in time."""
     jobs = [("batch", [0, 0, 4, 4, 4, 4], [4] * 6, 10.0)]
     found = whole(member("north", 50, jobs=jobs), member("south", 10, jobs=jobs))
-    assert found.objective == pytest.approx(240.0)
+    assert found.cost == pytest.approx(240.0)
 
 
 def test_work_cannot_leave_before_it_arrives():
     """Proves: work that arrives in the second hour would be done in the fifth."""
     jobs = [("batch", [0, 0, 0, 4, 4, 4], [0, 4, 4, 4, 4, 4], 10.0)]
     found = whole(member("north", 50, jobs=jobs), member("south", 10))
-    assert found.objective == pytest.approx(240.0)
+    assert found.cost == pytest.approx(240.0)
 
 
 def test_received_work_uses_at_most_the_racks_of_its_jobs():
@@ -90,7 +92,7 @@ def test_received_work_uses_at_most_the_racks_of_its_jobs():
     found = whole(member("north", 50, long), member("south", prices, long))
     guests = found.values["south.work.racks"][:, 1].sum(axis=1)
     assert guests == pytest.approx([0.0, 1.0, 2.0, 1.0, 0.0, 0.0])
-    assert found.objective == pytest.approx(180.0)
+    assert found.cost == pytest.approx(180.0)
 
 
 def test_no_more_is_received_than_fits():
@@ -100,8 +102,8 @@ def test_no_more_is_received_than_fits():
     jobs = [("batch", [0, 0, 0, 8, 8, 8], [8] * 6, 10.0)]
     own = [("batch", [8, 16, 24, 32, 40, 48], [8, 16, 24, 32, 40, 48], 8.0)]
     found = whole(member("north", 50, jobs=jobs), member("south", 10, jobs=own))
-    assert sent(found, "north").sum() == pytest.approx(6.0)
-    assert found.objective == pytest.approx(48 * 10.0 + 6 * 10.0 + 2 * 50.0)
+    assert net(found).sum() == pytest.approx(6.0)
+    assert found.cost == pytest.approx(48 * 10.0 + 6 * 10.0 + 2 * 50.0)
 
 
 def test_received_work_is_not_late_at_the_start():
@@ -113,7 +115,7 @@ def test_received_work_is_not_late_at_the_start():
     here = make_route(transfer_time=0.0, window=2.0, job_length=2.0)
     south = member("south", [10.0] + [200.0] * 5, here, jobs=NOTHING)
     found = whole(member("north", 50, here), south)
-    assert found.objective == pytest.approx(200.0)
+    assert found.cost == pytest.approx(200.0)
 
 
 def test_late_received_work_is_paid_for():
@@ -133,12 +135,12 @@ def test_late_received_work_is_paid_for():
         + found.values["south.work.work_overdue"][:, 0]
     )
     assert late == pytest.approx([0, 0, 0, 0, 4.0, 0, 0])  # due over the fourth hour, then done
-    assert found.objective == pytest.approx(40 * 10.0 + 4 * 10.0 + 4 * 100.0)
+    assert found.cost == pytest.approx(40 * 10.0 + 4 * 10.0 + 4 * 100.0)
 
 
 def test_site_without_work_can_host():
     found = whole(member("north", 50), member("south", 10, jobs=NOTHING))
-    assert found.objective == pytest.approx(40.0)
+    assert found.cost == pytest.approx(40.0)
 
 
 def test_speed_scales_work_per_megawatt_hour():
@@ -146,7 +148,7 @@ def test_speed_scales_work_per_megawatt_hour():
     fast = make_route(work_ratio=2.0)
     found = whole(member("north", 50), member("south", 10, fast, jobs=NOTHING))
     assert found.values["south.migration.received"].sum() == pytest.approx(2.0)
-    assert found.objective == pytest.approx(20.0)
+    assert found.cost == pytest.approx(20.0)
 
 
 def test_blocks_have_the_given_length():

@@ -1,14 +1,13 @@
-"""A fleet that plans every hour, in one model or by prices, with the same result."""
+"""A fleet that plans every hour."""
 
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from optimizer.fleet import planner as room
-from optimizer.fleet.planner import decide_fleet, decide_rolling, solve_monolithic
+from optimizer.fleet import planner
+from optimizer.fleet.planner import decide_rolling, solve_relaxation
 from optimizer.fleet.routes import build_fleet_problems
-from optimizer.model.model_data import build_model_data
 from optimizer.planner.planner import decide
 from tests.support.small_fleet import NAMES, alone, route, together
 from tests.support.strict_site import PLANT, strict
@@ -25,21 +24,13 @@ def found():
 
 
 def test_fleet_is_the_optimum_verified_per_site(found):
-    whole = solve_monolithic([build_model_data(one) for one in together()]).objective
+    whole = solve_relaxation(together()).cost
     assert tuple(found.decisions) == NAMES
     assert whole * (1.0 - 1e-9) <= cost(found) <= whole * (1.0 + 1e-5)  # waste is kept out after it
     assert all(one.verdict.is_safe for one in found.decisions.values())
     assert np.abs(np.sum(found.net_sent, axis=0)).max() < 1e-6
     assert found.net_sent[0].sum() > 0.5
     assert found.net_sent[2].sum() < -0.5
-
-
-@pytest.mark.slow
-def test_many_sites_agree_by_prices_within_the_gap(found, monkeypatch):
-    monkeypatch.setattr(room, "MAX_MONOLITHIC_SITES", 2)
-    many = decide_rolling(together(), previous={})
-    assert cost(many) == pytest.approx(cost(found), rel=2e-3)
-    assert np.abs(np.sum(many.net_sent, axis=0)).max() < 1e-6
 
 
 def test_changes_refer_to_the_last_plan(found):
@@ -58,9 +49,8 @@ def test_infeasible_site_makes_the_fleet_infeasible():
         decide_rolling(problems, previous={})
 
 
-@pytest.mark.slow
-def test_price_coordination_knows_past_units(monkeypatch):
-    """Proves: coordination by prices continues from the units of the current decision.
+def test_fleet_knows_past_units(monkeypatch):
+    """Proves: a fleet continues from the units of the current decision.
 
     Sensitivity: chillers forgot their state every hour, with no start costs or minimum times.
     """
@@ -69,12 +59,11 @@ def test_price_coordination_knows_past_units(monkeypatch):
     last = decide(replace(ruled, past_units={PLANT: np.array([1.0])}))
     seen = []
 
-    def spied(problems, **settings):
+    def spied(problems):
         seen.extend(problems)
-        return decide_fleet(problems, **settings)
+        return solve_relaxation(problems)
 
-    monkeypatch.setattr(room, "MAX_MONOLITHIC_SITES", 2)
-    monkeypatch.setattr(room, "decide_fleet", spied)
+    monkeypatch.setattr(planner, "solve_relaxation", spied)
     problems = build_fleet_problems((ruled, *others), {"union": route()}, block=2.0)
     decide_rolling(problems, previous={NAMES[0]: last})
     assert seen[0].past_units[PLANT].tolist() == [1.0]
