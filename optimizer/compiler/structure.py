@@ -48,36 +48,22 @@ MAX_CACHED_STRUCTURES: Final = 8
 
 @dataclass(frozen=True, kw_only=True)
 class CompiledModel:
-    """A model without parameter values; it has the fields of ``ModelArrays`` as affine maps.
+    """A model without parameter values: affine maps to the arrays of ``fixed``.
 
-    ``parameters`` maps ``<block>.<parameter>`` to the first position and the axes of its values.
-    The matrix holds every element that can be nonzero. ``bound`` is the lower bound of rows with
-    ``has_low`` and the upper bound of rows with ``has_high``. ``account`` and ``cost_column``
-    belong to each ``cost``. ``column_axes`` and ``row_axes`` are the axes of each component.
+    ``parameters`` maps ``<block>.<parameter>`` to the axes of its values. The matrix holds every
+    element that can be nonzero. ``bound`` is the bound of rows on the sides on which ``fixed`` is
+    finite. ``layouts`` are those of columns and of rows, by name.
     """
 
-    signature: ModelSignature
-    parameters: Mapping[str, tuple[int, tuple[int, ...]]]
-    start: IntArray
-    index: IntArray
+    parameters: Mapping[str, tuple[int, ...]]
+    fixed: ModelArrays
     value: AffineMap
     column_low: AffineMap
     column_high: AffineMap
     bound: AffineMap
-    has_low: BoolArray
-    has_high: BoolArray
     cost: AffineMap
     offset: AffineMap
-    accounts: tuple[str, ...]
-    account: IntArray
-    cost_column: IntArray
-    is_integer: BoolArray
-    step: IntArray
-    columns: Mapping[str, IntArray]
-    rows: Mapping[str, IntArray]
-    limits: tuple[Limit, ...]
-    column_axes: Mapping[str, tuple["IndexAxis", ...]]
-    row_axes: Mapping[str, tuple["IndexAxis", ...]]
+    layouts: tuple[Mapping[str, "ComponentLayout"], Mapping[str, "ComponentLayout"]]
 
     def labels(self, instants: NDArray[np.datetime64]) -> tuple[list[str], list[str]]:
         """Return the names of all columns and rows: machine, quantity, time and other indices.
@@ -90,8 +76,8 @@ class CompiledModel:
             for stamp in instants.astype("datetime64[m]")
         ]
         columns, rows = (
-            [f"{name}{one}" for name, axes in parts.items() for one in _index_labels(axes, stamps)]
-            for parts in (self.column_axes, self.row_axes)
+            [f"{name}{one}" for name, at in parts.items() for one in _index_labels(at.axes, stamps)]
+            for parts in self.layouts
         )
         return columns, rows
 
@@ -100,28 +86,17 @@ class CompiledModel:
 
         Raises SolverError if a parameter is missing, unknown, of another shape, or NaN.
         """
-        inputs = self._vector(numbers)
+        inputs, fixed = self._vector(numbers), self.fixed
         bound = self.bound.evaluate(inputs)
-        return ModelArrays(
-            start=self.start,
-            index=self.index,
+        cost, offset = self.cost.evaluate(inputs), self.offset.evaluate(inputs)
+        return replace(
+            fixed,
             value=self.value.evaluate(inputs),
-            accounts=AccountCosts(
-                names=self.accounts,
-                account=self.account,
-                column=self.cost_column,
-                cost=self.cost.evaluate(inputs),
-                offset=self.offset.evaluate(inputs),
-            ),
+            accounts=replace(fixed.accounts, cost=cost, offset=offset),
             column_low=self.column_low.evaluate(inputs),
             column_high=self.column_high.evaluate(inputs),
-            row_low=np.where(self.has_low, bound, -np.inf),
-            row_high=np.where(self.has_high, bound, np.inf),
-            is_integer=self.is_integer,
-            step=self.step,
-            columns=self.columns,
-            rows=self.rows,
-            limits=self.limits,
+            row_low=np.where(np.isfinite(fixed.row_low), bound, -np.inf),
+            row_high=np.where(np.isfinite(fixed.row_high), bound, np.inf),
         )
 
     def _vector(self, numbers: Mapping[str, FloatArray]) -> FloatArray:
@@ -129,7 +104,7 @@ class CompiledModel:
         if odd := numbers.keys() ^ self.parameters.keys():
             message = f"model parameters: missing or unknown {', '.join(sorted(odd))}"
             raise SolverError(message, code=IssueCode.INCONSISTENT)
-        for name, (_, axes) in self.parameters.items():
+        for name, axes in self.parameters.items():
             if numbers[name].shape != axes or np.isnan(numbers[name]).any():
                 message = f"{name}: expected finite or infinite numbers of shape {axes}"
                 raise SolverError(message, code=IssueCode.WRONG_AXES)
@@ -142,32 +117,39 @@ def compile_model(signature: ModelSignature) -> CompiledModel:
     with PauseGC(), templatised_rules():
         reader = TemplateReader(build_model(signature))
         start, index, value, bound, has_low, has_high = reader.matrix()
-        rows = {n: at.positions.astype(np.int32) for n, at in reader.rows.named.items()}
-        accounts, account, payer, cost, offset = reader.accounts()
+        names, account, payer, cost, offset = reader.accounts()
         low, high, is_integer = reader.bounds()
-        return CompiledModel(
-            signature=signature,
-            parameters={name: (at.first, at.shape) for name, at in reader.parameters.named.items()},
+        fixed = ModelArrays(
             start=start.astype(np.int32),
             index=index.astype(np.int32),
+            value=value.base,
+            accounts=AccountCosts(
+                names=names,
+                account=account.astype(np.int32),
+                column=payer.astype(np.int32),
+                cost=cost.base,
+                offset=offset.base,
+            ),
+            column_low=low.base,
+            column_high=high.base,
+            row_low=np.where(has_low, 0.0, -np.inf),
+            row_high=np.where(has_high, 0.0, np.inf),
+            is_integer=is_integer,
+            step=reader.column_intervals().astype(np.int32),
+            columns=reader.columns.places(),
+            rows=reader.rows.places(),
+            limits=tuple(reader.limits(has_high)),
+        )
+        return CompiledModel(
+            parameters={name: at.shape for name, at in reader.parameters.named.items()},
+            fixed=fixed,
             value=value,
             column_low=low,
             column_high=high,
             bound=bound,
-            has_low=has_low,
-            has_high=has_high,
             cost=cost,
             offset=offset,
-            accounts=accounts,
-            account=account.astype(np.int32),
-            cost_column=payer.astype(np.int32),
-            is_integer=is_integer,
-            step=reader.column_intervals().astype(np.int32),
-            columns={n: at.positions.astype(np.int32) for n, at in reader.columns.named.items()},
-            rows=rows,
-            limits=tuple(reader.limits(has_high)),
-            column_axes={n: at.axes for n, at in reader.columns.named.items()},
-            row_axes={n: at.axes for n, at in reader.rows.named.items()},
+            layouts=(reader.columns.named, reader.rows.named),
         )
 
 
@@ -279,6 +261,10 @@ class IndexLayout:
             layout = ComponentLayout(self.size, component_axes(component))
             self.size += layout.size
             self._of[id(component)] = self.named[component.name] = layout
+
+    def places(self) -> dict[str, IntArray]:
+        """Return the positions of each component, shaped as its axes."""
+        return {name: at.positions.astype(np.int32) for name, at in self.named.items()}
 
     def __getitem__(self, component: Any) -> ComponentLayout:
         """Return the layout of a component."""
@@ -464,12 +450,11 @@ class TemplateReader:
         """Return affine maps of the bounds of columns, and the integer columns."""
         found: tuple[list[AffineTerms], list[AffineTerms]] = [], []
         is_integer = np.zeros(self.columns.size, dtype=bool)
-        for bound in self.model.bounds:
-            layout = self.columns[bound.variable]
-            for entries, one in zip(found, (bound.low, bound.high), strict=True):
+        for variable in self.model.component_objects(pyo.Var):
+            layout = self.columns[variable]
+            for entries, one in zip(found, (variable.low, variable.high), strict=True):
                 entries.append(self._bound(one, layout))
-            if bound.integer_count:
-                is_integer[layout.positions[: bound.integer_count]] = True
+            is_integer[layout.positions[: variable.integer_count]] = True
         low, high = (
             AffineMap.from_terms(AffineTerms.concatenate(e), self.columns.size, self.one)
             for e in found

@@ -19,11 +19,13 @@ from optimizer.model.objective import (
     SOC_RETURN_PENALTY_EUR_PER_MWH_H,
     account_weights,
 )
+from optimizer.model.rows import owned_label
 from optimizer.problem.obligations_and_reserves import obligations_in_outlook
 from optimizer.problem.problem import ramp_limited_intervals
 from optimizer.solver.solution import Solution
 from twin.feasibility.connection import IMPORT_LIMIT
 from twin.physics import FloatArray
+from twin.physics.numerics import BoolArray
 from twin.relations import OBLIGATION_UNITS, Obligation
 from twin.units import format_minute
 
@@ -44,10 +46,10 @@ class SoftConstraintViolation:
     target: str
     first: np.datetime64
     last: np.datetime64
-    above: float
-    below: float
     unit: str
-    cost: float
+    above: float = 0.0
+    below: float = 0.0
+    cost: float = 0.0
     penalty: float = 0.0
     is_hard: bool = False
 
@@ -70,54 +72,34 @@ def soft_constraint_report(solution: Solution) -> tuple[SoftConstraintViolation,
     """Return the violated soft constraints of a plan, the most expensive first."""
     problem = solution.data.problem
     found = [
-        one
+        violation
         for obligation in obligations_in_outlook(problem.site, problem.outlook)
-        if (one := _obligation_violation(solution, obligation)) is not None
+        for violation in _obligation(solution, obligation)
     ]
     found += [*_ramp(solution), *_connection_limit(solution), *_soc_return(solution)]
     return tuple(sorted(found, key=lambda one: -(one.cost + one.penalty)))
 
 
-@dataclass(frozen=True, kw_only=True)
-class PenaltyCost:
-    """Penalty on a variable of the model: its account, and the weight in the objective of each
-    value, on the axes of the variable. [EUR per unit]
-    """
-
-    account: str
-    cost: FloatArray
-
-
-def penalty_costs(data: ModelData) -> dict[str, PenaltyCost]:
+def penalty_costs(data: ModelData) -> dict[str, tuple[str, FloatArray]]:
     """Return the penalties of the variables by which limits are exceeded, by variable.
 
-    A variable that a model lacks, such as a ramp that cannot bind, is also listed.
+    Each has its account, and the weight in the objective of each value, on the axes of the
+    variable. [EUR per unit] A variable that a model lacks, such as a ramp that cannot bind, is also
+    listed.
     """
     problem, hours = data.problem, data.hours
-    weights = account_weights(problem.weights)
-    found = {
-        f"{exchange.owner}.ramp_excess": ("ramp", np.array(RAMP_PENALTY_EUR_PER_MW))
-        for exchange in problem.site.exchanges
-    }
-    found |= {
-        f"{store.owner}.soc_violation": ("return", SOC_RETURN_PENALTY_EUR_PER_MWH_H * hours)
-        for store in problem.site.stores
-    }
-    for obligation in obligations_in_outlook(problem.site, problem.outlook):
+    site, weights = problem.site, account_weights(problem.weights)
+    short = RESERVE_SHORTFALL_PENALTY_EUR_PER_MW_H * hours
+    found = {f"{name}_reserve.shortfall": ("reserve_shortfall", short) for name in site.reserves}
+    late = SOC_RETURN_PENALTY_EUR_PER_MWH_H * hours
+    found |= {f"{store.owner}.soc_violation": ("return", late) for store in site.stores}
+    steep = np.array(RAMP_PENALTY_EUR_PER_MW)
+    found |= {f"{exchange.owner}.ramp_excess": ("ramp", steep) for exchange in site.exchanges}
+    for obligation in obligations_in_outlook(site, problem.outlook):
         hard = np.isinf(obligation.terms(problem.outlook).price_above)
         cost = np.where(hard, HARD_OBLIGATION_PENALTY[obligation.quantity], 0.0)
         found[f"{obligation.owner}.above"] = obligation.account, cost
-    found |= {
-        f"{product}_reserve.shortfall": (
-            "reserve_shortfall",
-            RESERVE_SHORTFALL_PENALTY_EUR_PER_MW_H * hours,
-        )
-        for product in problem.site.reserves
-    }
-    return {
-        name: PenaltyCost(account=account, cost=weights[account] * cost)
-        for name, (account, cost) in found.items()
-    }
+    return {name: (account, weights[account] * cost) for name, (account, cost) in found.items()}
 
 
 def exceeded_columns(
@@ -128,17 +110,25 @@ def exceeded_columns(
     ``columns`` are the columns by variable, ``values`` those of all columns.
     """
     penal = [
-        places[np.broadcast_to(one.cost > 0.0, places.shape)]
-        for name, one in penalty_costs(data).items()
+        places[np.broadcast_to(cost > 0.0, places.shape)]
+        for name, (_, cost) in penalty_costs(data).items()
         if (places := columns.get(name)) is not None
     ]
     every: IntArray = np.concatenate([np.empty(0, dtype=np.int32), *penal])
     return np.asarray(every[values[every] > VIOLATION_TOLERANCE])
 
 
-def _obligation_violation(
-    solution: Solution, obligation: Obligation
-) -> SoftConstraintViolation | None:
+_TARGET_LABELS: Final = {
+    "targets": "load target of a partner",
+    "imbalance": "day-ahead position",
+    "budgets": "budget",
+    "carbon": "hours matched by contracts",
+}
+"""Account of an obligation -> label of its violation."""
+
+
+def _obligation(solution: Solution, obligation: Obligation) -> Iterator[SoftConstraintViolation]:
+    """Yield the violation of an obligation."""
     problem = solution.data.problem
     terms = obligation.terms(problem.outlook)
     above, below = (
@@ -151,97 +141,82 @@ def _obligation_violation(
     off = (above > VIOLATION_TOLERANCE) | (
         (below > VIOLATION_TOLERANCE) & (terms.price_below != 0.0)
     )
-    if not off.any():
-        return None
-    weight = account_weights(problem.weights)[obligation.account]
-    paid = weight * float(price[off] @ above[off] + terms.price_below[off] @ below[off])
-    time = problem.outlook["time"].to_numpy()[np.isin(terms.window_index, np.flatnonzero(off))]
-    return SoftConstraintViolation(
-        target=f"{_TARGET_LABELS[obligation.account]} ({obligation.owner})",
-        first=time[0],
-        last=time[-1],
-        above=float(above[off].sum()),
-        below=float(below[off].sum()),
-        unit=OBLIGATION_UNITS[obligation.quantity],
-        cost=paid,
-        penalty=weight
-        * HARD_OBLIGATION_PENALTY[obligation.quantity]
-        * float(above[off & hard].sum()),
-        is_hard=bool((hard & (above > VIOLATION_TOLERANCE)).any()),
-    )
+    if off.any():
+        weight = account_weights(problem.weights)[obligation.account]
+        paid = float(price[off] @ above[off] + terms.price_below[off] @ below[off])
+        exceeded = HARD_OBLIGATION_PENALTY[obligation.quantity] * float(above[off & hard].sum())
+        first, last = _period(solution, np.isin(terms.window_index, np.flatnonzero(off)))
+        yield SoftConstraintViolation(
+            target=owned_label(_TARGET_LABELS[obligation.account], obligation.owner),
+            first=first,
+            last=last,
+            above=float(above[off].sum()),
+            below=float(below[off].sum()),
+            unit=OBLIGATION_UNITS[obligation.quantity],
+            cost=weight * paid,
+            penalty=weight * exceeded,
+            is_hard=bool((hard & (above > VIOLATION_TOLERANCE)).any()),
+        )
 
 
-_TARGET_LABELS: Final = {
-    "targets": "load target of a partner",
-    "imbalance": "day-ahead position",
-    "budgets": "budget",
-    "carbon": "hours matched by contracts",
-}
+def _period(solution: Solution, where: BoolArray) -> tuple[np.datetime64, np.datetime64]:
+    """Return the start of the first and the last of some intervals."""
+    time = solution.data.problem.outlook["time"].to_numpy()[where]
+    return time[0], time[-1]
 
 
 def _ramp(solution: Solution) -> Iterator[SoftConstraintViolation]:
     """Yield the violation of the ramp limit."""
     problem = solution.data.problem
     grid = problem.site.grid_connection.name
-    excess: FloatArray = solution.values.get(f"{grid}.ramp_excess", np.empty(0))
-    off = np.flatnonzero(excess > VIOLATION_TOLERANCE)
-    if len(off):
+    excess = solution.values.get(f"{grid}.ramp_excess", np.empty(0))
+    off = excess > VIOLATION_TOLERANCE
+    if off.any():
         exchange = next(one for one in problem.site.exchanges if one.owner == grid)
-        off = np.array(ramp_limited_intervals(exchange, problem))[off]
-        time = problem.outlook["time"].to_numpy()
-        total = float(excess.sum())
+        steps = np.array(ramp_limited_intervals(exchange, problem))[off]
+        first, last = _period(solution, np.isin(np.arange(len(problem.hours)), steps))
         yield SoftConstraintViolation(
-            target=f"ramp of the connection ({grid})",
-            first=time[off[0]],
-            last=time[off[-1]],
-            above=total,
-            below=0.0,
+            target=owned_label("ramp of the connection", grid),
+            first=first,
+            last=last,
+            above=float(excess.sum()),
             unit="MW",
-            cost=0.0,
-            penalty=RAMP_PENALTY_EUR_PER_MW * total * problem.weights["money"],
+            penalty=RAMP_PENALTY_EUR_PER_MW * float(excess.sum()) * problem.weights["money"],
         )
 
 
 def _connection_limit(solution: Solution) -> Iterator[SoftConstraintViolation]:
     """Yield the violation of an external import limit that the site cannot keep."""
     problem = solution.data.problem
-    if not (off := np.flatnonzero(problem.unavoidable_import)).size:
-        return
-    grid, time = problem.site.grid_connection.name, problem.outlook["time"].to_numpy()
-    imported = solution.values[f"{grid}.import_power"][off]
-    excess = np.maximum(imported - problem.series(IMPORT_LIMIT)[off], 0.0)
-    yield SoftConstraintViolation(
-        target=f"external import limit of the connection ({grid})",
-        first=time[off[0]],
-        last=time[off[-1]],
-        above=float(excess.max()),
-        below=0.0,
-        unit="MW",
-        cost=0.0,
-    )
+    if (off := problem.unavoidable_import != 0.0).any():
+        grid = problem.site.grid_connection.name
+        imported = solution.values[f"{grid}.import_power"][off]
+        first, last = _period(solution, off)
+        yield SoftConstraintViolation(
+            target=owned_label("external import limit of the connection", grid),
+            first=first,
+            last=last,
+            above=float(np.maximum(imported - problem.series(IMPORT_LIMIT)[off], 0.0).max()),
+            unit="MW",
+        )
 
 
 def _soc_return(solution: Solution) -> Iterator[SoftConstraintViolation]:
     """Yield the stores that return to their windows later than intended."""
     problem = solution.data.problem
     for store in problem.site.stores:
-        distance: FloatArray = solution.values.get(f"{store.owner}.soc_violation", np.empty(0))
-        off = np.flatnonzero(distance > VIOLATION_TOLERANCE)
-        if len(off):
-            time, is_below = (
-                problem.outlook["time"].to_numpy(),
-                problem.initial_level(store) < store.min_level,
-            )
-            largest = float(distance.max())
+        distance = solution.values.get(f"{store.owner}.soc_violation", np.zeros(len(problem.hours)))
+        off = distance > VIOLATION_TOLERANCE
+        if off.any():
+            is_below = problem.initial_level(store) < store.min_level
+            cost = SOC_RETURN_PENALTY_EUR_PER_MWH_H * float(problem.hours @ distance)
+            first, last = _period(solution, off)
             yield SoftConstraintViolation(
-                target=f"return of the store to its window ({store.owner})",
-                first=time[off[0]],
-                last=time[off[-1]],
-                above=0.0 if is_below else largest,
-                below=largest if is_below else 0.0,
+                target=owned_label("return of the store to its window", store.owner),
+                first=first,
+                last=last,
+                above=0.0 if is_below else float(distance.max()),
+                below=float(distance.max()) if is_below else 0.0,
                 unit="MWh",
-                cost=0.0,
-                penalty=SOC_RETURN_PENALTY_EUR_PER_MWH_H
-                * float(problem.hours @ distance)
-                * problem.weights["money"],
+                penalty=cost * problem.weights["money"],
             )

@@ -9,7 +9,6 @@ Parameters and variables are declared here without values. A model is built once
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import reduce
 from operator import add
 from typing import Any, Final
@@ -117,21 +116,8 @@ UNSET_PARAMETER: Final = float("nan")
 """Value of a parameter before it is set; it makes every sum NaN."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class VariableBounds:
-    """Bounds of a variable: numbers, or parameters on its leading axes.
-
-    ``integer_count`` is the number of values of the first index that are integer.
-    """
-
-    variable: Any
-    low: Any
-    high: Any
-    integer_count: int
-
-
 def empty_model(interval_count: int) -> pyo.ConcreteModel:
-    """Return a model with the sets ``time`` and ``instant``, and without ``bounds`` of variables.
+    """Return a model with the sets ``time`` and ``instant``.
 
     A set with ``first_interval`` holds intervals: that attribute is the one of its member 0. The
     level at an instant belongs to the interval that ends with it.
@@ -140,7 +126,6 @@ def empty_model(interval_count: int) -> pyo.ConcreteModel:
     model.time = add_intervals(range(interval_count))
     model.instant = pyo.RangeSet(0, interval_count)
     model.instant.first_interval = -1
-    model.bounds = []
     return model
 
 
@@ -179,10 +164,9 @@ def add_var(
     ``lower`` are the meanings of the bounds.
     """
     variable = pyo.Var(*sets, dense=not sets)  # the members of indexed variables are never read
+    variable.low, variable.high, variable.integer_count = low, high, integers
     variable.upper_spec, variable.lower_spec = upper, lower
     block.add_component(name, variable)
-    bounds = VariableBounds(variable=variable, low=low, high=high, integer_count=integers)
-    block.model().bounds.append(bounds)
 
 
 def add_rows(*sets: pyo.Set, rule: Any, spec: RowSpec | None = None) -> pyo.Constraint:

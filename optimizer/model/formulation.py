@@ -106,7 +106,7 @@ def build_model(signature: ModelSignature) -> pyo.ConcreteModel:
     Each site has one block per machine under its id (``<id>_peak`` for its demand charge), and the
     blocks ``work``, ``water``, ``balance`` (one row per carrier and interval) and ``account`` (one
     objective per account). Coupling components stand beside the sites and have their own accounts.
-    ``bounds`` lists the bounds of the variables. :func:`set_parameters` sets the parameters.
+    :func:`set_parameters` sets the parameters.
     """
     model = empty_model(signature.interval_count)
     assemblers: dict[str, ModelAssembler] = {}
@@ -132,13 +132,12 @@ def set_parameters(model: pyo.ConcreteModel, numbers: Mapping[str, FloatArray]) 
     for parameter in model.component_objects(pyo.Param):
         given = numbers[parameter.name].ravel().tolist()
         parameter.store_values(dict(zip(parameter.index_set(), given, strict=True)))
-    for bound in model.bounds:
-        variable = bound.variable
+    for variable in model.component_objects(pyo.Var):
         for index in variable.index_set():
-            variable[index].setlb(_value(bound.low, index))
-            variable[index].setub(_value(bound.high, index))
+            variable[index].setlb(_value(variable.low, index))
+            variable[index].setub(_value(variable.high, index))
             first = index[0] if isinstance(index, tuple) else index
-            if bound.integer_count and first < bound.integer_count:
+            if variable.integer_count and first < variable.integer_count:
                 variable[index].domain = pyo.Integers
 
 

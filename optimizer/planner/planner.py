@@ -180,11 +180,11 @@ class _CompiledProblem:
         """Return the penalties of exceeded limits by account, ``(time,)``. [EUR]"""
         arrays, steps = self.arrays, len(self.data.hours)
         found: dict[str, FloatArray] = {}
-        for name, one in penalty_costs(self.data).items():
+        for name, (account, cost) in penalty_costs(self.data).items():
             if (places := arrays.columns.get(name)) is not None and places.size:
-                paid = np.broadcast_to(one.cost, places.shape) * lp_solution.values[places]
+                paid = np.broadcast_to(cost, places.shape) * lp_solution.values[places]
                 by_step = np.bincount(arrays.step[places], weights=paid, minlength=steps)
-                found[one.account] = found.get(one.account, 0.0) + by_step
+                found[account] = found.get(account, 0.0) + by_step
         return found
 
 

@@ -147,7 +147,7 @@ def test_scenario_arrays_equal_a_fresh_compile(seed):
     ]
     shape = coupled_signature(many, 1.0)
     given = compile_model(shape).parameters
-    sizes = {name: np.zeros(axes) for name, (_, axes) in given.items()}
+    sizes = {name: np.zeros(axes) for name, axes in given.items()}
     assert set(parameter_values(*many)) < set(sizes)
     numbers = drawn(sizes, np.random.default_rng(seed))
     arrays = compile_model(shape).arrays(numbers)
