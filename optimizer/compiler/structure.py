@@ -454,7 +454,8 @@ class TemplateReader:
             layout = self.columns[variable]
             for entries, one in zip(found, (variable.low, variable.high), strict=True):
                 entries.append(self._bound(one, layout))
-            is_integer[layout.positions[: variable.integer_count]] = True
+            if variable.integer_count:
+                is_integer[layout.positions[: variable.integer_count]] = True
         low, high = (
             AffineMap.from_terms(AffineTerms.concatenate(e), self.columns.size, self.one)
             for e in found
@@ -514,10 +515,7 @@ class TemplateReader:
         both = [*inputs, *[np.array(self.one)] * (MAX_PARAMETERS_PER_TERM - len(inputs))]
         first, second = (np.broadcast_to(place, target.shape).ravel() for place in both)
         return AffineTerms(
-            target=target.ravel(),
-            factor=np.full(target.size, factor),
-            first=first,
-            second=second,
+            target=target.ravel(), factor=np.full(target.size, factor), first=first, second=second
         )
 
 

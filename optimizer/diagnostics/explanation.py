@@ -7,8 +7,13 @@ from typing import Final, Self
 import numpy as np
 import xarray as xr
 
-from optimizer.diagnostics.binding import BindingLimit, binding_limits, uncertain_limits
-from optimizer.diagnostics.soft_constraints import SoftConstraintViolation
+from optimizer.diagnostics.limits import (
+    BindingLimit,
+    SoftConstraintViolation,
+    binding_limits,
+    soft_constraint_report,
+    uncertain_limits,
+)
 from optimizer.model.objective import RiskPreference
 from optimizer.problem.obligations_and_reserves import CAPACITY_TOLERANCE_MW
 from optimizer.solver.solution import Solution
@@ -153,6 +158,8 @@ def explain_schedule(
         binding=binding_limits(solution, schedule),
         changes=() if previous is None else _changes(previous, schedule, fees),
         uncertain=uncertain_limits(solution),
+        soft_constraints=soft_constraint_report(solution),
+        reserves=reserve_messages(solution, schedule),
         degraded=str(schedule.attrs.get("degraded", "")),
     )
 

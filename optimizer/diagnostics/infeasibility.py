@@ -1,6 +1,6 @@
 """Explanation of infeasible problems by an elastic model, whose balances may be violated."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -16,7 +16,7 @@ from optimizer.model.formulation import parameter_values, signature_of
 from optimizer.model.model_data import ModelData, build_model_data, delivered_cost
 from optimizer.model.rows import Limit, owned_label
 from optimizer.problem.problem import Problem
-from optimizer.solver.highs import LpSolution, LpSolver, is_feasible
+from optimizer.solver.highs import LpSolver, is_feasible
 from twin import variables
 from twin.errors import NoScheduleError
 from twin.physics import FloatArray
@@ -86,14 +86,14 @@ def _widened(data: ModelData, arrays: ModelArrays) -> ModelArrays:
 class ElasticSolution:
     """Minimal violation of equations, negative for excess, and its causes.
 
-    ``rows``, and lower and upper bounds of columns ``low`` and ``high``, would reduce it if
-    relaxed.
+    ``rows``, and the lower and upper bounds ``low`` and ``high`` of columns, would reduce it where
+    they are marked.
     """
 
     violations: FloatArray
-    rows: IntArray
-    low: IntArray
-    high: IntArray
+    rows: BoolArray
+    low: BoolArray
+    high: BoolArray
 
 
 def _shortages(
@@ -139,18 +139,18 @@ def _short(
 
 def _carriers(data: ModelData, arrays: ModelArrays, elastic: ElasticSolution) -> set[str]:
     """Return the carriers of the machines whose limits cause the shortage."""
-    site, bounds = data.problem.site, np.concatenate([elastic.low, elastic.high])
+    site = data.problem.site
     gives = {one.owner: one.output for one in site.conversions}
     gives |= {store.owner: store.carrier for store in site.stores}
     gives |= {exchange.owner: exchange.carrier for exchange in site.exchanges}
-    found = {name.partition(".")[0] for name in _names(arrays.rows, elastic.rows)}
-    found |= {limit.owner for limit, _ in _causes(arrays, elastic)}
+    found = {limit.owner for limit, _ in _causes(arrays, elastic)}
+    found |= {n.partition(".")[0] for n, at in arrays.rows.items() if elastic.rows[at].any()}
+    bounds = elastic.low | elastic.high
     found |= {
         limit.owner
         for limit in arrays.limits
-        if limit.spec.label not in CAPACITY_LABELS
-        and not limit.is_row
-        and np.isin(arrays.columns[limit.name], bounds).any()
+        if not (limit.is_row or limit.spec.label in CAPACITY_LABELS)
+        and bounds[arrays.columns[limit.name]].any()
     }
     return {gives[owner] for owner in found if owner in gives}
 
@@ -191,11 +191,9 @@ def _service_draw(data: ModelData, short: CarrierShortage) -> float:
 
 def _is_small(data: ModelData, short: CarrierShortage) -> bool:
     """Return whether inference draws far more of a carrier than its shortage."""
-    pool = RackPool.from_site(data.problem.site)
-    draw = (
-        _service_draw(data, short) * float(pool.power_above_idle(1.0)) * data.problem.service_racks
-    )
-    return bool((short.power <= np.maximum(SERVICE_SHARE * draw, SHORTAGE_TOLERANCE_MW)).all())
+    rack = float(RackPool.from_site(data.problem.site).power_above_idle(1.0))
+    draw = SERVICE_SHARE * (_service_draw(data, short) * rack * data.problem.service_racks)
+    return bool((short.power <= np.maximum(draw, SHORTAGE_TOLERANCE_MW)).all())
 
 
 def _has_a_plan_without_service(data: ModelData) -> bool:
@@ -213,9 +211,11 @@ def _causes(arrays: ModelArrays, elastic: ElasticSolution) -> Iterator[tuple[Lim
     for limit in sorted(
         arrays.limits, key=lambda one: (one.is_row, one.spec.label != MIN_OUTPUT_LABEL)
     ):
-        bounds = elastic.low if limit.is_low else elastic.high
-        at = (arrays.rows if limit.is_row else arrays.columns)[limit.name]
-        hits = np.isin(at, elastic.rows if limit.is_row else bounds)
+        if limit.is_row:
+            hits = elastic.rows[arrays.rows[limit.name]]
+        else:
+            at = arrays.columns[limit.name]
+            hits = (elastic.low if limit.is_low else elastic.high)[at]
         if limit.spec.label in CAPACITY_LABELS:
             hits[:, :-1] = False
         if limit.spec.label and hits.any() and limit.name not in found:
@@ -238,11 +238,6 @@ def _describe_limit(data: ModelData, arrays: ModelArrays, limit: Limit, hits: Bo
     bounds = arrays.column_low if limit.is_low else arrays.column_high
     value = float(bounds[arrays.columns[limit.name][hits]].max())
     return owned_label(label, f"{limit.owner}, {value:.4g} {unit}".removeprefix(", "))
-
-
-def _names(places: Mapping[str, IntArray], wanted: IntArray) -> list[str]:
-    """Return the names that have some of the positions."""
-    return [name for name, at in places.items() if np.isin(at, wanted).any()]
 
 
 def _describe_time(problem: Problem, steps: IntervalNumbers) -> str:
@@ -287,14 +282,13 @@ class ElasticModel:
             places = self._columns + np.arange(2 * count, dtype=np.int32)
             self._solver.set_column_bounds(places, np.zeros(2 * count), high=most)
         found = self._solver.run()
-        return None if found is None else self._elastic_solution(found)
-
-    def _elastic_solution(self, found: LpSolution) -> ElasticSolution:
-        added = found.values[self._columns :].reshape(2, len(self._rows))
+        if found is None:
+            return None
+        added = found.values[self._columns :].reshape(2, count)
         prices = found.reduced_costs[: self._columns]
         return ElasticSolution(
             violations=np.array([1.0, -1.0]) @ added,
-            rows=np.flatnonzero(np.abs(found.duals) > DUAL_TOLERANCE).astype(np.int32),
-            low=np.flatnonzero(prices > DUAL_TOLERANCE).astype(np.int32),
-            high=np.flatnonzero(prices < -DUAL_TOLERANCE).astype(np.int32),
+            rows=np.abs(found.duals) > DUAL_TOLERANCE,
+            low=prices > DUAL_TOLERANCE,
+            high=prices < -DUAL_TOLERANCE,
         )

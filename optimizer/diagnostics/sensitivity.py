@@ -15,8 +15,7 @@ import xarray as xr
 
 from optimizer.compiler.arrays import IntArray, ModelArrays
 from optimizer.compiler.structure import compile_model
-from optimizer.diagnostics.binding import MIN_DUAL_EUR, plan_numbers, planned_share
-from optimizer.diagnostics.soft_constraints import exceeded_columns
+from optimizer.diagnostics.limits import MIN_DUAL_EUR, exceeded_columns, plan_numbers, planned_share
 from optimizer.model.objective import account_weights
 from optimizer.model.rows import Limit, owned_label
 from optimizer.solver.highs import LpSolver

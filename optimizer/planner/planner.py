@@ -13,13 +13,9 @@ import xarray as xr
 
 from optimizer.compiler.arrays import ModelArrays
 from optimizer.compiler.structure import compile_model
-from optimizer.diagnostics.explanation import Explanation, explain_schedule, reserve_messages
+from optimizer.diagnostics.explanation import explain_schedule
 from optimizer.diagnostics.infeasibility import explain_infeasibility
-from optimizer.diagnostics.soft_constraints import (
-    exceeded_columns,
-    penalty_costs,
-    soft_constraint_report,
-)
+from optimizer.diagnostics.limits import exceeded_columns, penalty_costs
 from optimizer.model.components.workload import CREDITED_WORK_COLUMN
 from optimizer.model.formulation import parameter_values, signature_of
 from optimizer.model.model_data import ModelData, build_model_data
@@ -79,38 +75,13 @@ def solve_problem(
     model; ``first`` are first-stage decisions of a stochastic plan. Raises NoScheduleError if no
     plan satisfies every limit. Raises SolverError if the solver fails.
     """
-    problem = with_past_units(problem, warm_start)
-    return _solve(problem, warm_start, export=export, first=first or {})
-
-
-def with_past_units(problem: Problem, warm_start: WarmStart | None) -> Problem:
-    """Return the problem with past units of the last plan, where it does not define them."""
-    if warm_start is None or not warm_start.units:
-        return problem
-    now, then = problem.outlook["instant"].to_numpy()[:2]
-    known = warm_start.limited_to(unit_counts(problem.site))
-    return replace(
-        problem, past_units={**known.past_units_until(now, then - now), **problem.past_units}
-    )
-
-
-def _solve(
-    problem: Problem,
-    warm_start: WarmStart | None,
-    *,
-    export: Path | None,
-    first: Mapping[str, FloatArray],
-) -> Solution:
-    """Solve the relaxation, then with integer units and whole bids, then without waste."""
-    clock = StageTimer()
-    model = _compile(problem, warm_start, first=first, clock=clock)
+    # the relaxation first, then with integer units and whole bids, then without waste
+    clock, problem = StageTimer(), with_past_units(problem, warm_start)
+    model = _compile(problem, warm_start, first=first or {}, clock=clock)
     arrays, prices, instants = model.arrays, model.account_weights, model.instants
     with clock("solve"):
-        basis = (
-            shift_basis(model.matching_warm_start, arrays, instants)
-            if model.matching_warm_start
-            else None
-        )
+        last = model.matching_warm_start
+        basis = shift_basis(last, arrays, instants) if last else None
         solver = LpSolver(arrays, prices, basis=basis)
         relaxed = _relaxed(model, solver, export)
         basis = solver.basis
@@ -142,6 +113,17 @@ def _solve(
             past_units=past,
         ),
         cpu_time_by_stage=dict(clock.spent),
+    )
+
+
+def with_past_units(problem: Problem, warm_start: WarmStart | None) -> Problem:
+    """Return the problem with past units of the last plan, where it does not define them."""
+    if warm_start is None or not warm_start.units:
+        return problem
+    now, then = problem.outlook["instant"].to_numpy()[:2]
+    known = warm_start.limited_to(unit_counts(problem.site))
+    return replace(
+        problem, past_units={**known.past_units_until(now, then - now), **problem.past_units}
     )
 
 
@@ -324,10 +306,15 @@ def decide(
         verdict = verify(problem.site, problem.state, schedule)
         if verdict.is_safe:
             last = previous.schedule if previous else None
+            explanation = replace(
+                explain_schedule(solution, schedule, last),
+                failures=verdict.coverage.limiting_rows() if verdict.coverage else (),
+                units=[str(called) for called in verdict.banks_with_extra_units],
+            )
             return Decision(
                 schedule=schedule,
                 verdict=verdict,
-                explanation=_explain(solution, schedule, verdict, last=last),
+                explanation=explanation,
                 attempts=attempt,
                 warm_start=solution.warm_start,
                 objective=solution.objective,
@@ -367,19 +354,6 @@ def _refused(problem: Problem, verdict: ScheduleVerdict) -> NoScheduleError:
     )
 
 
-def _explain(
-    solution: Solution, schedule: xr.Dataset, verdict: ScheduleVerdict, *, last: xr.Dataset | None
-) -> Explanation:
-    """Return the explanation of a schedule."""
-    return replace(
-        explain_schedule(solution, schedule, last),
-        failures=verdict.coverage.limiting_rows() if verdict.coverage else (),
-        soft_constraints=soft_constraint_report(solution),
-        reserves=reserve_messages(solution, schedule),
-        units=[str(called) for called in verdict.banks_with_extra_units],
-    )
-
-
 def _tightened(
     problem: Problem, schedule: xr.Dataset, verdict: ScheduleVerdict, *, share: float
 ) -> Problem:
@@ -415,12 +389,7 @@ def _tightened(
 
 
 def _discharge_limit(
-    problem: Problem,
-    schedule: xr.Dataset,
-    coverage: ContingencyCoverage,
-    *,
-    row: int,
-    share: float,
+    problem: Problem, schedule: xr.Dataset, coverage: ContingencyCoverage, *, row: int, share: float
 ) -> FloatArray:
     """Return the limit of a tank's discharge whose failure, in ``row``, is not survived. [MW]
 

@@ -1,6 +1,6 @@
 """Schedule of a solved problem: labelled variables with units, ready for verification."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Final
 
 import numpy as np
@@ -73,10 +73,7 @@ def build_schedule(solution: Solution) -> xr.Dataset:
         _connection(solution, variables_of_schedule) | _trades(solution) | _units(solution, banks)
     )
     payments = solution.payments
-    variables_of_schedule["money"] = (
-        ("time", "account"),
-        np.stack([*payments.values()], axis=-1),
-    )
+    variables_of_schedule["money"] = (("time", "account"), np.stack([*payments.values()], axis=-1))
     labels = owners | {"cooling_plant": banks, "account": list(payments)}
     used = {dim for dims, _ in variables_of_schedule.values() for dim in dims}
     data = xr.Dataset(
@@ -211,8 +208,10 @@ def add_reserve_variables(data: xr.Dataset, solution: Solution) -> xr.Dataset:
         [p.sellable_capacity(_column(solution, p, "offered")) for p in products], axis=-1
     )
     capacity = required - shortfall + offered
-    stored = np.stack([_battery_reserve(solution, p, batteries) for p in products], axis=1)
-    worked = np.stack([_work_reserve(solution, p) for p in products], axis=1)
+    steps, cohorts = len(problem.hours), outlook.sizes["cohort"]
+    rows = [[_reserve(solution, name, p, (steps,)) for name in batteries] for p in products]
+    stored = np.reshape(rows, (len(products), -1, steps)).transpose(2, 0, 1)
+    worked = np.stack([_reserve(solution, "work", p, (steps, cohorts)) for p in products], axis=1)
     provided = stored.sum(axis=-1) + worked.sum(axis=-1)
     share = np.clip(capacity / np.maximum(provided, CAPACITY_TOLERANCE_MW), 0.0, 1.0)[:, :, None]
     price = np.stack(
@@ -238,25 +237,9 @@ def _column(solution: Solution, product: ReserveProduct, name: str) -> FloatArra
     return np.maximum(solution.values[f"{product.name}_reserve.{name}"], 0.0)
 
 
-def _battery_reserve(
-    solution: Solution, product: ReserveProduct, batteries: Sequence[str]
+def _reserve(
+    solution: Solution, owner: str, product: ReserveProduct, shape: tuple[int, ...]
 ) -> FloatArray:
-    """Return the capacity of a product that batteries provide, ``(time, battery)``. [MW]"""
-    rows = np.zeros((len(solution.data.hours), len(batteries)))
-    for column, owner in enumerate(batteries):
-        rows[:, column] = _window(
-            solution, f"{owner}.{reserve_column(product.name)}", rows[:, column]
-        )
-    return rows
-
-
-def _work_reserve(solution: Solution, product: ReserveProduct) -> FloatArray:
-    """Return the capacity of a product that work provides, ``(time, cohort)``. [MW]"""
-    cohorts = solution.data.problem.outlook.sizes["cohort"]
-    zeros = np.zeros((len(solution.data.hours), cohorts))
-    return _window(solution, f"work.{reserve_column(product.name)}", zeros)
-
-
-def _window(solution: Solution, name: str, zeros: FloatArray) -> FloatArray:
-    """Return the values of the horizon, without past intervals in front."""
-    return np.maximum(solution.values.get(name, zeros)[-len(zeros) :], 0.0)
+    """Return the capacity of a product that an owner provides, without past intervals. [MW]"""
+    values = solution.values.get(f"{owner}.{reserve_column(product.name)}", np.zeros(shape))
+    return np.maximum(values[-shape[0] :], 0.0)

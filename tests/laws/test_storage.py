@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy.optimize import Bounds, LinearConstraint, milp
 
+from optimizer.diagnostics.limits import soft_constraint_report
 from optimizer.diagnostics.sensitivity import limit_values
-from optimizer.diagnostics.soft_constraints import soft_constraint_report
 from optimizer.planner.schedule import build_schedule
 from tests.support.hand import battery, grid, machine, outlook, site, solved, tank
 from tests.support.reserve_sites import ahead, held_by, product

@@ -3,9 +3,8 @@
 import numpy as np
 import pytest
 
-from optimizer.diagnostics.binding import binding_limits
+from optimizer.diagnostics.limits import binding_limits, soft_constraint_report
 from optimizer.diagnostics.sensitivity import limit_values
-from optimizer.diagnostics.soft_constraints import soft_constraint_report
 from optimizer.model.model_data import build_model_data
 from optimizer.planner.planner import solve_problem
 from optimizer.planner.schedule import build_schedule

@@ -40,13 +40,7 @@ from typing import Any, Final
 import numpy as np
 import pyomo.environ as pyo
 
-from optimizer.model.assembler import (
-    ModelAssembler,
-    add_intervals,
-    add_params,
-    add_rows,
-    add_var,
-)
+from optimizer.model.assembler import ModelAssembler, add_intervals, add_params, add_rows, add_var
 from optimizer.model.model_data import ModelData
 from optimizer.model.objective import RAMP_PENALTY_EUR_PER_MW
 from optimizer.model.rows import RowSpec

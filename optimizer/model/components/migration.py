@@ -57,13 +57,7 @@ from typing import Any
 import numpy as np
 import pyomo.environ as pyo
 
-from optimizer.model.assembler import (
-    ModelAssembler,
-    add_intervals,
-    add_params,
-    add_terms,
-    add_var,
-)
+from optimizer.model.assembler import ModelAssembler, add_intervals, add_params, add_terms, add_var
 from optimizer.model.components import workload
 from optimizer.model.model_data import ModelData
 from optimizer.problem.migration import (
@@ -121,18 +115,14 @@ def build(block: pyo.Block, signature: MigrationSignature, assembler: ModelAssem
     add_params(block, "low high", block.blocks, block.lanes)
     add_var(block, "net", block.blocks, block.lanes, low=block.low, high=block.high)
     if signature.outgoing:
-        _declare_outgoing(block, signature, assembler)
-        _constrain_outgoing(block, block.parent_block().work)
+        _send(block, signature, assembler)
     if signature.incoming:
-        _declare_incoming(block, signature, assembler)
-        _constrain_incoming(block, block.parent_block().work)
+        _receive(block, signature, assembler)
     _add_net_balance(block, signature)
 
 
-def _declare_outgoing(
-    block: pyo.Block, signature: MigrationSignature, assembler: ModelAssembler
-) -> None:
-    """Declare sent work, and post its transfer cost."""
+def _send(block: pyo.Block, signature: MigrationSignature, assembler: ModelAssembler) -> None:
+    """Declare sent work, post its cost, and limit the local progress to work that is not sent."""
     time, blocks, routes = block.model().time, block.blocks, block.lanes
     block.outgoing = pyo.Set(initialize=signature.outgoing)
     add_params(block, "sent_high", blocks, block.outgoing, routes)
@@ -148,11 +138,7 @@ def _declare_outgoing(
             for p in block.lanes
         ),
     )
-
-
-def _constrain_outgoing(block: pyo.Block, own: pyo.Block) -> None:
-    """Limit the local progress to work that is not sent."""
-    time, outgoing = block.model().time, block.outgoing
+    own, outgoing = block.parent_block().work, block.outgoing
     block.progress = pyo.Constraint(
         time,
         outgoing,
@@ -186,10 +172,8 @@ def _constrain_outgoing(block: pyo.Block, own: pyo.Block) -> None:
     )
 
 
-def _declare_incoming(
-    block: pyo.Block, signature: MigrationSignature, assembler: ModelAssembler
-) -> None:
-    """Declare received work, and post its transfer cost, lateness and undone part."""
+def _receive(block: pyo.Block, signature: MigrationSignature, assembler: ModelAssembler) -> None:
+    """Declare received work, post its cost, and limit it to its arrival, deadline and racks."""
     time, instant, blocks = block.model().time, block.model().instant, block.blocks
     block.incoming = incoming = pyo.Set(initialize=signature.incoming)
     add_params(block, "share_arrived due present", time, blocks, incoming)
@@ -219,11 +203,7 @@ def _declare_incoming(
     assembler.add_fixed_cost(
         "terminal", lambda: -1.0 * sum(block.undelivered_value[g] for g in block.incoming)
     )
-
-
-def _constrain_incoming(block: pyo.Block, own: pyo.Block) -> None:
-    """Limit incoming work to its arrival, deadline and racks."""
-    time, incoming = block.model().time, block.incoming
+    own = block.parent_block().work
     block.arrival_limit = pyo.Constraint(
         time,
         incoming,

@@ -135,8 +135,7 @@ def build(block: pyo.Block, signature: ReserveProductSignature, assembler: Model
         add_params(block, "block_rise block_fall", later)
         add_var(block, "change", later, low=block.block_fall, high=block.block_rise)
         block.constant_within_block = pyo.Constraint(
-            later,
-            rule=lambda b, t: b.offered[t] - b.offered[t - 1] - b.change[t] == 0.0,
+            later, rule=lambda b, t: b.offered[t] - b.offered[t - 1] - b.change[t] == 0.0
         )
     assembler.add_cost(  # activated capacity is still paid
         "reserves", lambda t: -1.0 * block.pay[t] * (total_capacity(block, t) + block.activated[t])

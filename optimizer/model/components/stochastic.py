@@ -33,12 +33,7 @@ from typing import Any
 
 import pyomo.environ as pyo
 
-from optimizer.model.assembler import (
-    ModelAssembler,
-    add_intervals,
-    add_params,
-    add_var,
-)
+from optimizer.model.assembler import ModelAssembler, add_intervals, add_params, add_var
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -245,12 +245,10 @@ def add_soft_soc_return(block: pyo.Block, assembler: ModelAssembler) -> None:
     add_params(block, "target_low target_high soc_violation_cost", time)
     add_var(block, "soc_violation", time)
     block.soc_return_from_below = pyo.Constraint(
-        time,
-        rule=lambda b, t: b.target_low[t] - b.level[t + 1] <= b.soc_violation[t],
+        time, rule=lambda b, t: b.target_low[t] - b.level[t + 1] <= b.soc_violation[t]
     )
     block.soc_return_from_above = pyo.Constraint(
-        time,
-        rule=lambda b, t: b.level[t + 1] - b.target_high[t] <= b.soc_violation[t],
+        time, rule=lambda b, t: b.level[t + 1] - b.target_high[t] <= b.soc_violation[t]
     )
     assembler.add_cost("return", lambda t: block.soc_violation_cost[t] * block.soc_violation[t])
 

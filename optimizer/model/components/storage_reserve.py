@@ -184,10 +184,7 @@ def _ending_levels(
     Intervals with fewer endings than others have rows with bounds that never bind, whatever the
     level: a store that is drained, or out of service, may lie below its window.
     """
-    start, (least, most) = (
-        data.problem.initial_level(store),
-        level_bounds(store, data.problem),
-    )
+    start, (least, most) = (data.problem.initial_level(store), level_bounds(store, data.problem))
     bottom, top = min(store.min_level, start, least.min()), max(store.max_level, start, most.max())
     until, hours = activation_endings(data, eligible.products), data.hours[:, None]
     is_there = np.isfinite(until)
@@ -309,9 +306,7 @@ def _energy_spec(
     """
     if direction == "down":
         return RowSpec(
-            label=f"{ENERGY_DOWN_LABEL}{ending}",
-            unit="MWh",
-            relaxed_with={UPPER_LEVEL_LABEL: None},
+            label=f"{ENERGY_DOWN_LABEL}{ending}", unit="MWh", relaxed_with={UPPER_LEVEL_LABEL: None}
         )
     return RowSpec(
         label=f"{ENERGY_UP_LABEL}{ending}",
@@ -334,14 +329,10 @@ def add_energy_at_activation_start(block: pyo.Block, eligible: ReserveEligibilit
     block.at_once = first = add_intervals([0])
     specs = [_energy_spec(way, lambda of: of("reserve_low")[:1]) for way in ("up", "down")]
     block.first_energy_up = add_rows(
-        first,
-        rule=lambda b, t: up(t) - b.level[t] <= -1.0 * b.reserve_low[t],
-        spec=specs[0],
+        first, rule=lambda b, t: up(t) - b.level[t] <= -1.0 * b.reserve_low[t], spec=specs[0]
     )
     block.first_energy_down = add_rows(
-        first,
-        rule=lambda b, t: down(t) + b.level[t] <= b.reserve_high[t],
-        spec=specs[1],
+        first, rule=lambda b, t: down(t) + b.level[t] <= b.reserve_high[t], spec=specs[1]
     )
     if len(time) > 1:
         block.later = later = add_intervals(range(1, len(time)))

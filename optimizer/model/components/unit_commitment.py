@@ -41,7 +41,7 @@ Axes: t interval, m interval with past ones in front, k segment, w interval of a
 the integer part of the horizon; its intervals are equal, apart from a shorter first one.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -49,13 +49,7 @@ import numpy as np
 import pyomo.environ as pyo
 
 from optimizer.curves.piecewise_linear import MIN_OUTPUT_RANGE_MW, ConvexSegments
-from optimizer.model.assembler import (
-    ModelAssembler,
-    add_intervals,
-    add_params,
-    add_rows,
-    add_var,
-)
+from optimizer.model.assembler import ModelAssembler, add_intervals, add_params, add_rows, add_var
 from optimizer.model.components.converter import converter_output
 from optimizer.model.model_data import ModelData
 from optimizer.model.rows import RowSpec
@@ -63,6 +57,13 @@ from twin.physics import FloatArray
 from twin.relations import Conversion, SwitchableUnits, UnitCharacteristics
 from twin.simulation.limits import unit_commitment_steps
 from twin.weather import Weather
+
+MIN_TIMES: Final = {
+    "up": ("min_up_time", "least time that units stay on", "start"),
+    "down": ("min_down_time", "least time that units stay off", "stop"),
+    "again": ("min_restart_time", "least time between starts of a unit", "start"),
+}
+"""Minimum time -> its row, label, and the changes that it limits."""
 
 MIN_OUTPUT_LABEL: Final = "least load of units that run"
 RUNNING_OUTPUT_LABEL: Final = "output of the units that run"
@@ -116,9 +117,7 @@ def parameters(convert: Conversion, data: ModelData) -> Mapping[str, FloatArray]
     begun, ended, staying = _past_changes(own, known, units.count)
     instants = data.problem.outlook["time"].to_numpy()
     is_new = np.append(True, np.diff(instants.astype("datetime64[h]")) > np.timedelta64(0, "h"))
-    changes = units.count * np.where(
-        is_new | (np.arange(len(instants)) >= own.integer_intervals), 1.0, 0.0
-    )
+    changes = units.count * (is_new | (np.arange(len(instants)) >= own.integer_intervals)) * 1.0
     changes[0] = units.count  # at any minute of the hour: the units that the load needs must be on
     cost = np.ones(len(instants))
     cost[0] = 0.0 if past is None else 1.0  # unknown past: the first change is free
@@ -153,13 +152,7 @@ def _binding_changes(
         if window > 1:
             holds = _is_binding(hours, own, window, least)
             if name == "up":
-                of = (
-                    np.arange(own.integer_intervals)[:, None]
-                    + np.arange(window)
-                    + own.past
-                    - window
-                    + 1
-                )
+                of = np.arange(own.integer_intervals)[:, None] + np.arange(1 - window, 1) + own.past
                 holds *= np.append(staying, np.ones(own.integer_intervals))[of]
             yield f"{name}_holds", holds
 
@@ -201,12 +194,10 @@ def build(block: pyo.Block, signature: UnitCommitmentSignature, assembler: Model
     if len(time) > 1:
         block.later = later = add_intervals(range(1, len(time)))
         block.unit_balance = pyo.Constraint(
-            later,
-            rule=lambda b, t: b.on[t] - b.on[t - 1] == b.start[t] - b.stop[t],
+            later, rule=lambda b, t: b.on[t] - b.on[t - 1] == b.start[t] - b.stop[t]
         )
     block.initial_units = pyo.Constraint(
-        first,
-        rule=lambda b, t: b.on[t] - b.start[t] + b.stop[t] == b.initial_on,
+        first, rule=lambda b, t: b.on[t] - b.start[t] + b.stop[t] == b.initial_on
     )
     block.max_output = add_rows(
         time,
@@ -230,7 +221,10 @@ def build(block: pyo.Block, signature: UnitCommitmentSignature, assembler: Model
     )
     # at negative prices, spare and short units would otherwise grow together without bound
     block.spare_limit = pyo.Constraint(time, rule=lambda b, t: b.excess_units[t] <= b.on[t])
-    _add_min_times(block, signature)
+    block.near = add_intervals(range(signature.integer_intervals))
+    _add_min_time(block, "up", signature.min_up_intervals)
+    _add_min_time(block, "down", signature.min_down_intervals)
+    _add_min_time(block, "again", signature.min_restart_intervals)
     assembler.add_demand(
         signature.primary_input,
         lambda t: (
@@ -261,38 +255,23 @@ def _declare(block: pyo.Block, signature: UnitCommitmentSignature) -> None:
     add_var(block, "missing_units", time)
 
 
-def _add_min_times(block: pyo.Block, signature: UnitCommitmentSignature) -> None:
-    """Add the minimum times on, off and between starts in the integer part."""
-    block.near = near = add_intervals(range(signature.integer_intervals))
+def _add_min_time(block: pyo.Block, name: str, length: int) -> None:
+    """Add a minimum time on, off or between starts, unless it is one interval."""
+    if length == 1:
+        return
+    row, label, word = MIN_TIMES[name]
+    window, changes = pyo.RangeSet(1 - length, 0), block.component(word)
+    block.add_component(f"{name}_window", window)
+    (holds,) = add_params(block, f"{name}_holds", block.near, window)
 
-    def changes(word: str, change: Any, length: int) -> Callable[[Any], Any]:
-        """Return the changes in the window before an interval that still bind."""
-        window = pyo.RangeSet(1 - length, 0)
-        block.add_component(f"{word}_window", window)
-        (holds,) = add_params(block, f"{word}_holds", near, window)
-        return lambda t: sum(holds[t, k] * change[t + k] for k in window)
+    def rule(b: pyo.Block, t: Any) -> Any:
+        changed = sum(holds[t, k] * changes[t + k] for k in window)
+        if name == "up":
+            return changed <= b.on[t]
+        return changed + b.on[t] <= b.count if name == "down" else changed <= b.count
 
-    up, down, again = (
-        signature.min_up_intervals,
-        signature.min_down_intervals,
-        signature.min_restart_intervals,
-    )
-    if up > 1:
-        starts = changes("up", block.start, up)
-        spec = RowSpec(label="least time that units stay on", unit="unit")
-        block.min_up_time = add_rows(near, rule=lambda b, t: starts(t) <= b.on[t], spec=spec)
-    if down > 1:
-        stops = changes("down", block.stop, down)
-        spec = RowSpec(label="least time that units stay off", unit="unit")
-        block.min_down_time = add_rows(
-            near,
-            rule=lambda b, t: stops(t) + b.on[t] <= b.count,
-            spec=spec,
-        )
-    if again > 1:
-        restarts = changes("again", block.start, again)
-        spec = RowSpec(label="least time between starts of a unit", unit="unit")
-        block.min_restart_time = add_rows(near, rule=lambda b, t: restarts(t) <= b.count, spec=spec)
+    spec = RowSpec(label=label, unit="unit")
+    block.add_component(row, add_rows(block.near, rule=rule, spec=spec))
 
 
 def _units(convert: Conversion) -> SwitchableUnits:

@@ -99,6 +99,7 @@ from optimizer.problem.obligations_and_reserves import eligible_work
 from twin.feasibility.reserve_activation import activation_overlap
 from twin.physics import FloatArray
 from twin.relations import FlexibleLoad
+from twin.site_settings import WorkKind
 from twin.workload.cohorts import EXPECTED_COHORT_SUFFIX
 from twin.workload.queue import RackPool
 
@@ -155,17 +156,16 @@ def parameters(works: Sequence[FlexibleLoad], data: ModelData) -> Mapping[str, F
     """Return the parameter values of the work: its bounds, caps, and the draw of racks."""
     problem, pool = data.problem, RackPool.from_site(data.problem.site)
     kinds = [problem.site.work[str(name)] for name in problem.outlook["kind"].to_numpy()]
-    power = np.array([pool.power_above_idle(cap_levels(kind)) for kind in kinds]).reshape(
-        -1, CAP_LEVEL_COUNT
-    )
-    done = np.array([kind.throughput.throughput_at(cap_levels(kind)) for kind in kinds]).reshape(
-        -1, CAP_LEVEL_COUNT
-    )
-    work = pool.rack_power * done
+    caps = [(kind, cap_levels(kind)) for kind in kinds]
+    shape = (-1, CAP_LEVEL_COUNT)
+    power = np.array([pool.power_above_idle(levels) for _, levels in caps]).reshape(shape)
+    done = np.array([kind.throughput.throughput_at(levels) for kind, levels in caps])
+    work = pool.rack_power * done.reshape(shape)
     limit = problem.series("work_racks_limit")
     is_other = np.diff(power, axis=1, append=np.inf) > 0.0  # a kind without tolerance has one cap
     always = pool.total_power(problem.service_racks)
-    value = _terminal_value(works, data) * (power / work).min(axis=1)
+    later = sum(data.terminal_value.get(c, 0.0) * x for c, x in carrier_shares(works).items())
+    value = later * (power / work).min(axis=1)
     found = {
         "work": work,
         "power": power,
@@ -180,7 +180,8 @@ def parameters(works: Sequence[FlexibleLoad], data: ModelData) -> Mapping[str, F
     }
     for carrier, share in carrier_shares(works).items():
         found[f"{carrier}_share"], found[f"{carrier}_always"] = np.array(share), share * always
-    return found | dict(load_reserve_parameters(data)) | dict(preemption_parameters(data, value))
+    found |= _preemption_parameters(data, kinds, value)
+    return found | _load_reserve_parameters(data, kinds, power=power, work=work)
 
 
 def build(block: pyo.Block, signature: WorkloadSignature, assembler: ModelAssembler) -> None:
@@ -294,13 +295,6 @@ def carrier_shares(works: Sequence[FlexibleLoad]) -> dict[str, float]:
     return found
 
 
-def _terminal_value(works: Sequence[FlexibleLoad], data: ModelData) -> float:
-    """Return the cost of a MWh of the racks after the horizon, cooling included. [EUR MWh-1]"""
-    return sum(
-        data.terminal_value.get(c, 0.0) * share for c, share in carrier_shares(works).items()
-    )
-
-
 def cohorts_by_kind(data: ModelData) -> CohortGroups:
     """Return the cohorts of each kind with pause loss, if the outlook describes pauses."""
     outlook = data.problem.outlook
@@ -312,7 +306,9 @@ def cohorts_by_kind(data: ModelData) -> CohortGroups:
     return tuple(tuple(some) for some in found if some)
 
 
-def preemption_parameters(data: ModelData, value: FloatArray) -> Mapping[str, FloatArray]:
+def _preemption_parameters(
+    data: ModelData, kinds: Sequence[WorkKind], value: FloatArray
+) -> dict[str, FloatArray]:
     """Return the parameter values of preemption; empty if no kind has pause loss.
 
     ``value`` is the cost of work left undone, by cohort. [EUR MWh-1]
@@ -320,15 +316,14 @@ def preemption_parameters(data: ModelData, value: FloatArray) -> Mapping[str, Fl
     problem, groups = data.problem, cohorts_by_kind(data)
     if not groups:
         return {}
-    names = problem.outlook["kind"].to_numpy()
-    loss = np.array([problem.site.work[str(names[some[0]])].pause_loss for some in groups])
-    value = np.array([value[some[0]] for some in groups])
+    rack = RackPool.from_site(problem.site).rack_power
+    cost = [value[some[0]] * rack * kinds[some[0]].pause_loss for some in groups]
     running = problem.series("work_racks_running")
     ended = data.hours[:, None] / np.maximum(problem.series("work_rest"), 1e-9)
     return {
         "running": np.array([running[list(some)].sum() for some in groups]),
         "continuing_share": 1.0 - np.minimum(ended, 1.0),
-        "pause_cost": value * RackPool.from_site(problem.site).rack_power * loss,
+        "pause_cost": np.array(cost),
     }
 
 
@@ -391,26 +386,24 @@ def work_eligibility(data: ModelData) -> ReserveEligibility:
     return eligibility(data, lambda product: bool(eligible_work(data.problem.site, product)))
 
 
-def load_reserve_parameters(data: ModelData) -> Mapping[str, FloatArray]:
+def _load_reserve_parameters(
+    data: ModelData, kinds: Sequence[WorkKind], *, power: FloatArray, work: FloatArray
+) -> dict[str, FloatArray]:
     """Return the parameter values of reserves provided by work; empty if there are none.
 
     Work that has not arrived provides nothing, because nothing could stop; neither does migrating
     work, which other sites count on. Deferred work is bought later, at the mean price of the
-    horizon, together with the work that the pause loses.
+    horizon, together with the work that the pause loses. ``power`` and ``work`` are those of a
+    rack, ``(cohort, cap)``.
     """
     eligible, hours, problem = work_eligibility(data), data.hours, data.problem
     if not eligible.products:
         return {}
-    pool, outlook = RackPool.from_site(problem.site), problem.outlook
-    kinds = [problem.site.work[str(name)] for name in outlook["kind"].to_numpy()]
+    outlook = problem.outlook
     may_stop = np.array(
         [not str(c).endswith(EXPECTED_COHORT_SUFFIX) for c in outlook["cohort"].to_numpy()]
     )
     may_stop[[*outgoing_cohorts(problem.migration, outlook), *incoming_cohorts(outlook)]] = False
-    power = np.array([pool.power_above_idle(cap_levels(kind)) for kind in kinds])
-    work = pool.rack_power * np.array(
-        [kind.throughput.throughput_at(cap_levels(kind)) for kind in kinds]
-    )
     full = problem.series("work_racks_limit") * power[:, CAP_LEVEL_COUNT - 1]
     none = np.zeros((eligible.window - 1, len(kinds)))
     later = mean_energy_price(data)

@@ -346,7 +346,8 @@ def test_shortage_is_minimal_and_limits_are_sufficient(seed):
         assert lack is None
         return
     assert np.abs(lack.violations).sum() == pytest.approx(wanted, abs=1e-6)
-    alone = least_missed(dense, may, lack.rows, lack.low, lack.high)
+    causes = (np.flatnonzero(marks) for marks in (lack.rows, lack.low, lack.high))
+    alone = least_missed(dense, may, *causes)
     assert alone == pytest.approx(wanted, abs=1e-6)
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from optimizer.diagnostics.binding import binding_limits
+from optimizer.diagnostics.limits import binding_limits
 from optimizer.diagnostics.sensitivity import limit_values
 from optimizer.planner.schedule import build_schedule
 from tests.support import hand

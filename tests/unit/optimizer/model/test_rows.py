@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from optimizer.compiler.structure import compile_model
-from optimizer.diagnostics.binding import binding_limits
+from optimizer.diagnostics.limits import binding_limits
 from optimizer.diagnostics.sensitivity import limit_values
 from optimizer.model.formulation import signature_of
 from optimizer.model.model_data import build_model_data
@@ -15,7 +15,7 @@ from twin.site_settings import SafetyMargins
 
 
 def limits_of(problem):
-    return compile_model(signature_of(build_model_data(problem))).limits
+    return compile_model(signature_of(build_model_data(problem))).fixed.limits
 
 
 def by_name(problem):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from optimizer.diagnostics.soft_constraints import soft_constraint_report
+from optimizer.diagnostics.limits import soft_constraint_report
 from optimizer.model.objective import HARD_OBLIGATION_PENALTY
 from optimizer.planner.planner import decide
 from optimizer.problem.problem import Problem
