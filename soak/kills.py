@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from optimizer.demo.broker_monitor import clear_retained
+from optimizer.demo.simulated_day import clear_retained
 from soak.promises import broken_promises, schedules
 from telemetry.messages import decode, topics
 from telemetry.messages.samples import SimulationTick

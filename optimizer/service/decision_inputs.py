@@ -8,6 +8,7 @@ temperatures inform the twin. Plans must not count on the energy of a battery be
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from enum import StrEnum
 from functools import cached_property
 from threading import Event
 from typing import Final, Protocol
@@ -56,6 +57,21 @@ FULL_AVAILABILITY: Final = 1.0 - 1e-6
 """Share in service from which a machine counts as whole. [1]"""
 
 
+class MachineState(StrEnum):
+    """State of a machine by the newest good reading; plans count on it accordingly."""
+
+    IN_SERVICE = "in service"
+    REDUCED = "reduced"
+    OUT_OF_SERVICE = "out of service"
+
+
+def machine_state(share: float) -> MachineState:
+    """Return the state of a machine by the share of its units in service. [1]"""
+    if share >= FULL_AVAILABILITY:
+        return MachineState.IN_SERVICE
+    return MachineState.REDUCED if share else MachineState.OUT_OF_SERVICE
+
+
 def available_site(
     site: Site, observed: xr.Dataset, state: xr.Dataset
 ) -> tuple[Site, Mapping[str, str]]:
@@ -90,9 +106,11 @@ def derate_unavailable(site: Site, observed: xr.Dataset) -> tuple[Site, dict[str
     messages: dict[str, str] = {}
     for name, machine in site.equipment.items():
         share = _share(observed, machine, name)
-        if share >= FULL_AVAILABILITY:
+        state = machine_state(share)
+        if state is MachineState.IN_SERVICE:
             continue
-        status = f"{share:.0%} of {name} is in service" if share else f"{name} is out of service"
+        is_out = state is MachineState.OUT_OF_SERVICE
+        status = f"{name} is {state}" if is_out else f"{share:.0%} of {name} is in service"
         ratings = DERATABLE.get(type(machine))
         if ratings is None:
             messages[name] = f"{status}, and plans still count on all of it{_hold_advice(machine)}"

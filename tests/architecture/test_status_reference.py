@@ -14,8 +14,11 @@ import pytest
 
 from optimizer.service.hold import TRANSITIONS
 from optimizer.service.hold_controller import SITE_TRANSITIONS
+from optimizer.service.load_target_receiver import RESERVE_TRANSITIONS
 from optimizer.service.metrics import INFO, METRICS
+from optimizer.service.plant_link import PLANT_TRANSITIONS
 from optimizer.service.status import ServiceStatus
+from telemetry.mqtt.client import CONNECTION_TRANSITIONS
 from tests.architecture.conftest import ROOT
 
 PAGE = ROOT / "docs" / "reference" / "status.md"
@@ -112,6 +115,17 @@ def may_be_absent(kind, field):
 
 def test_page_is_what_the_model_declares():
     assert PAGE.read_text() == page(), "run python -m tests.architecture.test_status_reference"
+
+
+@pytest.mark.parametrize("table", [CONNECTION_TRANSITIONS, PLANT_TRANSITIONS, RESERVE_TRANSITIONS])
+def test_picture_of_states_shows_every_transition(table):
+    """Proves: docs/operators.md draws the table, and each state can be left or is the last one."""
+    text = (ROOT / "docs/operators.md").read_text()
+    drawn = re.findall(r"^    (\w+) --> (\w+): (.*)$", text, re.M)
+    declared = {(a.value, b.value, event.value) for (a, event), b in table.items()}
+    assert declared <= set(drawn)
+    kind = type(next(iter(table))[0])
+    assert {one.value for one in kind} == {state for a, b, _ in declared for state in (a, b)}
 
 
 @pytest.mark.parametrize("table", [TRANSITIONS, SITE_TRANSITIONS])
