@@ -54,6 +54,7 @@ def dispatch_jobs(
     committed = np.array([headroom.committed_work.get(name, 0.0) for name in names])
     required = planned * committed / np.maximum(power, RACK_POWER_TOLERANCE)
     urgent = at_risk(queue, hours)
+    mean_racks = _mean_racks(queue, hours)
     start_limits = np.array([headroom.start_limits.get(name, np.inf) for name in names])
     on = _select_jobs(
         queue,
@@ -63,10 +64,12 @@ def dispatch_jobs(
         required=required,
         start_limits=start_limits,
         racks=headroom.available_racks,
+        mean_racks=mean_racks,
     )
-    caps = _caps(queue, on, planned, power=power, uncapped=queue.laxity < hours)
+    uncapped = queue.laxity < hours
+    caps = _caps(queue, on, planned, power=power, uncapped=uncapped, mean_racks=mean_racks)
     caps = limit_caps(queue, caps, headroom=headroom, must=must)
-    used = _by_kind(queue, np.where(caps > 0, queue.jobs.racks, 0.0))
+    used = _by_kind(queue, np.where(caps > 0, mean_racks, 0.0))
     widest_waiting, widest_running = _widest_gang(queue, caps == 0), _widest_gang(queue, caps > 0)
     left = np.clip(wanted - used, -widest_running, widest_waiting) * per_rack
     room = headroom.net_import_at(sustained_power(queue, caps, hours)) + headroom.export_limit
@@ -113,6 +116,7 @@ def _select_jobs(
     required: FloatArray,
     start_limits: FloatArray,
     racks: float,
+    mean_racks: FloatArray,
 ) -> NDArray[np.bool_]:
     """Return which jobs run, the most urgent first, on no more racks than are free.
 
@@ -133,7 +137,7 @@ def _select_jobs(
             if (must[job] or urgent[job] or is_called) and width <= racks and not on[job]:
                 on[job] = True
                 racks -= width
-                left[kind] -= width
+                left[kind] -= mean_racks[job]
                 required_left[kind] -= width
                 startable[kind] -= width
     return on
@@ -146,6 +150,7 @@ def _caps(
     *,
     power: FloatArray,
     uncapped: NDArray[np.bool_],
+    mean_racks: FloatArray,
 ) -> FloatArray:
     """Return the cap of each job: one per kind, 1 for jobs that must run.
 
@@ -154,7 +159,7 @@ def _caps(
     that run in place of planned ones of another kind get the power of these, so that racks are free
     sooner.
     """
-    pool, racks = queue.pool, queue.jobs.racks
+    pool, racks = queue.pool, mean_racks
     caps = np.where(on, 1.0, 0.0)
     if (uncapped & ~on).any():
         power = power + _reassigned_power(_by_kind(queue, np.where(on, racks, 0.0)), planned, power)
@@ -177,6 +182,14 @@ def _reassigned_power(ran: FloatArray, planned: FloatArray, power: FloatArray) -
     more, less = np.maximum(ran - planned, 0.0), np.maximum(planned - ran, 0.0)
     free = float(less @ (power / np.maximum(planned, RACK_POWER_TOLERANCE)))
     return np.asarray(free * more / max(float(more.sum()), float(less.sum()), RACK_POWER_TOLERANCE))
+
+
+def _mean_racks(queue: JobQueue, hours: float) -> FloatArray:
+    """Return the racks of each job in the mean of an interval, if it runs uncapped from its start.
+
+    The racks of a job that ends within the interval are idle until the next one.
+    """
+    return np.asarray(queue.jobs.racks * np.minimum(queue.remaining_hours / hours, 1.0))
 
 
 def _by_kind(queue: JobQueue, values: FloatArray) -> FloatArray:
