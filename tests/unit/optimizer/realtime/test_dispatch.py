@@ -194,6 +194,17 @@ def test_gang_waits_until_half_is_planned():
     assert carry["gang"] == pytest.approx(-10 * 0.1 * 0.25)
 
 
+def test_job_that_ends_within_the_interval_leaves_racks_to_others():
+    """Proves: the mean of the racks meets the plan: half of 20 racks, and 10 more, for 20 planned.
+
+    Sensitivity: the 20 racks counted in full, and work stayed 2 MW below the plan at a large site.
+    """
+    queue = queue_of((1, 0.125, 20.0, 2.0), (1, 5.0, 10.0, 3.0))
+    orders, carry = dispatch_jobs(plan(batch=(20.0, 1.0)), queue, headroom=ROOM, carry={})
+    assert set(orders.jobs) == {10, 11}
+    assert carry["batch"] == pytest.approx(0.0)
+
+
 def test_running_gang_stays_at_a_quarter_of_its_racks():
     orders, _ = ordered(queue_of((0, 9, 40, 9), running=[10]), plan(gang=(12, 1.0)))
     assert orders.jobs.keys() == {10}
