@@ -53,23 +53,19 @@ def dispatch_jobs(
     must = must_run(queue, hours)
     committed = np.array([headroom.committed_work.get(name, 0.0) for name in names])
     required = planned * committed / np.maximum(power, RACK_POWER_TOLERANCE)
-    urgent = at_risk(queue, hours)
-    mean_racks = _mean_racks(queue, hours)
     start_limits = np.array([headroom.start_limits.get(name, np.inf) for name in names])
     on = _select_jobs(
         queue,
         wanted,
         must,
-        urgent=urgent,
+        hours=hours,
         required=required,
         start_limits=start_limits,
         racks=headroom.available_racks,
-        mean_racks=mean_racks,
     )
-    uncapped = queue.laxity < hours
-    caps = _caps(queue, on, planned, power=power, uncapped=uncapped, mean_racks=mean_racks)
+    caps = _caps(queue, on, planned, power=power, hours=hours)
     caps = limit_caps(queue, caps, headroom=headroom, must=must)
-    used = _by_kind(queue, np.where(caps > 0, mean_racks, 0.0))
+    used = _by_kind(queue, np.where(caps > 0, _mean_racks(queue, hours), 0.0))
     widest_waiting, widest_running = _widest_gang(queue, caps == 0), _widest_gang(queue, caps > 0)
     left = np.clip(wanted - used, -widest_running, widest_waiting) * per_rack
     room = headroom.net_import_at(sustained_power(queue, caps, hours)) + headroom.export_limit
@@ -112,17 +108,17 @@ def _select_jobs(
     wanted: FloatArray,
     must: NDArray[np.bool_],
     *,
-    urgent: NDArray[np.bool_],
+    hours: float,
     required: FloatArray,
     start_limits: FloatArray,
     racks: float,
-    mean_racks: FloatArray,
 ) -> NDArray[np.bool_]:
     """Return which jobs run, the most urgent first, on no more racks than are free.
 
     The racks that reserves require of a kind come before all jobs that can wait. No job that can
     wait starts beyond `start_limits` of its kind.
     """
+    urgent, mean_racks = at_risk(queue, hours), _mean_racks(queue, hours)
     left = wanted.copy()
     required_left = required - RACK_POWER_TOLERANCE
     startable = start_limits.copy()
@@ -149,8 +145,7 @@ def _caps(
     planned: FloatArray,
     *,
     power: FloatArray,
-    uncapped: NDArray[np.bool_],
-    mean_racks: FloatArray,
+    hours: float,
 ) -> FloatArray:
     """Return the cap of each job: one per kind, 1 for jobs that must run.
 
@@ -159,7 +154,8 @@ def _caps(
     that run in place of planned ones of another kind get the power of these, so that racks are free
     sooner.
     """
-    pool, racks = queue.pool, mean_racks
+    pool, racks = queue.pool, _mean_racks(queue, hours)
+    uncapped = queue.laxity < hours
     caps = np.where(on, 1.0, 0.0)
     if (uncapped & ~on).any():
         power = power + _reassigned_power(_by_kind(queue, np.where(on, racks, 0.0)), planned, power)
