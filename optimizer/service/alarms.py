@@ -7,7 +7,7 @@ alarm is identified by its code and its subject, never by its text.
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from threading import Lock
 from typing import Final
 
@@ -53,7 +53,7 @@ DECISION_CLEAR_DELAY_S: Final = 900.0
 """Time between decisions without the cause after which an alarm of a plan clears. [s]"""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class AlarmDefinition:
     """Severity, remedy and delays of the alarms of one code.
 
@@ -64,6 +64,7 @@ class AlarmDefinition:
 
     severity: Severity
     remedy: str
+    _: KW_ONLY
     raise_delay_s: float = 0.0
     clear_delay_s: float = 0.0
     is_by_decision: bool = False
@@ -71,87 +72,72 @@ class AlarmDefinition:
 
 ALARM_DEFINITIONS: Final[Mapping[AlarmCode, AlarmDefinition]] = {
     AlarmCode.BROKER: AlarmDefinition(
-        severity=Severity.HIGH,
-        remedy="check broker and network; the service reconnects by itself",
+        Severity.HIGH,
+        "check broker and network; the service reconnects by itself",
         clear_delay_s=CHATTER_DELAY_S,
     ),
     AlarmCode.CLEARTEXT: AlarmDefinition(
-        severity=Severity.LOW, remedy="use mqtts://, and remove --allow-cleartext"
+        Severity.LOW, "use mqtts://, and remove --allow-cleartext"
     ),
     AlarmCode.UNSIGNED_TARGETS: AlarmDefinition(
-        severity=Severity.LOW,
-        remedy="have the partner sign iat, jti and aud; then remove accept_unsigned_times",
+        Severity.LOW, "have the partner sign iat, jti and aud; then remove accept_unsigned_times"
     ),
     AlarmCode.PLANT: AlarmDefinition(
-        severity=Severity.HIGH,
-        remedy="check the plant's gateway; local control decides until it reports",
+        Severity.HIGH,
+        "check the plant's gateway; local control decides until it reports",
         clear_delay_s=CHATTER_DELAY_S,
     ),
-    AlarmCode.FEED: AlarmDefinition(
-        severity=Severity.MEDIUM, remedy="ask the partner; the feed shows its status"
-    ),
-    AlarmCode.SERIES: AlarmDefinition(
-        severity=Severity.MEDIUM, remedy="check the source of the files"
-    ),
+    AlarmCode.FEED: AlarmDefinition(Severity.MEDIUM, "ask the partner; the feed shows its status"),
+    AlarmCode.SERIES: AlarmDefinition(Severity.MEDIUM, "check the source of the files"),
     AlarmCode.ARCHIVE: AlarmDefinition(
-        severity=Severity.HIGH,
-        remedy="repair what the text names; unstored data is not acknowledged, and is sent again",
+        Severity.HIGH,
+        "repair what the text names; unstored data is not acknowledged, and is sent again",
     ),
     AlarmCode.RECORD: AlarmDefinition(
-        severity=Severity.HIGH, remedy="free space on the disk", clear_delay_s=CHATTER_DELAY_S
+        Severity.HIGH, "free space on the disk", clear_delay_s=CHATTER_DELAY_S
     ),
-    AlarmCode.HOLD: AlarmDefinition(
-        severity=Severity.HIGH, remedy="free space on the disk, or set the clock"
-    ),
+    AlarmCode.HOLD: AlarmDefinition(Severity.HIGH, "free space on the disk, or set the clock"),
     AlarmCode.HOLD_END: AlarmDefinition(
-        severity=Severity.MEDIUM, remedy="release the HOLD, or replace it with a later end"
+        Severity.MEDIUM, "release the HOLD, or replace it with a later end"
     ),
-    AlarmCode.DECISION: AlarmDefinition(
-        severity=Severity.HIGH, remedy="restore what the text names as missing"
-    ),
+    AlarmCode.DECISION: AlarmDefinition(Severity.HIGH, "restore what the text names as missing"),
     AlarmCode.FALLBACK: AlarmDefinition(
-        severity=Severity.MEDIUM,
-        remedy="see the reason; the next quarter-hour is planned again",
+        Severity.MEDIUM,
+        "see the reason; the next quarter-hour is planned again",
         clear_delay_s=DECISION_CLEAR_DELAY_S,
         is_by_decision=True,
     ),
     AlarmCode.CONNECTION: AlarmDefinition(
-        severity=Severity.MEDIUM,
-        remedy="inform the grid operator; gigatwin explain states the excess; the site can do no "
-        "more",
+        Severity.MEDIUM,
+        "inform the grid operator; gigatwin explain states the excess; the site can do no more",
         clear_delay_s=DECISION_CLEAR_DELAY_S,
         is_by_decision=True,
     ),
     AlarmCode.TELEMETRY: AlarmDefinition(
-        severity=Severity.MEDIUM,
-        remedy="check the sensors and clocks named",
-        clear_delay_s=CHATTER_DELAY_S,
+        Severity.MEDIUM, "check the sensors and clocks named", clear_delay_s=CHATTER_DELAY_S
     ),
     AlarmCode.SENSOR: AlarmDefinition(
-        severity=Severity.MEDIUM,
-        remedy="compare the sensor named with a second one, and its machine with the site file",
+        Severity.MEDIUM,
+        "compare the sensor named with a second one, and its machine with the site file",
         raise_delay_s=SENSOR_RAISE_DELAY_S,
         clear_delay_s=SENSOR_CLEAR_DELAY_S,
         is_by_decision=True,
     ),
     AlarmCode.JOBS: AlarmDefinition(
-        severity=Severity.HIGH,
-        remedy="check the scheduler's agent and its clock; place a HOLD if jobs are unknown",
+        Severity.HIGH, "check the scheduler's agent and its clock; place a HOLD if jobs are unknown"
     ),
-    AlarmCode.ORDERS: AlarmDefinition(
-        severity=Severity.MEDIUM, remedy="check the agents of scheduler and nodes"
-    ),
+    AlarmCode.ORDERS: AlarmDefinition(Severity.MEDIUM, "check the agents of scheduler and nodes"),
     AlarmCode.RACKS: AlarmDefinition(
-        severity=Severity.MEDIUM, remedy="align the rack names of plant, cluster and site file"
+        Severity.MEDIUM, "align the rack names of plant, cluster and site file"
     ),
     AlarmCode.MACHINES: AlarmDefinition(
-        severity=Severity.MEDIUM,
-        remedy="check the machines named; plans use them again when they report availability",
+        Severity.MEDIUM,
+        "check the machines named; plans use them again when they report availability",
         clear_delay_s=DECISION_CLEAR_DELAY_S,
         is_by_decision=True,
     ),
     AlarmCode.WEAR: AlarmDefinition(
-        severity=Severity.LOW, remedy="plan maintenance; see `gigatwin calibrate SITE --drift`"
+        Severity.LOW, "plan maintenance; see `gigatwin calibrate SITE --drift`"
     ),
 }
 """Code of an alarm -> severity, remedy and delays."""

@@ -2,8 +2,9 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Final, Self, cast
+from typing import Final, Self
 
+import msgspec
 import numpy as np
 
 from telemetry.messages.feed_documents import (
@@ -174,37 +175,18 @@ class PlanRecord:
 
         Empty baselines are refilled from the documents in force.
         """
-        return cls(_errors(stored), _baselines(stored))
+        errors = _converted(stored.get("errors"), list[list[float]])
+        planned = _converted(stored.get("promised"), dict[int, dict[int, float]])
+        known = PlanErrors()
+        if errors is not None and planned is not None:
+            is_of_these_classes = len(errors) == len(known.errors)
+            known = PlanErrors(errors if is_of_these_classes else known.errors, planned)
+        return cls(known, _converted(stored.get("baselines"), dict[str, Baseline]) or {})
 
 
-def _errors(stored: Mapping[str, object]) -> PlanErrors:
+def _converted[T](value: object, kind: type[T]) -> T | None:
+    """Return a stored value, whose keys are texts, as a type; None if it is none of these."""
     try:
-        errors = [[float(e) for e in row] for row in cast("list[list[float]]", stored["errors"])]
-        planned = {
-            int(start): {int(lead_class): float(power) for lead_class, power in row.items()}
-            for start, row in cast("dict[str, dict[str, float]]", stored["promised"]).items()
-        }
-    except (KeyError, TypeError, ValueError, AttributeError):
-        return PlanErrors()
-    if len(errors) != len(LEAD_TIME_EDGES_H) + 1:
-        errors = PlanErrors().errors
-    return PlanErrors(errors, planned)
-
-
-def _baselines(stored: Mapping[str, object]) -> dict[str, Baseline]:
-    try:
-        rows = cast("dict[str, dict[str, object]]", stored["baselines"])
-        return {name: _baseline(one) for name, one in rows.items()}
-    except (KeyError, TypeError, ValueError, AttributeError):
-        return {}
-
-
-def _baseline(one: Mapping[str, object]) -> Baseline:
-    nominated, fixed = (
-        {int(k): float(v) for k, v in cast("dict[str, float]", one[name]).items()}
-        for name in ("nominated", "fixed")
-    )
-    revision, until = (int(str(one[name])) for name in ("revision", "until"))
-    rows = cast("dict[str, tuple[int, float]]", one.get("scheduled", {}))  # new in this version
-    scheduled = {int(start): (int(number), float(mw)) for start, (number, mw) in rows.items()}
-    return Baseline(revision, until, nominated, fixed, scheduled)
+        return msgspec.convert(value, kind, strict=False, str_keys=True)
+    except msgspec.ValidationError:
+        return None
