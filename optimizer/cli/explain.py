@@ -20,7 +20,7 @@ from optimizer.cli.options import JsonFile, StateOption, resolve_state_folder
 from optimizer.cli.output import console, option_error, table, write_json
 from optimizer.planner.decision import EMPTY_DECISION, NO_PLAN_SOURCE, DecisionRecord
 from optimizer.policies.policy import PLANNER_ALIAS
-from optimizer.service.audit import AUDIT_FILE, DECISION_EVENT, NO_PLAN_EVENT, read_entries
+from optimizer.service.audit import AUDIT_FILE, AuditEvent, read_entries
 from optimizer.service.state_folder import owner_of
 from twin import time_axes, units, variables
 from twin.errors import IssueCode, ProblemError, ServiceError
@@ -222,7 +222,7 @@ def _start(content: Mapping[str, object]) -> np.datetime64 | None:
     """Return the quarter-hour of an entry; None for another or incomplete entry."""
     start = content.get("start")
     is_complete = isinstance(start, str) and isinstance(content.get("degraded"), str)
-    if content.get("event") not in {DECISION_EVENT, NO_PLAN_EVENT} or not is_complete:
+    if content.get("event") not in {AuditEvent.DECISION, AuditEvent.NO_PLAN} or not is_complete:
         return None
     try:
         return time_axes.to_utc(str(start))

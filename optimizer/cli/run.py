@@ -167,7 +167,7 @@ def print_checks(checks: Iterable[PreflightCheck]) -> bool:
     screen, shown, is_fine = console(None), table("Configuration", "", "", "found"), True
     for check in checks:
         text = check.error or check.result
-        shown.add_row(check.name, "fault" if check.error else "ok", text)
+        shown.add_row(check.subject, "fault" if check.error else "ok", text)
         is_fine &= not check.error
     screen.print(shown)
     return is_fine

@@ -17,6 +17,7 @@ import structlog
 
 from optimizer.fallback.ladder import ScheduleSource
 from optimizer.inputs.live_series import LiveSeries
+from optimizer.service.audit import AuditEvent
 from optimizer.service.decision_engine import DecisionResult
 from optimizer.service.hold_register import HoldRegister
 from optimizer.service.partner_link import PartnerLink
@@ -27,12 +28,6 @@ from twin.text import format_duration
 from twin.units import format_second
 
 logger = structlog.get_logger(__name__)
-
-RAISED_EVENT: Final = "alarm"
-"""Event of an alarm that was raised, or whose severity changed, in log and audit record."""
-
-CLEARED_EVENT: Final = "alarm cleared"
-"""Event of an alarm that was cleared."""
 
 SILENCE_ALARM_PERIODS: Final = 3
 """Repetition periods without a reading after which a point raises the alarm for silence. [1]"""
@@ -216,7 +211,7 @@ class AlarmList:
         condition: AlarmCondition | None,
         moments: Mapping[bool, float],
         now: np.datetime64,
-    ) -> tuple[str, Alarm] | None:
+    ) -> tuple[AuditEvent, Alarm] | None:
         """Return the event of one code and subject; None without one."""
         definition = ALARM_DEFINITIONS[key[0]]
         moment, tracked = moments[definition.is_by_decision], self._tracked.get(key)
@@ -233,7 +228,7 @@ class AlarmList:
             if alarm is None or abs(moment - tracked.last) < definition.clear_delay_s:
                 return None
             del self._tracked[key]
-            return CLEARED_EVENT, alarm
+            return AuditEvent.ALARM_CLEARED, alarm
         tracked.last = moment
         if alarm is None and abs(moment - tracked.first) < definition.raise_delay_s:
             return None
@@ -253,7 +248,7 @@ class AlarmList:
             remedy=definition.remedy,
         )
         if alarm is None or alarm.severity is not tracked.alarm.severity:
-            return RAISED_EVENT, tracked.alarm
+            return AuditEvent.ALARM, tracked.alarm
         return None
 
     def in_force(self) -> list[Alarm]:
@@ -264,12 +259,12 @@ class AlarmList:
         return sorted(alarms, key=lambda alarm: order.index(alarm.severity))
 
 
-def _log(state: str, alarm: Alarm) -> None:
-    if state == CLEARED_EVENT:
-        logger.info(state, id=alarm.id, cause=alarm.cause.value)
+def _log(state: AuditEvent, alarm: Alarm) -> None:
+    if state == AuditEvent.ALARM_CLEARED:
+        logger.info(state.value, id=alarm.id, cause=alarm.cause.value)
         return
     fields = {"severity": alarm.severity.value, "text": alarm.text, "remedy": alarm.remedy}
-    logger.warning(state, id=alarm.id, cause=alarm.cause.value, **fields)
+    logger.warning(state.value, id=alarm.id, cause=alarm.cause.value, **fields)
 
 
 class AlarmMonitor:

@@ -7,6 +7,7 @@ import time
 from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from threading import Lock
 from typing import Final
@@ -27,13 +28,23 @@ _LINE_PREFIX: Final = '{"hash":"'
 AUDIT_FILE: Final = "audit.jsonl"
 """Name of the record in the state folder."""
 
-DECISION_EVENT: Final = "decision"
-"""Event of a decision."""
-
-NO_PLAN_EVENT: Final = "no_plan"
-"""Event of a quarter-hour without a plan."""
-
 logger = structlog.get_logger(__name__)
+
+
+class AuditEvent(StrEnum):
+    """Event of an entry; those of load targets are :class:`telemetry.feed.flex_agent.TargetEvent`.
+
+    - `ALARM`: an alarm was raised, or its severity changed.
+    """
+
+    DECISION = "decision"
+    NO_PLAN = "no_plan"
+    HOLD = "hold"
+    REPLACE = "replace"
+    RELEASE = "release"
+    ALARM = "alarm"
+    ALARM_CLEARED = "alarm cleared"
+    ACKNOWLEDGEMENT = "acknowledgement"
 
 
 @dataclass(frozen=True, kw_only=True)

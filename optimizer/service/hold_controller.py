@@ -12,6 +12,7 @@ from typing import Final
 import numpy as np
 import structlog
 
+from optimizer.service.audit import AuditEvent
 from optimizer.service.clock import ServiceClock
 from optimizer.service.hold import Hold
 from optimizer.service.hold_register import HoldRegister, order_event, release_event
@@ -140,7 +141,7 @@ class HoldController:
         logger.warning("HOLD", number=placed.number, author=placed.author, reason=placed.reason)
         combined = self._execute(placed)
         if placed.folded <= 1:  # each order that is folded into a HOLD would take a line
-            self._record(order_event("hold", placed, requester, hours=hours))
+            self._record(order_event(AuditEvent.HOLD, placed, requester, hours=hours))
         others = f"in force now: {combined.describe()}" if combined != placed else ""
         error = self._hold_register.trouble
         lost = f"{error}; a restart before that is fixed loses it" if error else ""
@@ -166,7 +167,9 @@ class HoldController:
             number, of=of, author=operator, reason=reason, hours=hours, now=time.time()
         )
         logger.warning("HOLD replaced", number=number, author=operator, before=before.author)
-        event = order_event("replace", after, requester, hours=hours, before=before.as_json())
+        event = order_event(
+            AuditEvent.REPLACE, after, requester, hours=hours, before=before.as_json()
+        )
         self._record(event)
         return after
 
@@ -198,7 +201,7 @@ class HoldController:
         for one in self._hold_register.take_adopted():
             logger.warning("HOLD from its file", number=one.number, author=one.author)
             self._execute(one)
-            event = {"event": "hold", "hold": one.number, "author": one.author}
+            event = {"event": AuditEvent.HOLD, "hold": one.number, "author": one.author}
             self._record(event | {"reason": one.reason, "is_offline": True})
         for one in self._hold_register.take_expired():
             logger.warning("HOLD expired", author=one.author, reason=one.reason)
@@ -214,7 +217,12 @@ class HoldController:
             logger.warning("HOLD again", author=now.author, reason=now.reason)
             self._execute(now)
             hours = (now.until - now.since) / 3600.0 if now.until else None
-            event = {"event": "hold", "author": now.author, "reason": now.reason, "hours": hours}
+            event = {
+                "event": AuditEvent.HOLD,
+                "author": now.author,
+                "reason": now.reason,
+                "hours": hours,
+            }
             self._record(event)
         else:
             with self._lock:
@@ -249,7 +257,7 @@ class HoldController:
                 self.publish_no_plan(PublicReason.HOLD_ENDED)
 
     def _record_expiry(self, how: str) -> None:
-        self._record({"event": "release", "author": "", "reason": how})
+        self._record({"event": AuditEvent.RELEASE, "author": "", "reason": how})
 
     def _record(self, event: Mapping[str, object]) -> None:
         """Write an order or the end of a HOLD into the audit record, with the service's time."""

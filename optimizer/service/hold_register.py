@@ -18,7 +18,7 @@ from typing import Final
 
 import structlog
 
-from optimizer.module_loading import import_without_gc
+from optimizer.service.audit import AUDIT_FILE, AuditEvent, AuditLog
 from optimizer.service.control_socket import is_service_running, send_command
 from optimizer.service.hold import Hold, HoldState, TimedHold, read_hold
 from optimizer.service.operators import (
@@ -440,7 +440,7 @@ def _check_length(hours: float | None) -> None:
 
 
 def order_event(
-    event: str, hold: Hold, requester: Requester, **fields: object
+    event: AuditEvent, hold: Hold, requester: Requester, **fields: object
 ) -> dict[str, object]:
     """Return the audit entry of an order; the author is the person who gives it."""
     named = {"hold": hold.number, "author": hold.author, "reason": hold.reason}
@@ -450,7 +450,7 @@ def order_event(
 def release_event(hold: Hold, operator: str, requester: Requester) -> dict[str, object]:
     """Return the audit entry of a release, with the operator and the author of the HOLD."""
     released = replace(hold, author=operator, reason=f"released by {operator}")
-    return order_event("release", released, requester, of=hold.author)
+    return order_event(AuditEvent.RELEASE, released, requester, of=hold.author)
 
 
 class StoredHolds:
@@ -486,7 +486,7 @@ class StoredHolds:
         register.require_stored()
         if hold.folded <= 1:
             with suppress(ServiceError), StateFolder(self._folder):  # else the service records it
-                self._record(order_event("hold", hold, requester, hours=hours))
+                self._record(order_event(AuditEvent.HOLD, hold, requester, hours=hours))
         if self._notifies and is_service_running(self._folder):
             try:
                 send_command(self._folder, "adopt")
@@ -506,7 +506,9 @@ class StoredHolds:
             )
             register.require_stored()
             earlier = before.as_json()
-            self._record(order_event("replace", after, requester, hours=hours, before=earlier))
+            self._record(
+                order_event(AuditEvent.REPLACE, after, requester, hours=hours, before=earlier)
+            )
         return after
 
     def release(
@@ -533,8 +535,7 @@ class StoredHolds:
 
     def _record(self, event: Mapping[str, object]) -> None:
         """Write an event into the audit record of the locked folder."""
-        audit = import_without_gc("optimizer.service.audit")
-        path = self._folder / audit.AUDIT_FILE
+        path = self._folder / AUDIT_FILE
         if path.exists():
             now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-            audit.AuditLog(path).add({**event, "is_offline": True, "time": now})
+            AuditLog(path).add({**event, "is_offline": True, "time": now})

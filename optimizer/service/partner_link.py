@@ -14,7 +14,7 @@ import xarray as xr
 from optimizer.fallback.ladder import ScheduleSource
 from optimizer.planner.decision import NO_PLAN_SOURCE
 from optimizer.planner.flexibility import estimate_flexibility
-from optimizer.service.audit import AUDIT_FILE, DECISION_EVENT, NO_PLAN_EVENT, AuditLog
+from optimizer.service.audit import AUDIT_FILE, AuditEvent, AuditLog
 from optimizer.service.baselines_and_plan_errors import PlanRecord
 from optimizer.service.clock import NOT_STARTED
 from optimizer.service.config import ServiceConfig, ServiceEnvironment
@@ -31,7 +31,7 @@ from telemetry.feed.actuals import (
     MeasuredInterval,
     measured_intervals,
 )
-from telemetry.feed.flex_agent import MeterReader
+from telemetry.feed.flex_agent import MeterReader, TargetEvent
 from telemetry.feed.partners import (
     ACK_EFFECTS,
     SENDER_FILE,
@@ -334,9 +334,9 @@ class PartnerLink:
             self._feed.confirm_answer(answer["partner"], now)
         targets = self._targets.poll(now)
         for entry in targets:
-            is_order = entry["event"] == "load_target"  # orders are recorded completely
+            is_order = entry["event"] == TargetEvent.TAKEN  # orders are recorded completely
             self.record_event(entry if is_order else truncated(entry))
-        return any(entry["event"] == "load_target" for entry in targets)
+        return any(entry["event"] == TargetEvent.TAKEN for entry in targets)
 
     def errors(self, now: np.datetime64) -> Mapping[str, str]:
         """Return partner or ``load targets`` -> error; empty if there are none."""
@@ -405,7 +405,7 @@ def decision_entry(
         *result.unavailable.values(),
     )
     return {
-        "event": DECISION_EVENT,
+        "event": AuditEvent.DECISION,
         "start": format_second(result.time),
         "is_shadow": is_shadow,
         **msgspec.to_builtins(status),
@@ -421,7 +421,7 @@ def decision_entry(
 
 def answer_entry(answer: Acknowledgement) -> Mapping[str, object]:
     """Return the entry of a partner's acknowledgement; our own key ``event`` takes precedence."""
-    return {**truncated(answer), "event": "acknowledgement"}
+    return {**truncated(answer), "event": AuditEvent.ACKNOWLEDGEMENT}
 
 
 def truncated(message: Mapping[str, object]) -> Mapping[str, object]:
@@ -446,4 +446,4 @@ def _cut(value: object) -> object:
 def no_plan_entry(now: np.datetime64, reason: str, *, is_shadow: bool) -> Mapping[str, object]:
     """Return the entry of a quarter-hour without a plan."""
     fields = {"start": format_second(now), "is_shadow": is_shadow, "source": NO_PLAN_SOURCE}
-    return {"event": NO_PLAN_EVENT, **fields, "degraded": reason}
+    return {"event": AuditEvent.NO_PLAN, **fields, "degraded": reason}

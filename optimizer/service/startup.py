@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from enum import StrEnum
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -179,6 +180,18 @@ LIVE_DATA_TIMEOUT_S: Final = 30.0
 LOOPBACK_ADDRESS: Final = "127.0.0.1"
 
 
+class PreflightSubject(StrEnum):
+    """What a check before a start is about."""
+
+    SITE = "site"
+    SERIES = "series"
+    STATE = "state"
+    PARTNERS = "partners"
+    PAGE = "page"
+    ENCRYPTION = "encryption"
+    PLANT = "broker and plant"
+
+
 @dataclass(frozen=True, kw_only=True)
 class PreflightCheck:
     """A check before a start.
@@ -186,7 +199,7 @@ class PreflightCheck:
     - `error`: what prevents a start, with its remedy; empty if nothing does.
     """
 
-    name: str
+    subject: PreflightSubject
     result: str = ""
     error: str = ""
 
@@ -198,20 +211,20 @@ def run_preflight_checks(
 
     ``path`` is the state folder, ``now`` the time in UTC.
     """
-    checks: dict[str, Callable[[], str]] = {
-        "site": lambda: _site(site),
-        "series": lambda: _series(site, config, now),
-        "state": lambda: _state(site, path),
-        "partners": lambda: _partners(site, path / "keys"),
-        "page": lambda: _page(config, path),
-        "encryption": lambda: _encryption(config),
-        "broker and plant": lambda: _plant(site, config),
+    checks: dict[PreflightSubject, Callable[[], str]] = {
+        PreflightSubject.SITE: lambda: _site(site),
+        PreflightSubject.SERIES: lambda: _series(site, config, now),
+        PreflightSubject.STATE: lambda: _state(site, path),
+        PreflightSubject.PARTNERS: lambda: _partners(site, path / "keys"),
+        PreflightSubject.PAGE: lambda: _page(config, path),
+        PreflightSubject.ENCRYPTION: lambda: _encryption(config),
+        PreflightSubject.PLANT: lambda: _plant(site, config),
     }
-    for name, check in checks.items():
+    for subject, check in checks.items():
         try:
-            yield PreflightCheck(name=name, result=check())
+            yield PreflightCheck(subject=subject, result=check())
         except (GigatwinError, OSError) as error:
-            yield PreflightCheck(name=name, error=str(error))
+            yield PreflightCheck(subject=subject, error=str(error))
 
 
 def check_site_name(site: Site) -> None:

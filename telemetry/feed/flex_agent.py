@@ -15,6 +15,7 @@ import uuid
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Final
 
 import numpy as np
@@ -59,6 +60,14 @@ SendNotice = Callable[[str, NoticeContent, np.datetime64], None]
 """(issuer, notice, time): sends a notice to an issuer, rate-limited and signed."""
 
 _logger = structlog.get_logger(__name__)
+
+
+class TargetEvent(StrEnum):
+    """Event of a message with load targets, in its entry for the audit record."""
+
+    TAKEN = "load_target"
+    REFUSED = "load_target_refused"
+    FOR_OTHERS = "load_target_for_others"
 
 
 def is_within_target(planned: float, limit: float) -> bool:
@@ -237,7 +246,7 @@ class FlexAgent:
             stored = {(one.issuer, one.correlation) for one in self.targets.current_and_future(now)}
             self._unjudged = (self._unjudged | {(issuer, found.correlation)}) & stored
             self._confirm(now)
-        entry = {"event": "load_target", "partner": issuer, "correlation": found.correlation}
+        entry = {"event": TargetEvent.TAKEN, "partner": issuer, "correlation": found.correlation}
         return {**entry, "targets": targets}
 
     def _refuse(
@@ -269,7 +278,7 @@ class FlexAgent:
         feeds = sorted({feed for one in message.targets for feed in one.feeds})
         fields = {"partner": issuer, "correlation": message.correlation}
         _logger.info("load target is for others", **fields)
-        return {"event": "load_target_for_others", **fields, "feeds": feeds}
+        return {"event": TargetEvent.FOR_OTHERS, **fields, "feeds": feeds}
 
     def _issuer(self, topic: str) -> str:
         """Return the issuer that may publish on a topic; empty if there is none."""
@@ -455,4 +464,4 @@ class RampTracker:
 def log_refused_target(issuer: str, reason: str) -> Mapping[str, object]:
     """Log that a load target is refused, and return its audit entry."""
     _logger.warning("load target refused", partner=issuer, reason=reason)
-    return {"event": "load_target_refused", "partner": issuer, "reason": reason}
+    return {"event": TargetEvent.REFUSED, "partner": issuer, "reason": reason}

@@ -46,7 +46,7 @@ def run_checks(folder, site=SMALL, now=NOW, **words):
         broker=NOBODY, series_files=small_days.files(), page_port=0, clock_mode=ClockMode.SIMULATED
     )
     found = run_preflight_checks(site, replace(settings, **words), folder, now=now)
-    return {look.name: look for look in islice(found, None if "broker" in words else 5)}
+    return {look.subject: look for look in islice(found, None if "broker" in words else 5)}
 
 
 @pytest.mark.slow
@@ -92,7 +92,7 @@ def test_cleartext_to_another_machine_is_reported(tmp_path):
         broker=url, series_files=small_days.files(), tls=TlsFiles(allow_cleartext=True)
     )
     checks = run_preflight_checks(SMALL, config, tmp_path, now=NOW)
-    found = next(one for one in checks if one.name == "encryption")
+    found = next(one for one in checks if one.subject == "encryption")
     assert found.error == ""
     assert "not encrypted, as --allow-cleartext allows" in found.result
     assert "secret" not in found.result
@@ -132,7 +132,7 @@ def test_invalid_folder_and_port_stop_no_check(tmp_path):
 
 def test_check_result_is_printed_literally(capsys):
     """Sensitivity: a title in brackets was read as markup and lost."""
-    assert print_checks([PreflightCheck(name="site", result="Hall [new] of [/var/lib/x]")])
+    assert print_checks([PreflightCheck(subject="site", result="Hall [new] of [/var/lib/x]")])
     assert "Hall [new] of [/var/lib/x]" in capsys.readouterr().out
 
 
