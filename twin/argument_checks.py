@@ -14,11 +14,16 @@ from twin.variables import NUMERIC_KINDS
 
 
 def axis_issues(
-    data: xr.Dataset, axes: Mapping[str, Collection[str]], location: str
+    data: xr.Dataset,
+    axes: Mapping[str, Collection[str]],
+    location: str,
+    *,
+    optional: Collection[str] = (),
 ) -> Iterator[ValidationIssue]:
     """Yield an issue for each variable that has other axes than expected, or holds no real numbers.
 
-    ``axes`` maps the name of a variable to its axes, in any order.
+    ``axes`` maps the name of a variable to its axes, in any order; it may also have the
+    ``optional`` ones.
     """
     for name, expected in axes.items():
         if name not in data:
@@ -31,7 +36,7 @@ def axis_issues(
                 expected="real numbers",
                 remedy="convert the variable",
             )
-        elif set(variable.dims) != set(expected):
+        elif {*variable.dims} - {*optional} != set(expected):
             yield IssueCode.WRONG_AXES.issue(
                 where,
                 found=f"on {_format_axes(variable.dims)}",

@@ -412,7 +412,10 @@ def check_variables(dataset: xr.Dataset, *names: str) -> xr.Dataset:
     return dataset
 
 
-_TIME_AXES: Final = frozenset({"time", "instant"})
+LEADING_AXES: Final = ("site", "scenario", "sample")
+"""Axes of an ensemble, in this order before all others: :func:`twin.simulate` broadcasts them."""
+
+_UNLABELLED_AXES: Final = frozenset({*LEADING_AXES, "time", "instant"})
 
 NUMERIC_KINDS: Final = "biuf"
 """Kinds of numpy types with real numbers."""
@@ -432,9 +435,13 @@ def set_machine_value(data: xr.Dataset, name: str, owner: str, *, value: float) 
 
 def values_by_machine(data: xr.Dataset, name: str) -> dict[str, float]:
     """Return the values of a variable whose only axis has labels, by label."""
-    variable = data.variables[name]
-    labels = data.variables[_label_axis(variable)].to_index().tolist()
-    return dict(zip(map(str, labels), map(float, variable.to_numpy().tolist()), strict=True))
+    values = data.variables[name].to_numpy().tolist()
+    return dict(zip(machine_labels(data, name), map(float, values), strict=True))
+
+
+def machine_labels(data: xr.Dataset, name: str) -> list[str]:
+    """Return the labels of a variable with labels: its machines."""
+    return [*map(str, data.variables[_label_axis(data.variables[name])].to_index())]
 
 
 def _label_position(data: xr.Dataset, name: str, owner: str) -> tuple[int, int]:
@@ -446,7 +453,7 @@ def _label_position(data: xr.Dataset, name: str, owner: str) -> tuple[int, int]:
 
 def _label_axis(variable: xr.Variable) -> str:
     """Return the name of the axis with labels."""
-    return next(str(dim) for dim in variable.dims if dim not in _TIME_AXES)
+    return next(str(dim) for dim in variable.dims if dim not in _UNLABELLED_AXES)
 
 
 def net_import(data: xr.Dataset) -> xr.DataArray:

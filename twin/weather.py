@@ -43,13 +43,13 @@ def implausible_air_issues(weather: xr.Dataset) -> Iterator[ValidationIssue]:
     on ``time``.
     """
     for name, (low, high) in PLAUSIBLE_AIR.items():
-        values = weather[name].to_numpy()
+        variable = weather.variables[name]
+        values = variable.to_numpy()
         wrong = ~((values >= low) & (values <= high))
         if wrong.any():
-            first, unit = (
-                str(weather["time"].to_numpy()[wrong][0]),
-                variables.variable_definition(name).unit,
-            )
+            interval = np.argwhere(wrong)[0][variable.dims.index("time")]
+            first = str(weather["time"].to_numpy()[interval])
+            unit = variables.variable_definition(name).unit
             span = f"{low:g} to {high:g}" + ("" if unit == "1" else f" {unit}")
             remedy = f"correct the value at {first}"
             if name == "relative_humidity" and values[wrong][0] > high:
@@ -78,7 +78,7 @@ def rounded_air(outlook: xr.Dataset) -> dict[str, FloatArray]:
 
 @dataclass(frozen=True, kw_only=True)
 class Weather:
-    """Outdoor air on an axis of intervals.
+    """Outdoor air on ``time``, which may have further axes before it.
 
     - `air_temperature`, `wet_bulb_temperature`: dry and wet bulb. [degC]
     - `humidity_ratio`: water per dry air. [kg/kg]
@@ -109,8 +109,11 @@ class Weather:
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, FloatArray]) -> Self:
         """Return the weather of air temperature [degC], humidity [1] and pressure [kPa]."""
-        temperature, pressure = arrays["air_temperature"], arrays["air_pressure"]
-        humidity = np.clip(arrays["relative_humidity"], 0.0, 1.0)
+        temperature, humidity, pressure = np.broadcast_arrays(
+            arrays["air_temperature"],
+            np.clip(arrays["relative_humidity"], 0.0, 1.0),
+            arrays["air_pressure"],
+        )
         return cls(
             air_temperature=temperature,
             wet_bulb_temperature=np.asarray(
@@ -130,10 +133,25 @@ class Weather:
         values = {"air_temperature": air, "relative_humidity": humidity, "air_pressure": pressure}
         return cls.from_arrays({name: np.array([float(v)]) for name, v in values.items()})
 
+    @classmethod
+    def from_columns(cls, *columns: FloatArray) -> Self:
+        """Return the weather with these :attr:`columns`."""
+        return cls(**{f.name: values for f, values in zip(fields(cls), columns, strict=True)})
+
+    @property
+    def columns(self) -> tuple[FloatArray, ...]:
+        """All quantities, in the order of their declaration."""
+        return tuple(getattr(self, f.name) for f in fields(self))
+
     def select(self, index: slice | NDArray[np.int64]) -> "Weather":
         """Return the weather of selected intervals."""
-        return Weather(**{f.name: getattr(self, f.name)[index] for f in fields(self)})
+        return Weather.from_columns(*(values[..., index] for values in self.columns))
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Lengths of the axes."""
+        return self.air_temperature.shape
 
     def __len__(self) -> int:
         """Return the number of intervals."""
-        return len(self.air_temperature)
+        return self.shape[-1]

@@ -30,6 +30,8 @@ _SAMPLED_LOADS = 17  # for the number of running units
 
 _MIN_OUTPUT = 0.1  # of a unit's rating
 
+_LOADS_AT_ONCE = 3072  # whose powers with each number of units stay in the processor's cache
+
 _UNIT_PENALTY = 1e-9  # share of power that a further unit must save, to break ties
 
 
@@ -210,20 +212,67 @@ class ChillerBank(Declaration):
         water saves no power, cycles below it, and obeys Carnot's bound
         (:mod:`twin.physics.refrigeration`).
         """
-        temperature = np.maximum(condenser_temperature, self.condenser_minimum)
-        load, temperature = np.broadcast_arrays(load, temperature)
-        unit_limit = self.capacity(supply_temperature, temperature) / self.count * _MAX_PART_LOAD
-        units = np.arange(1.0, self.count + 1.0).reshape(-1, *(1,) * load.ndim)
-        power = self._shared_power(load, units, temperature, supply_temperature=supply_temperature)
-        power *= 1.0 + _UNIT_PENALTY * units
-        overloaded = load / units > unit_limit
-        overloaded[-1] = False
+        warm = np.maximum(condenser_temperature, self.condenser_minimum)
+        chilled = np.asarray(supply_temperature)
+        given = None if units_on is None else np.asarray(units_on)
+        shape = np.broadcast_shapes(
+            load.shape, warm.shape, chilled.shape, () if given is None else given.shape
+        )
+        load, warm = (np.broadcast_to(values, shape).ravel() for values in (load, warm))
+        if chilled.ndim:
+            chilled = np.broadcast_to(chilled, shape).ravel()
+        if given is not None:
+            given = np.broadcast_to(given, shape).ravel()
+        power, running = np.zeros(load.size), np.zeros(load.size)
+        busy = np.flatnonzero(~(load <= 0.0))
+        if busy.size > _LOADS_AT_ONCE:  # similar loads together: they need similar numbers of units
+            size = np.minimum(load[busy] / self.rated_cooling, np.iinfo(np.uint8).max)
+            busy = busy[np.argsort(size.astype(np.uint8), kind="stable")]
+        for first in range(0, busy.size, _LOADS_AT_ONCE):
+            part = busy[first : first + _LOADS_AT_ONCE]
+            power[part], running[part] = self._loaded_power(
+                load[part],
+                warm[part],
+                supply_temperature=chilled[part] if chilled.ndim else chilled,
+                units_on=given if given is None else given[part],
+            )
+        return power.reshape(shape), running.reshape(shape)
+
+    def _loaded_power(
+        self,
+        load: FloatArray,
+        condenser_temperature: FloatArray,
+        *,
+        supply_temperature: FloatArray,
+        units_on: FloatArray | None,
+    ) -> tuple[FloatArray, FloatArray]:
+        """Return power [MW] and running units [1] of :meth:`power` for loads above 0, on one axis.
+
+        Only numbers of units from those that carry the load to the first that cycle are compared:
+        more cycling units need no less power.
+        """
+        available = self.capacity(supply_temperature, condenser_temperature) / self.count
+        min_load = available * self._part_loads.minimum(supply_temperature, condenser_temperature)
+        units = _units_needed(load, available * _MAX_PART_LOAD, self.count)[None]
         if units_on is None:
-            best = np.argmin(np.where(overloaded, np.inf, power), axis=0)
+            cycling = np.minimum(np.floor(load / min_load) + 1.0, self.count)
+            more = np.arange(np.fmax.reduce(cycling - units[0], initial=0.0) + 1.0)
+            units = np.minimum(units + more[:, None], self.count)
         else:
-            needed = np.argmin(overloaded, axis=0) + 1
-            best = np.clip(units_on, needed, self.count).astype(needed.dtype) - 1
-        return take_per_column(power, best), np.where(load > 0.0, best + 1.0, 0.0)
+            units = np.clip(units_on, units, self.count)
+        power = self._shared_power(
+            load,
+            units,
+            condenser_temperature,
+            min_load=min_load,
+            supply_temperature=supply_temperature,
+        )
+        power *= 1.0 + _UNIT_PENALTY * units
+        least, running = power[0], units[0]
+        for other, count in zip(power[1:], units[1:], strict=True):
+            is_less = other < least
+            least, running = np.where(is_less, other, least), np.where(is_less, count, running)
+        return least, running
 
     def switchable_units(
         self,
@@ -277,11 +326,10 @@ class ChillerBank(Declaration):
         )
         middle = np.maximum(carried / best, 1.0)
         others = np.where(carried > 0.0, middle, 0.0) + 1.0
-        shared_load = np.clip(
-            others * self.min_unit_cooling(chilled, warm), carried, carried + free
-        )
+        min_load = self.min_unit_cooling(chilled, warm)
+        shared_load = np.clip(others * min_load, carried, carried + free)
         alone, more = (
-            self._shared_power(load, units, warm, supply_temperature=chilled)
+            self._shared_power(load, units, warm, min_load=min_load, supply_temperature=chilled)
             for load, units in ((carried, middle), (shared_load, others))
         )
         pump = fluid_flow.pump_power(
@@ -309,10 +357,13 @@ class ChillerBank(Declaration):
         units: FloatArray,
         condenser_temperature: FloatArray,
         *,
+        min_load: FloatArray,
         supply_temperature: FloatArray | float,
     ) -> FloatArray:
-        """Return the power of a possibly fractional number of units that share a load. [MW]"""
-        min_load = self.min_unit_cooling(supply_temperature, condenser_temperature)
+        """Return the power of a possibly fractional number of units that share a load. [MW]
+
+        A unit cycles below ``min_load`` [MW].
+        """
         each = load / units
         power = refrigeration.chiller_power(
             np.maximum(each, min_load),
@@ -337,6 +388,13 @@ class ChillerBank(Declaration):
     def _part_loads(self) -> ValidPartLoads:
         """The part loads below which a unit is assumed to cycle."""
         return valid_part_loads(self.curves)
+
+
+def _units_needed(load: FloatArray, unit_limit: FloatArray, count: int) -> FloatArray:
+    """Return the smallest number of units that carry a load, at most all. [1]"""
+    units = np.clip(np.ceil(load / unit_limit), 1.0, count)
+    units += (load / units > unit_limit) & (units < count)  # the quotient is rounded
+    return units - ((units > 1.0) & (load / np.maximum(units - 1.0, 1.0) <= unit_limit))
 
 
 _FAN_SPEEDS: Final = 11  # candidates between minimum and full speed
@@ -466,21 +524,26 @@ class ChillerPlant:
 
     def max_load(self, weather: Weather) -> FloatArray:
         """Return the maximum load of the chillers with fans at full speed. [MW]"""
-        bank, full = self.chillers, np.ones(len(weather))
+        bank, full = self.chillers, np.ones(weather.shape)
 
-        def excess(load: FloatArray) -> FloatArray:
+        def excess(load: FloatArray, *columns: FloatArray) -> FloatArray:
             power, _ = self._compress(load, np.full_like(load, bank.condenser_high))
             water_rate, pump = self._condenser_water(load)
             heat = load + power + pump
             leaving = self.rejection.leaving_temperature(
-                heat, capacity_rate=water_rate, weather=weather, speed=full
+                heat,
+                capacity_rate=water_rate,
+                weather=Weather.from_columns(*columns),
+                speed=np.ones_like(load),
             )
             temperature = leaving + heat / water_rate
             limit = bank.capacity(self.supply_temperature, temperature)
             return np.maximum(temperature - bank.condenser_high, load - limit)
 
         search_limit = 1.25 * bank.count * bank.rated_cooling * full
-        return last_feasible(excess, 0.0 * full, search_limit, tolerance=_LOAD_TOLERANCE_MW)
+        return last_feasible(
+            excess, 0.0 * full, search_limit, *weather.columns, tolerance=_LOAD_TOLERANCE_MW
+        )
 
     def _condenser_water(self, load: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Return capacity rate [MW K-1] and pump power [MW] of the condenser water."""

@@ -139,7 +139,7 @@ class CduBank(Equipment):
         )
 
     def _limit(self, weather: Weather) -> FloatArray:
-        return np.full(len(weather), self.rated_heat_total)
+        return np.full(weather.shape, self.rated_heat_total)
 
     def _flows(
         self, output: FloatArray, weather: Weather, points: SetPoints | None = None
@@ -228,7 +228,7 @@ class CrahBank(Equipment):
         return np.asarray(chilled_supply_temperature + approach)
 
     def _limit(self, weather: Weather) -> FloatArray:
-        return np.full(len(weather), self.rated_heat)
+        return np.full(weather.shape, self.rated_heat)
 
     def _flows(self, output: FloatArray, weather: Weather) -> ConversionFlows:
         fan = self._fan_power(output)

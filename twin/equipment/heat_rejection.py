@@ -84,13 +84,17 @@ class HeatRejectionBank(Declaration):
         ``heat`` is rejected heat [MW]; ``capacity_rate`` is that of the water through all units [MW
         K-1].
         """
-        shape = np.broadcast_shapes(np.shape(heat), np.shape(target), (len(weather),))
-
-        def excess(speed: FloatArray) -> FloatArray:
-            return self._excess(heat, target, rate=capacity_rate, weather=weather, speed=speed)
-
-        full = np.ones(shape)
-        return last_feasible(excess, full, full * self.minimum_speed, tolerance=_SPEED_TOLERANCE)
+        full = np.ones(np.broadcast_shapes(np.shape(heat), np.shape(target), weather.shape))
+        return last_feasible(
+            self._excess,
+            full,
+            full * self.minimum_speed,
+            heat,
+            target,
+            capacity_rate,
+            *weather.columns,
+            tolerance=_SPEED_TOLERANCE,
+        )
 
     def max_heat(
         self,
@@ -106,24 +110,30 @@ class HeatRejectionBank(Declaration):
         ``capacity_rate`` is that of the water through all units [MW K-1]; ``search_limit`` bounds
         the search [MW].
         """
-        full, rate = np.ones(len(weather)), np.asarray(capacity_rate)
-
-        def excess(heat: FloatArray) -> FloatArray:
-            return self._excess(heat, target, rate=rate, weather=weather, speed=full)
-
-        return last_feasible(excess, 0.0 * full, search_limit * full, tolerance=_HEAT_TOLERANCE)
+        full = np.ones(weather.shape)
+        return last_feasible(
+            lambda heat, *given: self._excess(np.ones_like(heat), heat, *given),
+            0.0 * full,
+            search_limit * full,
+            target,
+            capacity_rate,
+            *weather.columns,
+            tolerance=_HEAT_TOLERANCE,
+        )
 
     def _excess(
         self,
-        heat: FloatArray,
-        target: FloatArray | float,
-        *,
-        rate: FloatArray,
-        weather: Weather,
         speed: FloatArray,
+        heat: FloatArray,
+        target: FloatArray,
+        capacity_rate: FloatArray,
+        *air: FloatArray,
     ) -> FloatArray:
         """Return leaving temperature less a target. [K]"""
-        leaving = self.leaving_temperature(heat, capacity_rate=rate, weather=weather, speed=speed)
+        weather = Weather.from_columns(*air)
+        leaving = self.leaving_temperature(
+            heat, capacity_rate=capacity_rate, weather=weather, speed=speed
+        )
         return np.asarray(leaving - target)
 
 
@@ -183,7 +193,7 @@ class DryCooler(HeatRejectionBank):
 
     def is_extrapolated(self, weather: Weather, cooling_range: FloatArray | float) -> BoolArray:
         """Return where the model is used outside its range; for a dry cooler nowhere."""
-        return np.zeros(len(weather), dtype=bool)
+        return np.zeros(weather.shape, dtype=bool)
 
     def _entering_air(self, weather: Weather) -> FloatArray:
         outdoors = weather.air_temperature

@@ -51,7 +51,7 @@ class Equipment(Declaration):
         """
         for relation in self.relations():
             if isinstance(relation, Conversion):
-                values = np.broadcast_to(np.asarray(output, dtype=np.float64), len(weather))
+                values = np.broadcast_to(np.asarray(output, dtype=np.float64), weather.shape)
                 return relation.flows_at_output(values, weather)
         raise SiteError.single(
             self.name,

@@ -88,7 +88,7 @@ class TransformerBank(Equipment):
 
     def _limit(self, weather: Weather) -> FloatArray:
         rated = self.count * self.rating * self.power_factor
-        return np.full(len(weather), rated)
+        return np.full(weather.shape, rated)
 
     def _flows(self, output: FloatArray, weather: Weather) -> ConversionFlows:
         apparent = np.asarray(output) / self.power_factor
@@ -141,7 +141,7 @@ class Switchgear(Equipment):
         )
 
     def _limit(self, weather: Weather) -> FloatArray:
-        return np.full(len(weather), self.rating * self.power_factor)
+        return np.full(weather.shape, self.rating * self.power_factor)
 
     def _flows(self, output: FloatArray, weather: Weather) -> ConversionFlows:
         output = np.asarray(output, dtype=np.float64)
@@ -196,7 +196,7 @@ class UpsBank(Equipment):
         )
 
     def _limit(self, weather: Weather) -> FloatArray:
-        return np.full(len(weather), self.rating)
+        return np.full(weather.shape, self.rating)
 
     def _flows(self, output: FloatArray, weather: Weather) -> ConversionFlows:
         loss = self.loss_factor * electrical_equipment.ups_loss(
@@ -239,7 +239,7 @@ class Busway(Equipment):
         )
 
     def _limit(self, weather: Weather) -> FloatArray:
-        return np.full(len(weather), self.rating)
+        return np.full(weather.shape, self.rating)
 
     def _flows(self, output: FloatArray, weather: Weather) -> ConversionFlows:
         loss = np.asarray(

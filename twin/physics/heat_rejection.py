@@ -139,35 +139,50 @@ def tower_outlet(
     absorbed :math:`c_p R\, m (L/G - 3)`, with the rated :math:`m` of water per air; otherwise slow
     fans would remove more heat than their air can absorb.
     """
-    bulb = _warmed_wet_bulb(
-        wet_bulb_temperature,
-        heat_capacity(30.0) * cooling_range * water_per_air,
-        np.maximum(np.asarray(liquid_gas_ratio) - LIQUID_GAS_RATIO_LIMITS[1], 0.0),
-        pressure=pressure,
+    outlet = _outlet(cooling_range, wet_bulb_temperature, liquid_gas_ratio, approach_factor)
+    surplus = np.maximum(np.asarray(liquid_gas_ratio) - LIQUID_GAS_RATIO_LIMITS[1], 0.0)
+    if not (is_slow := surplus > 0.0).any():
+        return outlet
+    heat = heat_capacity(30.0) * cooling_range * water_per_air
+    saturated = saturation_humidity_ratio(wet_bulb_temperature, pressure=pressure)
+    entering = moist_air_enthalpy(wet_bulb_temperature, saturated)
+    is_slow, enthalpy, pressure, cooling_range, liquid_gas_ratio, approach_factor = (
+        np.broadcast_arrays(
+            is_slow,
+            entering + heat * surplus,
+            pressure,
+            cooling_range,
+            liquid_gas_ratio,
+            approach_factor,
+        )
     )
-    approach = yorkcalc_approach(
-        clip(bulb, *WET_BULB_LIMITS_C),
-        clip(cooling_range, *COOLING_RANGE_LIMITS_K),
-        liquid_gas_ratio=clip(liquid_gas_ratio, *LIQUID_GAS_RATIO_LIMITS),
+    outlet = np.broadcast_to(outlet, is_slow.shape).copy()
+    outlet[is_slow] = _outlet(
+        cooling_range[is_slow],
+        saturated_air_temperature(enthalpy[is_slow], pressure=pressure[is_slow]),
+        liquid_gas_ratio[is_slow],
+        approach_factor[is_slow],
     )
-    lowest, highest = COOLING_RANGE_LIMITS_K
-    damping = clip(cooling_range / lowest, 0.0, 1.0)
-    beyond = APPROACH_SLOPE * np.maximum(cooling_range - highest, 0.0)
-    approach = damping * np.maximum(approach, MIN_APPROACH_K) + beyond
-    outlet: FloatArray = bulb + approach_factor * approach
     return outlet
 
 
-def _warmed_wet_bulb(
-    wet_bulb_temperature: Numeric, heat: Numeric, surplus: FloatArray, *, pressure: Numeric
-) -> Numeric:
-    """Return the wet bulb of air that absorbed ``surplus`` times a heat [kJ kg-1]. [degC]"""
-    if not (surplus > 0.0).any():
-        return wet_bulb_temperature
-    saturated = saturation_humidity_ratio(wet_bulb_temperature, pressure=pressure)
-    enthalpy = moist_air_enthalpy(wet_bulb_temperature, saturated) + heat * surplus
-    warmed = saturated_air_temperature(enthalpy, pressure=pressure)
-    return np.where(surplus > 0.0, warmed, wet_bulb_temperature)
+def _outlet(
+    cooling_range: Numeric,
+    wet_bulb_temperature: Numeric,
+    liquid_gas_ratio: Numeric,
+    approach_factor: Numeric,
+) -> FloatArray:
+    """Return the outlet temperature at a wet bulb that may be that of warmed air. [degC]"""
+    lowest, highest = COOLING_RANGE_LIMITS_K
+    approach = yorkcalc_approach(
+        clip(wet_bulb_temperature, *WET_BULB_LIMITS_C),
+        clip(cooling_range, lowest, highest),
+        liquid_gas_ratio=clip(liquid_gas_ratio, *LIQUID_GAS_RATIO_LIMITS),
+    )
+    damping = clip(cooling_range / lowest, 0.0, 1.0)
+    beyond = APPROACH_SLOPE * np.maximum(cooling_range - highest, 0.0)
+    approach = damping * np.maximum(approach, MIN_APPROACH_K) + beyond
+    return np.asarray(wet_bulb_temperature + approach_factor * approach)
 
 
 def tower_evaporation(

@@ -76,10 +76,10 @@ _CHECK_INTERVAL: Final = 4  # trials between checks that the bracket shrinks lik
 
 
 def last_feasible(
-    excess: Callable[[FloatArray], FloatArray],
+    excess: Callable[..., FloatArray],
     feasible_end: FloatArray,
     infeasible_end: FloatArray,
-    *,
+    *columns: Numeric,
     tolerance: float,
 ) -> FloatArray:
     """Return the last position without excess between a feasible and an infeasible end.
@@ -87,10 +87,12 @@ def last_feasible(
     Parameters
     ----------
     excess
-        Position -> excess, which must not fall towards the infeasible end; feasible up to 0. [any
-        unit]
+        Position and ``columns`` -> excess, which must not fall towards the infeasible end; feasible
+        up to 0. Only positions that are still searched are given, on one axis. [any unit]
     feasible_end, infeasible_end
         The ends of the bracket. [any unit]
+    columns
+        Further arguments of ``excess``, which broadcast to the axes of the ends. [any unit]
     tolerance
         Maximum error, at least the spacing of floats. [unit of the positions]
 
@@ -110,38 +112,38 @@ def last_feasible(
     .. [1] N. Anderson, A. Bjorck, "A new high order method of Regula Falsi type for computing a
        root of an equation," BIT, vol. 13, pp. 253-264, 1973.
     """
-    excess_feasible, excess_infeasible = excess(feasible_end), excess(infeasible_end)
-    feasible_end, infeasible_end, excess_feasible, excess_infeasible = np.broadcast_arrays(
-        feasible_end, infeasible_end, excess_feasible, excess_infeasible
-    )
-    feasible_end = np.where(excess_infeasible <= 0.0, infeasible_end, feasible_end)
+    ends = np.broadcast_arrays(feasible_end, infeasible_end)
+    shape = ends[0].shape
+    low, high, *given = (np.broadcast_to(one, shape).ravel() for one in (*ends, *columns))
+    low_excess, high_excess = excess(low, *given), excess(high, *given)
+    result = np.where(high_excess <= 0.0, high, low)
     near = np.maximum(
-        tolerance,
-        _MIN_SPACINGS * np.spacing(np.maximum(np.abs(feasible_end), np.abs(infeasible_end))),
+        tolerance, _MIN_SPACINGS * np.spacing(np.maximum(np.abs(result), np.abs(high)))
     )
-    is_active = (excess_feasible < 0.0) & (excess_infeasible > 0.0)
-    was_feasible, width = np.full(feasible_end.shape, -1), np.full(feasible_end.shape, np.inf)
+    at, is_active = np.arange(low.size), (low_excess < 0.0) & (high_excess > 0.0)
+    was_feasible, width = np.full(low.size, -1), np.full(low.size, np.inf)
     for turn in range(_MAX_TRIALS):
-        is_active = is_active & (np.abs(infeasible_end - feasible_end) > near)
-        if not is_active.any():
-            break
-        trial = _secant(feasible_end, infeasible_end, excess_feasible, excess_infeasible, near)
-        if turn % _CHECK_INTERVAL == 0:
-            before, width = width, np.abs(infeasible_end - feasible_end)
-            trial = np.where(
-                width > before / 2**_CHECK_INTERVAL, 0.5 * (feasible_end + infeasible_end), trial
+        is_active &= np.abs(high - low) > near
+        if not is_active.all():
+            state = low, high, low_excess, high_excess, near, at, was_feasible, width, *given
+            low, high, low_excess, high_excess, near, at, was_feasible, width, *given = (
+                column[is_active] for column in state
             )
-        trial = np.where(is_active, trial, feasible_end)
-        found = excess(trial)
+        if not at.size:
+            break
+        trial = _secant(low, high, low_excess, high_excess, near)
+        if turn % _CHECK_INTERVAL == 0:
+            before, width = width, np.abs(high - low)
+            trial = np.where(width > before / 2**_CHECK_INTERVAL, 0.5 * (low + high), trial)
+        found = excess(trial, *given)
         is_feasible = found <= 0.0
-        weight = _weight(found, np.where(is_feasible, excess_feasible, excess_infeasible))
+        weight = _weight(found, np.where(is_feasible, low_excess, high_excess))
         weight = np.where(is_feasible == was_feasible, weight, 1.0)
-        feasible_end = np.where(is_active & is_feasible, trial, feasible_end)
-        infeasible_end = np.where(is_active & ~is_feasible, trial, infeasible_end)
-        excess_feasible = np.where(is_feasible, found, excess_feasible * weight)
-        excess_infeasible = np.where(is_feasible, excess_infeasible * weight, found)
-        was_feasible = is_feasible
-    return feasible_end
+        low, high = np.where(is_feasible, trial, low), np.where(is_feasible, high, trial)
+        low_excess = np.where(is_feasible, found, low_excess * weight)
+        high_excess = np.where(is_feasible, high_excess * weight, found)
+        result[at], was_feasible, is_active = low, is_feasible, np.full(at.size, fill_value=True)
+    return result.reshape(shape)
 
 
 def _secant(

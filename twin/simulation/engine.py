@@ -1,12 +1,14 @@
 """Simulate a site on bare arrays: from hall power and dispatch to the flows of every machine.
 
 Machines are quasi-steady. Loop water, tanks and batteries are states. All machines of all
-intervals are computed at once. Only the states are integrated through time, by an implicit step
-that is stable at any length.
+intervals and samples are computed at once. Only the states are integrated through time, all samples
+in one step, which is implicit and stable at any length.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 
@@ -32,8 +34,9 @@ VariableKey = tuple[str, str]
 class SimulationArrays:
     """Results of a simulation.
 
-    - ``flows``: (variable, machine) -> means over the intervals.
-    - ``states``: (variable, machine) -> values at the interval edges, one more than intervals.
+    - ``flows``: (variable, machine) -> means over the intervals, ``(..., time)``.
+    - ``states``: (variable, machine) -> values at the interval edges, one more than intervals,
+      ``(..., instant)``.
     """
 
     flows: Mapping[VariableKey, FloatArray]
@@ -43,14 +46,14 @@ class SimulationArrays:
         """Return the results of consecutive intervals, with the edges around them."""
         edges = slice(span.start, span.stop + 1)
         return SimulationArrays(
-            flows={key: values[span] for key, values in self.flows.items()},
-            states={key: values[edges] for key, values in self.states.items()},
+            flows={key: values[..., span] for key, values in self.flows.items()},
+            states={key: values[..., edges] for key, values in self.states.items()},
         )
 
 
 def simulate_arrays(
     site: Site,
-    initial_states: Mapping[VariableKey, float],
+    initial_states: Mapping[VariableKey, FloatArray | float],
     dispatch: Mapping[VariableKey, FloatArray],
     *,
     weather: Weather,
@@ -59,7 +62,9 @@ def simulate_arrays(
 ) -> SimulationArrays:
     """Simulate a site on bare arrays, without labels and checks.
 
-    :func:`twin.simulation.simulate.simulate` adds both.
+    :func:`twin.simulation.simulate.simulate` adds both. Any argument may have leading axes, as
+    samples, that broadcast; results are then on ``(..., time)`` and ``(..., instant)``, or without
+    the leading axes where these change nothing.
 
     - ``initial_states``: Levels, supply temperatures and plant outputs at the first edge.
     - ``dispatch``: ``hall_power``, ``<store>_charge``, ``<store>_discharge``,
@@ -69,13 +74,32 @@ def simulate_arrays(
     - ``durations``: Lengths of the intervals. [h]
     - ``capacities``: Cooling plant -> its capacity in this weather; computed if not given.
     """
+    shape = np.broadcast_shapes(
+        durations.shape,
+        weather.shape,
+        *(values.shape for values in dispatch.values()),
+        *((*np.shape(values), 1) for values in initial_states.values()),
+    )
+    if (
+        capacities is None
+        and shape[0] > 1
+        and len(shape) > 1
+        and math.prod(shape) > _POINTS_AT_ONCE
+    ):
+        return _simulate_in_blocks(site, initial_states, dispatch, weather, durations, shape)
     if capacities is None:
         capacities = {
             plant.name: CoolingCapacity.from_plant(plant, weather)
             for plant in site.machines_of(CoolingPlant)
         }
     simulation = _SimulationRun(
-        site, initial_states, dispatch, weather=weather, hours=durations, capacities=capacities
+        site,
+        initial_states,
+        dispatch,
+        weather=weather,
+        hours=durations,
+        capacities=capacities,
+        shape=shape,
     )
     simulation.add_halls()
     for convert in site.conversions:
@@ -85,18 +109,57 @@ def simulate_arrays(
     return SimulationArrays(flows=simulation.flows, states=simulation.states)
 
 
+_POINTS_AT_ONCE: Final = 16_384  # intervals of samples whose arrays stay in the processor's cache
+
+
+def _simulate_in_blocks(
+    site: Site,
+    initial_states: Mapping[VariableKey, FloatArray | float],
+    dispatch: Mapping[VariableKey, FloatArray],
+    weather: Weather,
+    durations: FloatArray,
+    shape: tuple[int, ...],
+) -> SimulationArrays:
+    """Simulate blocks along the first axis, so that temporary arrays do not grow with it."""
+
+    def select(values: FloatArray | float, span: slice, axes: int) -> FloatArray:
+        array = np.asarray(values)
+        return array[span] if array.ndim == axes and len(array) > 1 else array
+
+    axes, size = len(shape), max(_POINTS_AT_ONCE // math.prod(shape[1:]), 1)
+    blocks = []
+    for first in range(0, shape[0], size):
+        span = slice(first, first + size)
+        states = {key: select(values, span, axes - 1) for key, values in initial_states.items()}
+        orders = {key: select(values, span, axes) for key, values in dispatch.items()}
+        air = Weather.from_columns(*(select(values, span, axes) for values in weather.columns))
+        blocks.append(simulate_arrays(site, states, orders, weather=air, durations=durations))
+
+    def join(tables: list[Mapping[VariableKey, FloatArray]]) -> dict[VariableKey, FloatArray]:
+        return {
+            key: np.concatenate([table[key] for table in tables]) if values.ndim == axes else values
+            for key, values in tables[0].items()
+        }
+
+    return SimulationArrays(
+        flows=join([block.flows for block in blocks]),
+        states=join([block.states for block in blocks]),
+    )
+
+
 class _SimulationRun:
     """One simulation: the demand on each carrier and the results so far."""
 
     def __init__(
         self,
         site: Site,
-        states: Mapping[VariableKey, float],
+        states: Mapping[VariableKey, FloatArray | float],
         dispatch: Mapping[VariableKey, FloatArray],
         *,
         weather: Weather,
         hours: FloatArray,
         capacities: Mapping[str, CoolingCapacity],
+        shape: tuple[int, ...],
     ) -> None:
         self.site, self.initial_states = site, states
         self.dispatch, self.capacities = dispatch, capacities
@@ -104,11 +167,10 @@ class _SimulationRun:
         self.points = collect_set_points(site, dispatch)
         self.flows: dict[VariableKey, FloatArray] = {}
         self.states: dict[VariableKey, FloatArray] = {}
-        self.demand = {carrier: np.zeros(len(hours)) for carrier in CARRIER_ENERGY_SIGN}
-        self.heat = np.zeros(len(hours))
-        self.fuel = np.zeros(len(hours))
+        self.demand = {carrier: np.zeros(shape) for carrier in CARRIER_ENERGY_SIGN}
+        self.heat, self.fuel = np.zeros(shape), np.zeros(shape)
         self.kinds = {name: machine.kind for name, machine in site.equipment.items()}
-        self.error = 0.0
+        self.error = np.zeros(1)
 
     def add_halls(self) -> None:
         """Add the power of the halls and the heat that it becomes."""
@@ -144,7 +206,8 @@ class _SimulationRun:
         balance = sum(CARRIER_ENERGY_SIGN[c] * draw for c, draw in flows.inputs.items())
         balance = balance - CARRIER_ENERGY_SIGN[convert.output] * output - flows.heat
         scale = np.maximum(np.abs(output), 1e-3)
-        self.error = float(np.maximum(self.error, np.max(np.abs(balance) / scale)))  # NaN stays
+        worst = np.max(np.abs(balance) / scale, axis=-1, keepdims=True)
+        self.error = np.maximum(self.error, worst)  # NaN stays
 
     def _store(self, store: Store) -> None:
         kind = self.kinds[store.owner]
@@ -184,7 +247,7 @@ class _SimulationRun:
         """Let gensets supply their dispatched power, at most what the bus draws."""
         for genset in self.site.machines_of(Genset):
             ordered = self.dispatch.get(("genset_power", genset.name))
-            load = np.zeros(len(self.hours)) if ordered is None else ordered
+            load = np.zeros_like(self.fuel) if ordered is None else ordered
             flows = genset.supply(load, self.demand["medium_voltage"])
             self.flows |= {(name, genset.name): v for name, v in flows.details.items()}
             self.demand["medium_voltage"] -= flows.details["genset_output"]
@@ -255,7 +318,7 @@ class _SimulationRun:
             serves: self.states.get(
                 ("facility_arriving_temperature", plant.name),
                 self.states["facility_supply_temperature", plant.name],
-            )[1:]
+            )[..., 1:]
             for serves, plant in plants.items()
         }
         for cdu in self.site.machines_of(CduBank):

@@ -27,12 +27,14 @@ MIN_TEMPERATURE_RISE_K = 1e-3
 class CoolingCapacity:
     """Capacity of a plant: that of its chillers, or of its coolers alone if that is more.
 
-    - ``chiller_capacity``: Capacity of the chillers at any supply temperature, ``(time,)``; 0
-      without chillers. [MW]
-    - ``cooler_capacity_at_set_point``: Capacity of the coolers alone at the set point, ``(time,)``;
-      negative in warmer air. [MW]
-    - ``cooler_capacity_slope``: Additional capacity of the coolers per kelvin above the set point,
-      ``(time,)``. [MW K-1]
+    On the axes of the weather, ``time`` last:
+
+    - ``chiller_capacity``: Capacity of the chillers at any supply temperature; 0 without chillers.
+      [MW]
+    - ``cooler_capacity_at_set_point``: Capacity of the coolers alone at the set point; negative in
+      warmer air. [MW]
+    - ``cooler_capacity_slope``: Additional capacity of the coolers per kelvin above the set point.
+      [MW K-1]
     """
 
     chiller_capacity: FloatArray
@@ -48,7 +50,7 @@ class CoolingCapacity:
         The line is exact for dry coolers. Towers deviate less than half a kelvin above a third of
         the rating.
         """
-        target, none = plant.supply_temperature, np.zeros(len(weather))
+        target, none = plant.supply_temperature, np.zeros(weather.shape)
         flat = plant.capacity(weather, target) if plant.chillers else none
         if plant.chillers and plant.economiser_approach is None:
             return cls(
@@ -81,9 +83,9 @@ class CoolingCapacity:
     def select(self, span: slice | NDArray[np.int64]) -> "CoolingCapacity":
         """Return the capacity of some of the intervals."""
         return CoolingCapacity(
-            chiller_capacity=self.chiller_capacity[span],
-            cooler_capacity_at_set_point=self.cooler_capacity_at_set_point[span],
-            cooler_capacity_slope=self.cooler_capacity_slope[span],
+            chiller_capacity=self.chiller_capacity[..., span],
+            cooler_capacity_at_set_point=self.cooler_capacity_at_set_point[..., span],
+            cooler_capacity_slope=self.cooler_capacity_slope[..., span],
         )
 
 
@@ -91,8 +93,8 @@ def _unassisted_supply_temperature(
     plant: CoolingPlant, heat: float, weather: Weather
 ) -> FloatArray:
     """Return the supply temperature at which coolers alone, at full speed, reject a heat. [degC]"""
-    full, bank, load = np.ones(len(weather)), plant.chillers, heat + plant.pump_power
-    rate, lift = plant.rated_cooling / plant.temperature_range, np.zeros(len(weather))
+    full, bank, load = np.ones(weather.shape), plant.chillers, heat + plant.pump_power
+    rate, lift = plant.rated_cooling / plant.temperature_range, np.zeros(weather.shape)
     if bank is not None:
         chilled, rate = rate, bank.rated_rejection / bank.condenser_range
         near = plant.economiser_approach or 0.0
@@ -104,37 +106,55 @@ def _unassisted_supply_temperature(
 
 
 def integrate_storage(
-    store: Store, level: float, charge: FloatArray, *, discharge: FloatArray, durations: FloatArray
+    store: Store,
+    level: FloatArray | float,
+    charge: FloatArray,
+    *,
+    discharge: FloatArray,
+    durations: FloatArray,
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Return the charge and discharge that a store achieves, and its levels.
 
     The controller of the store stops at rated power and at both ends of the window. The verifier
     refuses a plan that needs more.
 
-    - ``level``: Level at the first edge. [MWh]
-    - ``charge``, ``discharge``: Commanded power, ``(time,)``. [MW]
+    - ``level``: Level at the first edge, a number or on the leading axes. [MWh]
+    - ``charge``, ``discharge``: Commanded power, ``(..., time)``. [MW]
     - ``durations``: Lengths of the intervals. [h]
 
-    Returns: Charge and discharge, ``(time,)`` [MW]; levels, ``(instant,)`` [MWh].
+    Returns: Charge and discharge, ``(..., time)`` [MW]; levels, ``(..., instant)`` [MWh].
     """
-    put, got = np.empty(len(durations)), np.empty(len(durations))
-    levels = np.empty(len(durations) + 1)
+    shape = np.broadcast_shapes(np.shape(level), charge.shape[:-1], discharge.shape[:-1])
+    put, got, levels = np.empty((3, len(durations) + 1, *shape))
     levels[0] = level
-    for i, h in enumerate(durations.tolist()):
-        standing_level = level * (1.0 - store.standing_loss) ** h
+    standing_share, charging, discharging = (
+        1.0 - store.standing_loss,
+        store.charge_efficiency,
+        store.discharge_efficiency,
+    )
+    commands = _by_step(
+        np.minimum(charge, store.charge_limit), np.minimum(discharge, store.discharge_limit)
+    )
+    for i, (h, into, out) in enumerate(zip(durations.tolist(), *commands, strict=True)):
+        standing_level = level * standing_share**h
         taper_time = max(h, STORAGE_TAPER_TIME_H)
-        charge_headroom = max(store.max_level - standing_level, 0.0) / (
-            store.charge_efficiency * taper_time
-        )
-        discharge_headroom = (
-            (standing_level - store.min_level) * store.discharge_efficiency / taper_time
-        )
-        put[i] = min(float(charge[i]), store.charge_limit, charge_headroom)
-        got[i] = min(float(discharge[i]), store.discharge_limit, max(discharge_headroom, 0.0))
-        gain = store.charge_efficiency * put[i] - got[i] / store.discharge_efficiency
-        level = standing_level + h * gain
+        headroom = np.maximum(store.max_level - standing_level, 0.0) / (charging * taper_time)
+        stored = (standing_level - store.min_level) * discharging / taper_time
+        put[i] = charged = np.minimum(into, headroom)
+        got[i] = discharged = np.minimum(out, np.maximum(stored, 0.0))
+        level = standing_level + h * (charging * charged - discharged / discharging)
         levels[i + 1] = level
-    return put, got, levels
+    return _time_last(put[:-1]), _time_last(got[:-1]), _time_last(levels)
+
+
+def _by_step(*columns: FloatArray) -> list[FloatArray]:
+    """Return arrays on ``(..., time)`` with time first, so that a loop over steps reads rows."""
+    return [np.ascontiguousarray(np.moveaxis(values, -1, 0)) for values in columns]
+
+
+def _time_last(rows: FloatArray) -> FloatArray:
+    """Return the rows of a loop over steps as an array with time last."""
+    return np.ascontiguousarray(np.moveaxis(rows, 0, -1))
 
 
 def storage_losses(
@@ -147,9 +167,10 @@ def storage_losses(
 ) -> FloatArray:
     """Return the losses of a store in charging, discharging and standing, ``(time,)``. [MW]
 
-    Charge and discharge are on ``time`` [MW], levels on ``instant`` [MWh], durations in hours [h].
+    Charge and discharge are on ``(..., time)`` [MW], levels on ``(..., instant)`` [MWh], durations
+    in hours [h].
     """
-    standing = levels[:-1] * (1.0 - (1.0 - store.standing_loss) ** durations) / durations
+    standing = levels[..., :-1] * (1.0 - (1.0 - store.standing_loss) ** durations) / durations
     charging = (1.0 - store.charge_efficiency) * charge
     return np.asarray(charging + (1.0 / store.discharge_efficiency - 1.0) * discharge + standing)
 
@@ -158,21 +179,22 @@ def storage_losses(
 class LoopTransport:
     """The water between a plant and the halls.
 
-    - ``capacity_rate``: Heat that the flow carries per kelvin, ``(time,)``. [MW K-1]
+    - ``capacity_rate``: Heat that the flow carries per kelvin, ``(..., time)``. [MW K-1]
     - ``temperature``: Temperature of the water that arrives at the halls, at the first edge. [degC]
     """
 
     capacity_rate: FloatArray
-    temperature: float
+    temperature: FloatArray | float
 
 
 class LoopTrajectory(NamedTuple):
     """Output and temperatures of a loop over time.
 
-    - ``output``: Mean cooling of the plant, ``(time,)``. [MW]
-    - ``supply``: Temperatures of the water that leaves the plant, ``(instant,)``. [degC]
-    - ``hall_supply``: Temperatures of the water that arrives at the halls, ``(instant,)``. [degC]
-    - ``valve_output``: Cooling that the valve position allows, ``(instant,)``. [MW]
+    - ``output``: Mean cooling of the plant, ``(..., time)``. [MW]
+    - ``supply``: Temperatures of the water that leaves the plant, ``(..., instant)``. [degC]
+    - ``hall_supply``: Temperatures of the water that arrives at the halls, ``(..., instant)``.
+      [degC]
+    - ``valve_output``: Cooling that the valve position allows, ``(..., instant)``. [MW]
     """
 
     output: FloatArray
@@ -187,7 +209,7 @@ def integrate_loop(
     capacity: CoolingCapacity,
     *,
     durations: FloatArray,
-    start: tuple[float, float],
+    start: tuple[FloatArray | float, FloatArray | float],
     target: FloatArray | None = None,
     transport: LoopTransport | None = None,
 ) -> LoopTrajectory:
@@ -198,50 +220,44 @@ def integrate_loop(
     temperature, so it is stable at any length. A valve with a lag is a first-order filter. In a
     short step the plant delivers the filter's mean. In a longer step the valve catches up.
 
-    - ``load``: Heat that enters the loop, ``(time,)``. [MW]
+    - ``load``: Heat that enters the loop, ``(..., time)``; the other arguments broadcast to its
+      leading axes. [MW]
     - ``capacity``: Capacity of the plant, on ``time``.
     - ``durations``, ``start``: Lengths of the intervals [h]; supply temperature [degC] and output
       [MW] at the first edge.
-    - ``target``: Set point of the supply water, ``(time,)``; by default the declared one. [degC]
+    - ``target``: Set point of the supply water, ``(..., time)``; by default the declared one.
+      [degC]
     - ``transport``: The water between plant and halls, where the loop declares its amount.
     """
     declared, count, water = plant.supply_temperature, len(durations), _LoopWater(plant, transport)
-    targets = np.full(count, declared) if target is None else target
     lag, (temperature, output) = plant.loop.valve_lag / 3600.0, start
-    transport = transport or LoopTransport(capacity_rate=np.zeros(count), temperature=temperature)
-    outputs, (supply, arriving, valve) = np.empty(count), np.empty((3, count + 1))
-    supply[0], arriving[0], valve[0] = (
-        temperature,
-        (arriving_temperature := transport.temperature),
-        output,
-    )
-    columns = (
-        durations,
+    arriving = temperature if transport is None else transport.temperature
+    columns = _by_step(
         load,
         capacity.chiller_capacity,
         capacity.cooler_capacity_at_set_point,
         capacity.cooler_capacity_slope,
-        targets,
-        transport.capacity_rate,
+        np.full(count, declared) if target is None else target,
+        np.zeros(count) if transport is None else transport.capacity_rate,
     )
-    rows = zip(*(one.tolist() for one in columns), strict=True)
+    outputs, supplies, arrivals, valves = np.empty((4, count + 1, *load.shape[:-1]))
+    supplies[0], arrivals[0], valves[0] = temperature, arriving, output
+    rows = zip(durations.tolist(), *columns, strict=True)
     for i, (h, q, flat, base, rise, aim, rate) in enumerate(rows):
         coupling = water.coupling(h * rate)
         away = water.far if h < RECOVERY_TIME_LAGS * lag else water.near * coupling
-        excess = water.near * (temperature - aim) + away * (arriving_temperature - aim)
+        excess = water.near * (temperature - aim) + away * (arriving - aim)
         ahead = q + excess / max(h, RECOVERY_TIME_LAGS * lag) - output
         mean, end = _valve_response(h, lag)
         slope = h / water.near / (1.0 + coupling)
-        free = (temperature + coupling * arriving_temperature) / (1.0 + coupling) + slope * q
-        max_output = max(flat, (base + rise * (free - declared)) / (1.0 + rise * slope))
-        outputs[i] = max(min(output + mean * ahead, max_output), 0.0)
-        output = max(min(output + end * ahead, max_output), 0.0)
-        temperature = free - slope * outputs[i]
-        arriving_temperature = water.arriving_temperature(
-            temperature, arriving_temperature, h * rate
-        )
-        supply[i + 1], arriving[i + 1], valve[i + 1] = temperature, arriving_temperature, output
-    return LoopTrajectory(outputs, supply, arriving, valve)
+        free = (temperature + coupling * arriving) / (1.0 + coupling) + slope * q
+        max_output = np.maximum(flat, (base + rise * (free - declared)) / (1.0 + rise * slope))
+        outputs[i] = delivered = np.maximum(np.minimum(output + mean * ahead, max_output), 0.0)
+        output = np.maximum(np.minimum(output + end * ahead, max_output), 0.0)
+        temperature = free - slope * delivered
+        arriving = water.arriving_temperature(temperature, arriving, h * rate)
+        supplies[i + 1], arrivals[i + 1], valves[i + 1] = temperature, arriving, output
+    return LoopTrajectory(_time_last(outputs[:-1]), *map(_time_last, (supplies, arrivals, valves)))
 
 
 def _valve_response(hours: float, lag: float) -> tuple[float, float]:
@@ -268,12 +284,14 @@ class _LoopWater:
         self.far = 0.0 if transport is None else plant.loop.supply_share * whole
         self.near = whole - self.far
 
-    def coupling(self, carried: float) -> float:
+    def coupling(self, carried: FloatArray) -> FloatArray | float:
         """Return the coupling of the far water to the near water in a step. [1]"""
         return carried / self.near * self.far / (self.far + carried) if self.far else 0.0
 
-    def arriving_temperature(self, supply: float, before: float, carried: float) -> float:
+    def arriving_temperature(
+        self, supply: FloatArray, before: FloatArray | float, carried: FloatArray
+    ) -> FloatArray:
         """Return the temperature at the halls after a step. [degC]"""
         if not self.far:
             return supply
-        return (self.far * before + carried * supply) / (self.far + carried)
+        return np.asarray((self.far * before + carried * supply) / (self.far + carried))

@@ -397,7 +397,7 @@ def _coldest_outlet(plant: CoolingPlant, run: xr.Dataset, weather: Weather) -> F
     per_flow = fluid_flow.capacity_rate(
         1.0, plant.loop.liquid, temperature=plant.supply_temperature
     )
-    slowest = np.full(len(weather), plant.rejection.minimum_speed)
+    slowest = np.full(weather.shape, plant.rejection.minimum_speed)
     return plant.rejection.leaving_temperature(
         heat, capacity_rate=flow * per_flow, weather=weather, speed=slowest
     )

@@ -24,6 +24,7 @@ from twin.simulation.integration import CoolingCapacity
 from twin.simulation.state import MAX_LIQUID_TEMPERATURE_C, MIN_LIQUID_TEMPERATURE_C
 from twin.site import Site
 from twin.site_settings import SetPointRules
+from twin.variables import machine_values
 from twin.weather import Weather
 
 SUPPLY_SET_POINT: Final = "facility_supply_set_point"
@@ -86,9 +87,7 @@ def read_set_points(site: Site, operation: xr.Dataset) -> dict[tuple[str, str], 
     ]
     StateError.raise_if_any(site.name, issues)
     return {
-        (variable, str(name)): operation[variable]
-        .sel({COMMAND_VARIABLES[variable][1]: name})
-        .to_numpy()
+        (variable, str(name)): machine_values(operation, variable, name)
         for variable in present
         for name in operation[variable][COMMAND_VARIABLES[variable][1]].to_numpy()
     }

@@ -1,6 +1,7 @@
 """Simulate a site with labels, units and checks; see :func:`.engine.simulate_arrays`.
 
-Long runs are simulated in chunks, so that a year by the minute needs the memory of days.
+An ensemble is one call: its samples are leading axes of any variable. Long runs are simulated in
+chunks, so that a year by the minute needs the memory of days.
 """
 
 from collections.abc import Iterator, Mapping
@@ -21,7 +22,7 @@ from twin.simulation.engine import SimulationArrays, VariableKey, simulate_array
 from twin.simulation.integration import CoolingCapacity
 from twin.simulation.setpoints import SET_POINT_VARIABLES
 from twin.site import Site, unsupplied_carriers
-from twin.variables import machine_values, values_by_machine
+from twin.variables import LEADING_AXES, machine_labels, machine_values
 from twin.weather import PLAUSIBLE_AIR, Weather, implausible_air_issues
 
 EQUIPMENT_DIMENSIONS: Final = {
@@ -62,11 +63,15 @@ def simulate(site: Site, state: xr.Dataset, operation: xr.Dataset) -> xr.Dataset
         counts (:func:`twin.simulation.setpoints.read_set_points`) are as declared by default, and
         plants then stage their chillers themselves.
 
+        Variables of state and operation may have any of the axes ``site``, ``scenario`` and
+        ``sample`` (:data:`twin.variables.LEADING_AXES`), which broadcast.
+
     Returns
     -------
     xarray.Dataset
-        Flows on ``time`` and states on ``instant``, tagged; ``closure`` is the greatest relative
-        error of any energy balance.
+        Flows on ``time`` and states on ``instant``, tagged, with all leading axes of the arguments
+        before them; ``closure`` is the greatest relative error of any energy balance. With Dask
+        arrays that have chunks along leading axes it is lazy, and chunks run in parallel.
 
     Raises
     ------
@@ -75,24 +80,101 @@ def simulate(site: Site, state: xr.Dataset, operation: xr.Dataset) -> xr.Dataset
     SiteError
         If no machine delivers a needed carrier, so that heat has no path.
     StateError
-        If state or operation do not fit the site, or are not finite or not possible.
+        If state or operation do not fit the site or each other, or are not finite or not possible.
+        Of Dask arrays only the first sample is checked at once, the others when they are computed.
     UnitError
         If a variable or a unit is missing.
     """
     given = {"state": (state, xr.Dataset), "operation": (operation, xr.Dataset)}
     check_argument_types("simulate", site=(site, Site), **given)
-    states.check_state(site, state)
+    state, operation = _with_common_samples(site, state, operation)
+    if state.chunks or operation.chunks:
+        return _simulate_chunks_of_samples(site, state, operation)
+    states.check_state(site, state, leading_axes=LEADING_AXES)
     check_operation(site, operation)
-    dispatch = dispatch_arrays(site, operation)
-    hours = operation["duration"].to_numpy()
     result = simulate_arrays(
         site,
-        state_values(state),
-        dispatch,
+        state_arrays(state),
+        dispatch_arrays(site, operation),
         weather=Weather.from_dataset(operation),
-        durations=hours,
+        durations=operation["duration"].to_numpy(),
     )
-    return result_dataset(site, result, operation[["time", "duration", "instant"]])
+    return result_dataset(site, result, _grid(operation))
+
+
+def _grid(operation: xr.Dataset) -> xr.Dataset:
+    """Return the axes of an operation that its result has too."""
+    leading = [dim for dim in LEADING_AXES if dim in operation.coords]
+    return operation[["time", "duration", "instant", *leading]]
+
+
+def _with_common_samples(
+    site: Site, state: xr.Dataset, operation: xr.Dataset
+) -> tuple[xr.Dataset, xr.Dataset]:
+    """Return state and operation with the same labels on leading axes.
+
+    A variable with one of these axes has all of them, in order and before its others.
+
+    Raises ``StateError`` if the labels differ.
+    """
+    parts = {"state": state, "operation": operation}
+    found = [
+        (name, dim, part[dim].variable)
+        for dim in LEADING_AXES
+        for name, part in parts.items()
+        if dim in part.dims
+    ]
+    if not found:
+        return state, operation
+    labels = {dim: values for _, dim, values in found}
+    issues = [
+        IssueCode.WRONG_AXES.issue(
+            f"{name}, {dim}",
+            found=f"{values.size} labels from {values.to_numpy()[0]}",
+            expected=f"the {labels[dim].size} labels of the operation",
+            remedy="give state and operation the same labels on this axis",
+        )
+        for name, dim, values in found
+        if not np.array_equal(values, labels[dim])
+    ]
+    StateError.raise_if_any(site.name, issues)
+    return _with_leading_axes(state, labels), _with_leading_axes(operation, labels)
+
+
+def _with_leading_axes(part: xr.Dataset, labels: Mapping[str, xr.Variable]) -> xr.Dataset:
+    """Return a dataset whose variables have none or all of the leading axes, first and in order."""
+    varied = {
+        name: array.expand_dims(
+            {dim: values.to_numpy() for dim, values in labels.items() if dim not in array.dims}
+        ).transpose(*labels, ...)
+        for name, array in part.data_vars.items()
+        if labels.keys() & array.dims
+    }
+    return part.assign(varied).assign_coords(labels)
+
+
+def _simulate_chunks_of_samples(site: Site, state: xr.Dataset, operation: xr.Dataset) -> xr.Dataset:
+    """Return the lazy result of Dask arrays: the first sample shows its variables and axes."""
+    dims = [dim for dim in LEADING_AXES if dim in operation.coords]
+    sizes = {**state.chunksizes, **operation.chunksizes}
+    chunks = {dim: sizes.get(dim, -1) for dim in dims}
+    state, operation = (
+        part.chunk({dim: chunks.get(str(dim), -1) for dim in part.dims})
+        for part in (state, operation)
+    )
+    first = dict.fromkeys(dims, slice(1))
+    one = simulate(site, *(part.isel(first).compute() for part in (state, operation)))
+    template = one.isel(dict.fromkeys(dims, 0), drop=True).expand_dims(
+        {dim: operation[dim].to_numpy() for dim in dims}
+    )
+    return xr.map_blocks(
+        _simulate_block, operation, [state], {"site": site}, template.chunk(chunks)
+    )
+
+
+def _simulate_block(operation: xr.Dataset, state: xr.Dataset, *, site: Site) -> xr.Dataset:
+    """Return the result of some samples, in a worker of Dask."""
+    return simulate(site, state, operation)
 
 
 def steady(site: Site, *, air: float, humidity: float = 0.5, load: float = 1.0) -> xr.Dataset:
@@ -158,10 +240,8 @@ def settled_state(site: Site, operation: xr.Dataset) -> xr.Dataset:
     """
     initial = states.initial_state(site, operation["time"].to_numpy()[0])
     first = simulate(site, initial, operation.isel(time=[0], instant=[0, 1]))
-    for plant in site.machines_of(CoolingPlant):
-        carried = first["cooling_load"].sel(circuit=plant.name).item()
-        initial["cooling_plant_output"].loc[{"circuit": plant.name}] = carried
-    return initial
+    carried = first["cooling_load"].isel(time=0, drop=True).sel(circuit=initial["circuit"])
+    return variables.tag_dataset(initial.assign(cooling_plant_output=carried))
 
 
 def check_operation(site: Site, operation: xr.Dataset) -> None:
@@ -201,23 +281,22 @@ def _unit_error_issues(site: Site, operation: xr.Dataset) -> Iterator[Validation
             )
 
 
-def state_values(state: xr.Dataset) -> dict[VariableKey, float]:
-    """Return a state as the numbers that :func:`.engine.simulate_arrays` needs."""
-    states: dict[VariableKey, float] = {}
-    for name in (
-        "battery_level",
-        "tank_level",
-        "facility_supply_temperature",
-        "cooling_plant_output",
-    ):
-        states |= {(name, label): value for label, value in values_by_machine(state, name).items()}
+def state_arrays(state: xr.Dataset) -> dict[VariableKey, FloatArray]:
+    """Return a state as :func:`.engine.simulate_arrays` needs it, on its leading axes."""
+    names = ["battery_level", "tank_level", "facility_supply_temperature", "cooling_plant_output"]
     if ARRIVING_TEMPERATURE in state:
         variables.check_variables(state, ARRIVING_TEMPERATURE)
-        states |= {
-            (ARRIVING_TEMPERATURE, label): value
-            for label, value in values_by_machine(state, ARRIVING_TEMPERATURE).items()
-        }
-    return states
+        names.append(ARRIVING_TEMPERATURE)
+    return {
+        (name, owner): machine_values(state, name, owner)
+        for name in names
+        for owner in machine_labels(state, name)
+    }
+
+
+def state_values(state: xr.Dataset) -> dict[VariableKey, float]:
+    """Return the numbers of a state without leading axes, by variable and machine."""
+    return {key: float(value) for key, value in state_arrays(state).items()}
 
 
 def idle_dispatch(site: Site, count: int) -> dict[VariableKey, FloatArray]:
@@ -271,8 +350,9 @@ def dispatch_arrays(site: Site, operation: xr.Dataset) -> dict[VariableKey, Floa
                 )
                 continue
             values = machine_values(operation, name, owner)
-            given = operation[name].sel({dim: [owner]}).transpose(dim, "time")
-            issues += negative_value_issues(given, of="operation")
+            if not ((values >= 0.0) & (values < np.inf)).all():
+                given = operation[name].sel({dim: [owner]})
+                issues += negative_value_issues(given, of="operation")
         dispatch[name, owner] = values
     issues += _simultaneous_power_issues(site, dispatch, operation["time"].to_numpy())
     StateError.raise_if_any(site.name, issues)
@@ -294,9 +374,9 @@ def _simultaneous_power_issues(
         time_share = charge / store.charge_limit + discharge / store.discharge_limit
         is_both = (charge > 0.0) & (discharge > 0.0) & (time_share > 1.0 + TIME_SHARE_TOLERANCE)
         if is_both.any():
-            first = int(np.argmax(is_both))
+            first = tuple(np.argwhere(is_both)[0])
             yield IssueCode.INCONSISTENT.issue(
-                f"operation, {store.owner}, {units.format_minute(time[first])}",
+                f"operation, {store.owner}, {units.format_minute(time[first[-1]])}",
                 found=f"charge of {charge[first]:g} MW and discharge of {discharge[first]:g} MW",
                 expected="one of the two, or both in turn within the interval",
                 remedy="give the difference as charge or as discharge",
@@ -304,7 +384,11 @@ def _simultaneous_power_issues(
 
 
 def result_dataset(site: Site, result: SimulationArrays, grid: xr.Dataset) -> xr.Dataset:
-    """Return a result with labels and units; NaN where a machine lacks a variable."""
+    """Return a result with labels and units; NaN where a machine lacks a variable.
+
+    ``grid`` has the axes of the result as coordinates: leading ones, ``time`` and ``instant``.
+    """
+    leading = {dim: grid.sizes[dim] for dim in LEADING_AXES if dim in grid.dims}
     tables = {"time": result.flows, "instant": result.states}
     dims = {
         name: EQUIPMENT_DIMENSIONS.get(one.kind, one.kind) for name, one in site.equipment.items()
@@ -314,17 +398,18 @@ def result_dataset(site: Site, result: SimulationArrays, grid: xr.Dataset) -> xr
         labels.setdefault(dims[owner], []).append(owner)
     columns: dict[str, tuple[tuple[str, ...], FloatArray, dict[str, str]]] = {}
     for axis, table in tables.items():
-        none = np.full(grid.sizes[axis], np.nan)
+        shape = (*leading.values(), grid.sizes[axis])
+        none = np.full(shape, np.nan)
         for name, owner in table:
             if name in columns:
                 continue
-            dim: tuple[str, ...] = ()
-            values = table[name, owner]
-            if owner:
-                dim = (dims[owner],)
-                owners = labels[dims[owner]]
-                values = np.stack([table.get((name, one), none) for one in owners], axis=-1)
-            columns[name] = (axis, *dim), values, variables.variable_attributes(name)
+            owners = labels[dims[owner]] if owner else [owner]
+            rows = [table.get((name, one), none) for one in owners]
+            if leading:
+                rows = [np.broadcast_to(values, shape) for values in rows]
+            dim = (dims[owner],) if owner else ()
+            values = np.stack(rows, axis=-1) if owner else rows[0]
+            columns[name] = (*leading, axis, *dim), values, variables.variable_attributes(name)
     return xr.Dataset(columns, coords={**grid.variables, **labels}, attrs=grid.attrs)
 
 
@@ -350,9 +435,10 @@ def simulate_in_chunks(
     SiteError, StateError, UnitError
         As :func:`twin.simulate` does, before the first chunk.
     """
-    states.check_state(site, state)
+    state, operation = _with_common_samples(site, state, operation)
+    states.check_state(site, state, leading_axes=LEADING_AXES)
     check_operation(site, operation)
-    grid = operation[["time", "duration", "instant"]]
+    grid = _grid(operation)
     set_points = {word: operation[word] for word in SET_POINT_VARIABLES if word in operation}
     for part, result in simulate_arrays_in_chunks(site, state, operation, span=chunk_size):
         whole = slice(part.start, part.stop + 1)
@@ -364,7 +450,7 @@ def simulate_arrays_in_chunks(
     site: Site, state: xr.Dataset, operation: xr.Dataset, *, span: int
 ) -> Iterator[tuple[slice, SimulationArrays]]:
     """Yield the intervals and the bare result of each chunk; see :func:`simulate_in_chunks`."""
-    states, dispatch = state_values(state), dispatch_arrays(site, operation)
+    states, dispatch = state_arrays(state), dispatch_arrays(site, operation)
     weather = Weather.from_dataset(operation)
     hours = operation["duration"].to_numpy()
     for first in range(0, len(hours), span):
@@ -373,19 +459,20 @@ def simulate_arrays_in_chunks(
         result = simulate_arrays(
             site,
             states,
-            {key: values[part] for key, values in dispatch.items()},
+            {key: values[..., part] for key, values in dispatch.items()},
             weather=air,
             durations=hours[part],
             capacities=cooling_capacities(site, air),
         )
-        states = {key: float(values[-1]) for key, values in result.states.items()}
+        states = {key: values[..., -1] for key, values in result.states.items()}
         yield part, result
 
 
 def cooling_capacities(site: Site, weather: Weather) -> dict[str, CoolingCapacity]:
     """Return the capacity of each plant, computed once for each stretch of constant air."""
     rows = np.stack([weather.air_temperature, weather.humidity_ratio, weather.air_pressure])
-    is_new = np.append(True, (np.diff(rows, axis=1) != 0.0).any(axis=0))
+    changes = (np.diff(rows) != 0.0).reshape(-1, rows.shape[-1] - 1).any(axis=0)
+    is_new = np.append(True, changes)
     first_rows, stretch = np.flatnonzero(is_new), np.cumsum(is_new) - 1
     distinct = weather.select(first_rows)
     return {

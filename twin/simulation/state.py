@@ -1,6 +1,6 @@
 """The state of a site at one instant: levels, temperatures, last exchange and billing peak."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Final
 
 import numpy as np
@@ -12,7 +12,7 @@ from twin.equipment import Battery, ChilledWaterTank, CoolingPlant
 from twin.errors import IssueCode, StateError, ValidationIssue
 from twin.physics import FloatArray
 from twin.site import Site
-from twin.variables import values_by_machine
+from twin.variables import machine_values
 
 STATE_AXES: Final[Mapping[str, tuple[str, ...]]] = {
     "battery_level": ("battery",),
@@ -108,8 +108,10 @@ def _labels(site: Site) -> dict[str, list[str]]:
     }
 
 
-def check_state(site: Site, state: xr.Dataset) -> xr.Dataset:
+def check_state(site: Site, state: xr.Dataset, *, leading_axes: Collection[str] = ()) -> xr.Dataset:
     """Return the state if it is complete, finite and belongs to the site.
+
+    Its variables may also have the ``leading_axes``.
 
     Raises ``UnitError`` if a variable or its unit is missing. Raises ``StateError`` if axes or
     labels differ from the site, the attributes name another site, or a value is not a finite
@@ -117,7 +119,7 @@ def check_state(site: Site, state: xr.Dataset) -> xr.Dataset:
     """
     variables.check_variables(state, *STATE_VARIABLES)
     issues = [*site.foreign_data_issues(state.attrs, "state")]
-    issues += axis_issues(state, STATE_AXES, "state")
+    issues += axis_issues(state, STATE_AXES, "state", optional=leading_axes)
     if "instant" not in state.coords or state["instant"].ndim:
         issues.append(
             IssueCode.MISSING.issue(
@@ -149,28 +151,47 @@ def check_state(site: Site, state: xr.Dataset) -> xr.Dataset:
 
 def _impossible_value_issues(site: Site, state: xr.Dataset) -> Iterator[ValidationIssue]:
     """Yield levels beyond capacity and sensor error, and temperatures of ice or steam."""
-    for kind, machines in (
-        ("battery", site.machines_of(Battery)),
-        ("tank", site.machines_of(ChilledWaterTank)),
-    ):
-        levels = values_by_machine(state, f"{kind}_level")
-        for machine in machines:
-            level = levels[machine.name]
-            if not -LEVEL_TOLERANCE <= level / machine.capacity <= 1.0 + LEVEL_TOLERANCE:
-                yield IssueCode.OUT_OF_RANGE.issue(
-                    f"state, {kind}_level, {machine.name}",
-                    found=f"{level:g} MWh",
-                    expected=f"from 0 to {machine.capacity:.4g} MWh",
-                    remedy="correct the level or its unit",
-                )
-    supply = values_by_machine(state, "facility_supply_temperature")
+    stores: list[Battery | ChilledWaterTank] = [
+        *site.machines_of(Battery),
+        *site.machines_of(ChilledWaterTank),
+    ]
+    for store in stores:
+        yield from _range_issues(
+            state,
+            f"{store.kind}_level",
+            store.name,
+            limits=(-LEVEL_TOLERANCE * store.capacity, (1.0 + LEVEL_TOLERANCE) * store.capacity),
+            expected=f"from 0 to {store.capacity:.4g} MWh",
+            remedy="correct the level or its unit",
+        )
+    low, high = MIN_LIQUID_TEMPERATURE_C, MAX_LIQUID_TEMPERATURE_C
     for plant in site.machines_of(CoolingPlant):
-        water = supply[plant.name]
-        if not MIN_LIQUID_TEMPERATURE_C <= water <= MAX_LIQUID_TEMPERATURE_C:
-            yield IssueCode.OUT_OF_RANGE.issue(
-                f"state, facility_supply_temperature, {plant.name}",
-                found=f"{water:g} degC",
-                expected=f"liquid water or glycol, from {MIN_LIQUID_TEMPERATURE_C:g} to "
-                f"{MAX_LIQUID_TEMPERATURE_C:g} degC",
-                remedy="correct the temperature or its unit",
-            )
+        yield from _range_issues(
+            state,
+            "facility_supply_temperature",
+            plant.name,
+            limits=(low, high),
+            expected=f"liquid water or glycol, from {low:g} to {high:g} degC",
+            remedy="correct the temperature or its unit",
+        )
+
+
+def _range_issues(
+    state: xr.Dataset,
+    name: str,
+    owner: str,
+    *,
+    limits: tuple[float, float],
+    expected: str,
+    remedy: str,
+) -> Iterator[ValidationIssue]:
+    """Yield an issue if the value of a machine is outside its limits."""
+    values = machine_values(state, name, owner)
+    is_wrong = ~((limits[0] <= values) & (values <= limits[1]))
+    if is_wrong.any():
+        yield IssueCode.OUT_OF_RANGE.issue(
+            f"state, {name}, {owner}",
+            found=f"{values[is_wrong][0]:g} {state[name].attrs['units']}",
+            expected=expected,
+            remedy=remedy,
+        )
