@@ -10,8 +10,8 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from twin.equipment import CduBank, ChilledWaterTank, CoolingPlant, CrahBank, ITHall
-from twin.equipment.chiller_plant import economiser_temperature_difference
 from twin.physics import FloatArray, fluid_flow
+from twin.physics.heat_exchangers import economiser_temperature_difference
 from twin.relations import SetPoints, Store
 from twin.site import Site
 from twin.variables import machine_values

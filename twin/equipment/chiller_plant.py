@@ -13,6 +13,7 @@ from pydantic import model_validator
 
 from twin.equipment.heat_rejection import CoolingTower, DryCooler
 from twin.physics import FloatArray, fluid_flow, refrigeration
+from twin.physics.heat_exchangers import economiser_temperature_difference
 from twin.physics.numerics import BoolArray, last_feasible, take_per_column
 from twin.physics.refrigeration import (
     ValidPartLoads,
@@ -214,15 +215,9 @@ class ChillerBank(Declaration):
         """
         warm = np.maximum(condenser_temperature, self.condenser_minimum)
         chilled = np.asarray(supply_temperature)
-        given = None if units_on is None else np.asarray(units_on)
-        shape = np.broadcast_shapes(
-            load.shape, warm.shape, chilled.shape, () if given is None else given.shape
-        )
-        load, warm = (np.broadcast_to(values, shape).ravel() for values in (load, warm))
-        if chilled.ndim:
-            chilled = np.broadcast_to(chilled, shape).ravel()
-        if given is not None:
-            given = np.broadcast_to(given, shape).ravel()
+        given = np.asarray(0.0 if units_on is None else units_on)
+        shaped = np.broadcast_arrays(load, warm, chilled, given)
+        load, warm, all_chilled, all_given = (values.ravel() for values in shaped)
         power, running = np.zeros(load.size), np.zeros(load.size)
         busy = np.flatnonzero(~(load <= 0.0))
         if busy.size > _LOADS_AT_ONCE:  # similar loads together: they need similar numbers of units
@@ -233,9 +228,10 @@ class ChillerBank(Declaration):
             power[part], running[part] = self._loaded_power(
                 load[part],
                 warm[part],
-                supply_temperature=chilled[part] if chilled.ndim else chilled,
-                units_on=given if given is None else given[part],
+                supply_temperature=all_chilled[part] if chilled.ndim else chilled,
+                units_on=None if units_on is None else all_given[part],
             )
+        shape = shaped[0].shape
         return power.reshape(shape), running.reshape(shape)
 
     def _loaded_power(
@@ -260,14 +256,10 @@ class ChillerBank(Declaration):
             units = np.minimum(units + more[:, None], self.count)
         else:
             units = np.clip(units_on, units, self.count)
+        warm, chilled = condenser_temperature, supply_temperature
         power = self._shared_power(
-            load,
-            units,
-            condenser_temperature,
-            min_load=min_load,
-            supply_temperature=supply_temperature,
-        )
-        power *= 1.0 + _UNIT_PENALTY * units
+            load, units, warm, min_load=min_load, supply_temperature=chilled
+        ) * (1.0 + _UNIT_PENALTY * units)
         least, running = power[0], units[0]
         for other, count in zip(power[1:], units[1:], strict=True):
             is_less = other < least
@@ -401,25 +393,6 @@ _FAN_SPEEDS: Final = 11  # candidates between minimum and full speed
 _CONDENSER_MARGIN_K: Final = 0.01  # below the maximum condenser temperature
 _COMPRESSOR_POWER_ITERATIONS: Final = 3  # compressor power to a relative error of 1e-4
 _LOAD_TOLERANCE_MW: Final = 1e-7
-
-
-def economiser_temperature_difference(
-    heat: FloatArray | float,
-    approach: float,
-    *,
-    chilled_rate: FloatArray | float,
-    water_rate: FloatArray | float,
-) -> FloatArray:
-    r"""Return chilled supply less rejection-water temperature at which an economiser carries a heat
-    alone. [K]
-
-    ``heat`` is that of the chilled water [MW]; ``approach`` is the smallest difference of the
-    streams [K]; ``chilled_rate`` and ``water_rate`` are the capacity rates of chilled and condenser
-    water [MW K-1]. :math:`a + Q\,(1 / C_{min} - 1 / C)`, counterflow. The approach lies at the cold
-    end, or at the warm end if the capacity rate of the condenser water is the smaller one.
-    """
-    smaller_rate = np.minimum(chilled_rate, water_rate)
-    return np.asarray(approach + heat * (1.0 / smaller_rate - 1.0 / chilled_rate))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -366,3 +366,31 @@ def _rated_conductance(heat: float, approach: float, ranges: tuple[float, float]
         cold_outlet=cold_range,
     )
     return float(conductance)
+
+
+def economiser_temperature_difference(
+    heat: Numeric, approach: Numeric, *, chilled_rate: Numeric, water_rate: Numeric
+) -> FloatArray:
+    r"""Return chilled supply less rejection water at which an economiser carries a heat alone.
+
+    Parameters
+    ----------
+    heat
+        Heat of the chilled water. [MW]
+    approach
+        Smallest difference of the streams. [K]
+    chilled_rate, water_rate
+        Capacity rates of chilled and condenser water. [MW K-1]
+
+    Returns
+    -------
+    numpy.ndarray
+        Temperature difference. [K]
+
+    Notes
+    -----
+    :math:`a + Q\,(1 / C_{min} - 1 / C)`, counterflow. The approach lies at the cold end, or at the
+    warm end if the capacity rate of the condenser water is the smaller one.
+    """
+    smaller_rate = np.minimum(chilled_rate, water_rate)
+    return np.asarray(approach + heat * (1.0 / smaller_rate - 1.0 / chilled_rate))

@@ -7,10 +7,10 @@ from typing import NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from twin.equipment.chiller_plant import economiser_temperature_difference
 from twin.equipment.cooling_plant import CoolingPlant
 from twin.equipment.storage import STORAGE_TAPER_TIME_H
 from twin.physics import FloatArray
+from twin.physics.heat_exchangers import economiser_temperature_difference
 from twin.physics.thermal_transients import RECOVERY_TIME_LAGS
 from twin.relations import Store
 from twin.weather import Weather

@@ -351,7 +351,7 @@ def dispatch_arrays(site: Site, operation: xr.Dataset) -> dict[VariableKey, Floa
                 continue
             values = machine_values(operation, name, owner)
             if not ((values >= 0.0) & (values < np.inf)).all():
-                given = operation[name].sel({dim: [owner]})
+                given = operation[name].sel({dim: [owner]}).transpose(dim, ...)
                 issues += negative_value_issues(given, of="operation")
         dispatch[name, owner] = values
     issues += _simultaneous_power_issues(site, dispatch, operation["time"].to_numpy())

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from twin.equipment.chiller_plant import ChillerPlant, economiser_temperature_difference
+from twin.equipment.chiller_plant import ChillerPlant
+from twin.physics.heat_exchangers import economiser_temperature_difference
 
 
 def test_pinch_is_at_the_end_with_less_water():

@@ -11,27 +11,37 @@ MANY = 40
 
 
 def rising(seed):
-    """Return curves that never fall: bent, with a flat stretch, and some that cross nowhere."""
+    """Return curves that never fall, and their parameters: bent, partly flat, some never cross."""
     rng = np.random.default_rng(seed)
     low, power = 4.0 * rng.random(MANY) - 3.0, 6.0 * rng.random(MANY) + 0.2
     flat, step = rng.random(MANY), np.where(rng.random(MANY) < 0.3, 5.0, 0.0)
 
-    def excess(share):
+    def excess(share, low, power, flat, step):
         kept = np.where((share > flat) & (share < flat + 0.2), flat, share)
         return low + 3.0 * kept**power + step * (share > flat)
 
-    return excess
+    return excess, (low, power, flat, step)
 
 
 @given(seed=st.integers(0, 2**32 - 1))
 def test_result_is_the_last_point_within_the_bound(seed):
-    excess, tolerance = rising(seed), 1e-7
-    found = last_feasible(excess, np.zeros(MANY), np.ones(MANY), tolerance=tolerance)
-    never = excess(np.zeros(MANY)) > 0.0
+    (curve, columns), tolerance = rising(seed), 1e-7
+    found = last_feasible(curve, np.zeros(MANY), np.ones(MANY), *columns, tolerance=tolerance)
+    never = curve(np.zeros(MANY), *columns) > 0.0
     assert (found[never] == 0.0).all()
-    assert (excess(found)[~never] <= 0.0).all()
-    beyond = np.minimum(found + tolerance, 1.0)
-    assert ((excess(beyond) > 0.0) | (found == 1.0) | (excess(found) == 0.0)).all()
+    reached = curve(found, *columns)
+    assert (reached[~never] <= 0.0).all()
+    beyond = curve(np.minimum(found + tolerance, 1.0), *columns)
+    assert ((beyond > 0.0) | (found == 1.0) | (reached == 0.0)).all()
+
+
+def test_positions_are_found_as_if_each_were_alone():
+    curve, columns = rising(seed=3)
+    found = last_feasible(curve, np.zeros(MANY), np.ones(MANY), *columns, tolerance=1e-7)
+    for i in range(MANY):
+        own = [column[i : i + 1] for column in columns]
+        alone = last_feasible(curve, np.zeros(1), np.ones(1), *own, tolerance=1e-7)
+        assert alone[0] == found[i]
 
 
 def test_search_works_in_both_directions():

@@ -127,7 +127,7 @@ def test_states_and_operation_need_the_same_labels():
 @pytest.mark.parametrize(
     ("name", "wrong", "location"),
     [
-        ("tank_charge", np.nan, "operation, tank_charge, 20, 2026-06-01T00:15Z, tank_1"),
+        ("tank_charge", np.nan, "operation, tank_charge, tank_1, 20, 2026-06-01T00:15Z"),
         ("air_temperature", 99.0, "weather, air_temperature"),
         ("hall_power", 1e6, "operation, hall_power, hall_1"),
     ],
