@@ -5,7 +5,6 @@ import socket
 import ssl
 import time
 from collections import deque
-from collections.abc import Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -128,6 +127,10 @@ class BrokerProblem(NamedTuple):
     reason: str
     remedy: str
 
+    def about(self, *found: object) -> "BrokerProblem":
+        """Return the problem with values in the places of its reason."""
+        return self._replace(reason=self.reason.format(*found))
+
 
 def describe(url: str, *found: BrokerProblem | None) -> str:
     """Return the problems with a broker and their remedies; empty if there are none."""
@@ -139,6 +142,27 @@ NO_CONNACK: Final = BrokerProblem(
     "the broker accepts connections and does not answer", "check that this is its MQTT port"
 )
 NO_TRAFFIC: Final = BrokerProblem("the broker stopped sending", "check the network and the broker")
+CONNECT_TIMEOUT: Final = BrokerProblem(
+    "the broker did not accept the connection within {:g} s", "check that this is its MQTT port"
+)
+PROTOCOL_ERROR: Final = BrokerProblem(
+    "the broker sends invalid MQTT ({!r})", "check that this is its MQTT port"
+)
+CONNECTION_LOST: Final = BrokerProblem(
+    "the connection was lost{}", "check the broker and the network; the client connects again"
+)
+SUBSCRIPTION_DENIED: Final = BrokerProblem(
+    "the broker denies the subscription to {}",
+    "allow it in the broker's access list; with NATS, also lower max_ack_pending",
+)
+QUEUE_OVERFLOW: Final = BrokerProblem(
+    "{} messages were dropped because the outgoing queue was full",
+    "check why the broker accepts no messages; repeated messages go out once it does",
+)
+CLIENT_ID_CONFLICT: Final = BrokerProblem(
+    "the broker closes our connection repeatedly; another client may also be {!r}",
+    "stop the other one: each service, recorder and agent of a site may run once on a broker",
+)
 
 
 def closed_before_connack(*, is_secure: bool) -> BrokerProblem:
@@ -188,51 +212,6 @@ def connection_refused(reason: str) -> BrokerProblem:
     if "protocol" in reason.lower():
         return BrokerProblem(refusal, "choose the other version of MQTT")
     return BrokerProblem(refusal, "correct user and password, or the broker's access list")
-
-
-def connect_timeout(timeout: float) -> BrokerProblem:
-    """Return the problem of a broker that did not accept the connection within a time. [s]"""
-    reason = f"the broker did not accept the connection within {timeout:g} s"
-    return BrokerProblem(reason, "check that this is its MQTT port")
-
-
-def protocol_error(error: Exception) -> BrokerProblem:
-    """Return the problem of bytes that are not valid MQTT."""
-    reason = f"the broker sends invalid MQTT ({error!r})"
-    return BrokerProblem(reason, "check that this is its MQTT port")
-
-
-def connection_lost(reason: str) -> BrokerProblem:
-    """Return the problem of a lost connection, with the broker's reason if it gave one."""
-    detail = f": {reason}" if reason else ""
-    return BrokerProblem(
-        f"the connection was lost{detail}",
-        "check the broker and the network; the client connects again",
-    )
-
-
-def subscription_denied(filters: Set[str]) -> BrokerProblem:
-    """Return the problem of denied subscriptions."""
-    return BrokerProblem(
-        f"the broker denies the subscription to {', '.join(sorted(filters))}",
-        "allow it in the broker's access list; with NATS, also lower max_ack_pending",
-    )
-
-
-def queue_overflow(count: int) -> BrokerProblem:
-    """Return the problem of messages that were dropped because the outgoing queue was full."""
-    return BrokerProblem(
-        f"{count} messages were dropped because the outgoing queue was full",
-        "check why the broker accepts no messages; repeated messages go out once it does",
-    )
-
-
-def client_id_conflict(client_id: str) -> BrokerProblem:
-    """Return the problem of two clients with one client id."""
-    return BrokerProblem(
-        f"the broker closes our connection repeatedly; another client may also be {client_id!r}",
-        "stop the other one: each service, recorder and agent of a site may run once on a broker",
-    )
 
 
 class ClientIdConflictDetector:

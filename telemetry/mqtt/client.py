@@ -239,7 +239,7 @@ class Client:
         with self._changed:
             self._changed.wait_for(lambda: self.state in answers, timeout)
         if not self.is_connected:
-            error = self._current_problem or broker.connect_timeout(timeout)
+            error = self._current_problem or broker.CONNECT_TIMEOUT.about(timeout)
             self.stop()
             raise BrokerError(self.url, error.reason, error.remedy)
 
@@ -335,7 +335,7 @@ class Client:
     def error(self) -> str:
         """Current problems and their remedies, with the broker's URL; empty if there are none."""
         is_lossy = time.monotonic() - self._overflowed < OVERFLOW_REPORT_S
-        lost = broker.queue_overflow(self._counts["overflowed"]) if is_lossy else None
+        lost = broker.QUEUE_OVERFLOW.about(self._counts["overflowed"]) if is_lossy else None
         return describe(self.url, self._current_problem, lost)
 
     @property
@@ -346,11 +346,11 @@ class Client:
     @property
     def _current_problem(self) -> BrokerProblem | None:
         if self._conflicts.detected:
-            return broker.client_id_conflict(self._client_id)
+            return broker.CLIENT_ID_CONFLICT.about(self._client_id)
         if not self.is_connected:
             return self._problem
         denied = self._subscriptions.denied
-        return broker.subscription_denied(denied) if denied else None
+        return broker.SUBSCRIPTION_DENIED.about(", ".join(sorted(denied))) if denied else None
 
     @property
     def counters(self) -> Mapping[str, int]:
@@ -420,7 +420,7 @@ class Client:
             return broker.network_error(error)
         except Exception as error:  # paho raises many kinds of errors for malformed packets
             _logger.exception("connection failed", broker=self.url)
-            return broker.protocol_error(error)
+            return broker.PROTOCOL_ERROR.about(error)
 
     def _serve(self, wake_socket: socket.socket) -> BrokerProblem | None:
         """Move messages both ways until the connection ends; return why it ended."""
@@ -440,7 +440,8 @@ class Client:
             return broker.closed_before_connack(is_secure=self._address.is_secure)
         if self.is_connected:
             self._conflicts.on_disconnect(self._disconnect_reason)
-        return broker.connection_lost(self._disconnect_reason)
+        reason = self._disconnect_reason
+        return broker.CONNECTION_LOST.about(f": {reason}" if reason else "")
 
     def _has_finished(self) -> bool:
         """Return whether to disconnect now: nothing is left to send, or nobody to send it to."""

@@ -24,7 +24,7 @@ from telemetry.archive.layout import (
     read_changes,
 )
 from telemetry.archive.reader import open_folder, open_snapshot, to_moment
-from telemetry.messages import decode, encode
+from telemetry.messages import encode
 from telemetry.messages.samples import (
     CHIP_VARIABLES,
     GOOD_QUALITY,
@@ -32,14 +32,15 @@ from telemetry.messages.samples import (
     PointMetadata,
     PointValue,
     RackBatch,
+    Sample,
     SimulationTick,
 )
 from telemetry.messages.topics import TopicKind, topic_filter
-from telemetry.mqtt.client import Client
 from telemetry.mqtt.queues import MessageClient, PublishToken
 from telemetry.quality.checks import QualityFlag
-from twin.errors import ArchiveError, BrokerError, IssueCode, MessageError
-from twin.time_axes import QUARTER_HOUR, SECOND
+from telemetry.simulator.site import SimulatorConnection
+from twin.errors import ArchiveError, BrokerError, IssueCode
+from twin.time_axes import QUARTER_HOUR, SECOND, UNKNOWN_TIME
 
 READ_SPAN: Final = np.timedelta64(60, "s")
 """Period that is read at once."""
@@ -261,9 +262,6 @@ DECISION_TIMEOUT_S: Final = 300.0
 TICK_RESEND_S: Final = 2.0
 """Time after which a tick is repeated, for a service that started late. [s]"""
 
-MAX_REPLAY_POLL: Final = 1000
-"""Messages taken at once. [1]"""
-
 
 def with_ticks(
     seconds: Iterator[ReplaySecond], site: str, *, start: np.datetime64, end: np.datetime64
@@ -309,24 +307,26 @@ def _end_of_quarter(moment: np.datetime64) -> np.datetime64:
 class DecisionWaiter:
     """Wait at most ``timeout`` [s] for each decision of a simulated service."""
 
-    def __init__(self, client: Client, site: str, *, timeout: float = DECISION_TIMEOUT_S) -> None:
+    def __init__(
+        self, client: MessageClient, site: str, *, timeout: float = DECISION_TIMEOUT_S
+    ) -> None:
         self._client, self._timeout = client, timeout
+        self._connection = SimulatorConnection(client, site, self._receive)
+        self._decided_at = UNKNOWN_TIME
         client.subscribe(topic_filter(TopicKind.DECISION, site=site), qos=1)
 
     def wait(self, tick: SimulationTick) -> None:
         """Wait for the decision after a tick, and repeat the tick; without a decision raise
         BrokerError.
         """
-        begun = sent = time.monotonic()
-        is_late = False
+        until, is_late = time.monotonic() + self._timeout, False
         while not is_late:  # messages that came during a pause of this machine still count
-            moment = time.monotonic()
-            is_late = moment - begun >= self._timeout
-            if moment - sent > TICK_RESEND_S:
-                sent = moment
-                self._client.publish(*encode(tick), qos=1)
-            if any(self._decisions(tick.time)):
+            again = min(until, time.monotonic() + TICK_RESEND_S)
+            if self._connection.receive_until(again, lambda: self._decided_at == tick.time):
                 return
+            is_late = time.monotonic() >= until
+            if not is_late:
+                self._connection.publish_reliably(tick)
         reason = (
             f"no service decided the quarter-hour that ends at {tick.time} within {self._timeout} s"
         )
@@ -335,13 +335,6 @@ class DecisionWaiter:
         )
         raise BrokerError(self._client.url, reason, remedy)
 
-    def _decisions(self, moment: np.datetime64) -> Iterator[bool]:
-        """Yield for each message whether it is the decision at a time."""
-        messages = self._client.poll(MAX_REPLAY_POLL, 0.1)
-        self._client.acknowledge(messages)
-        for message in messages:
-            try:
-                sample = decode(message.topic, message.payload)
-            except MessageError:
-                continue
-            yield isinstance(sample, DecisionNotice) and bool(sample.time == moment)
+    def _receive(self, sample: Sample) -> None:
+        if isinstance(sample, DecisionNotice):
+            self._decided_at = sample.time

@@ -25,7 +25,8 @@ from telemetry.messages.samples import (
     SimulationTick,
 )
 from telemetry.messages.topics import TopicKind
-from telemetry.mqtt.client import SUBSCRIBE_TIMEOUT_S, Client
+from telemetry.mqtt.client import SUBSCRIBE_TIMEOUT_S
+from telemetry.mqtt.queues import MessageClient
 from telemetry.points.point_meanings import INTEGRATION_NAME
 from telemetry.quality.tracker import HEARTBEAT_PERIOD_S
 from telemetry.simulator.bms import (
@@ -150,7 +151,7 @@ class SimulatedSite:
     def __init__(
         self,
         scene: SimulationScenario,
-        client: Client,
+        client: MessageClient,
         *,
         speed: float | None = None,
         deadline: float = 30.0,
@@ -420,7 +421,7 @@ class SimulatorConnection:
     - `counts`: messages sent and received, and those that could not be decoded.
     """
 
-    def __init__(self, client: Client, site: str, receive: Callable[[Sample], None]) -> None:
+    def __init__(self, client: MessageClient, site: str, receive: Callable[[Sample], None]) -> None:
         self._client, self._site, self._receive = client, site, receive
         self.counts: Counter[str] = Counter()
 

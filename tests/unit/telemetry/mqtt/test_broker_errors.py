@@ -8,11 +8,11 @@ from telemetry.mqtt import broker
 def test_client_id_conflict_has_a_feasible_remedy():
     """Proves: the remedy asks for no client id, since no command has such an option."""
     for trouble in (
-        broker.client_id_conflict("gigatwin-small"),
+        broker.CLIENT_ID_CONFLICT.about("gigatwin-small"),
         broker.connection_refused("bad identifier"),
     ):
         assert "another client id" not in trouble.remedy
-    assert broker.client_id_conflict("gigatwin-small").remedy.startswith("stop the other one")
+    assert broker.CLIENT_ID_CONFLICT.about("gigatwin-small").remedy.startswith("stop the other one")
 
 
 def test_absent_name_server_does_not_blame_the_name():

@@ -21,7 +21,7 @@ from telemetry.messages.samples import DecisionNotice, RackBatch, SimulationTick
 from telemetry.messages.topics import METADATA_FILTER, service_filters
 from telemetry.mqtt.queues import ReceivedMessage
 from telemetry.quality.checks import QualityFlag
-from telemetry.simulator import replay
+from telemetry.simulator import replay, site
 from telemetry.simulator.replay import DecisionWaiter, publish_replay, read_messages, with_ticks
 from tests.support.archives import POINT, SECOND, START, batch, metadata, value
 from tests.support.clients import LONG
@@ -197,12 +197,13 @@ def test_decisions_count_after_timeout(monkeypatch):
     Sensitivity: nobody decided it, if the clock is looked at before the messages.
     """
     now = itertools.count(0.0, 60.0)
-    monkeypatch.setattr(replay, "time", SimpleNamespace(monotonic=lambda: next(now)))
+    for module in (replay, site):
+        monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: next(now)))
     word = ReceivedMessage(*encode(DecisionNotice(site="x", time=START, sequence=1)))
     client = SimpleNamespace(
         subscribe=lambda *_, **__: None,
         publish=lambda *_, **__: None,
-        poll=lambda *_: [word],
+        poll=lambda **_: [word],
         acknowledge=lambda _: None,
     )
     assert replay.DecisionWaiter(client, "x", timeout=30.0).wait(TICK) is None
