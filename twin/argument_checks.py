@@ -88,7 +88,6 @@ def value_issues(
     expected: str,
     remedy: str = "correct these values",
     source: str = "outlook",
-    code: IssueCode = IssueCode.OUT_OF_RANGE,
 ) -> Iterator[ValidationIssue]:
     """Yield one issue for all wrong values of a variable; it shows the first of them.
 
@@ -105,7 +104,7 @@ def value_issues(
     others = int(wrong.sum()) - 1
     more = f" (and {others} more)" if others else ""
     unit = f" {format_unit(array.attrs.get('units', '1'))}".removesuffix(" 1")
-    yield code.issue(
+    yield IssueCode.OUT_OF_RANGE.issue(
         location,
         found=f"{array.to_numpy()[first]:.9g}{unit}{more}",
         expected=expected,

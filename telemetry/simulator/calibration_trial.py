@@ -167,12 +167,10 @@ class ObserverTrial:
     diagnostics: tuple[tuple[str, ...], ...]
     time: np.ndarray
 
-    def is_within_bounds(self, every: int = 4) -> np.ndarray:
-        """Return whether the bounds contain the true values, on (stock, time), for each
-        ``every``-th quarter-hour.
-        """
+    def is_within_bounds(self) -> np.ndarray:
+        """Return whether the bounds contain the true values each hour, on (stock, time)."""
         inside = (self.lower_bound <= self.truth) & (self.truth <= self.upper_bound)
-        return np.asarray(inside[:, every - 1 :: every])
+        return np.asarray(inside[:, 3::4])
 
 
 def random_sensor_faults(

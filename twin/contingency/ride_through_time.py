@@ -78,7 +78,6 @@ def time_to_limit(
     *,
     contingencies: Sequence[Contingency] | None = None,
     result: xr.Dataset | None = None,
-    counts_throttling: bool = True,
     growth: float = STEP_GROWTH,
 ) -> xr.Dataset:
     """Return how long a site rides through each failure, at any time of an operation.
@@ -88,7 +87,6 @@ def time_to_limit(
     - ``contingencies``: The failures; by default
       :func:`twin.contingency.contingencies.single_contingencies`.
     - ``result``: Simulation of state and operation, if available.
-    - ``counts_throttling``: Whether throttling of chips counts as a limit.
     - ``growth``: A step is at most the elapsed time over this: less is faster and less exact. [1]
 
     Returns: ``time_to_limit(trip, time)`` [min], infinite where nothing is reached in 12 h, and
@@ -99,9 +97,7 @@ def time_to_limit(
     """
     every = single_contingencies(site) if contingencies is None else tuple(contingencies)
     prefault = prefault_state(site, state, operation, result=result)
-    minutes, names = time_to_limit_arrays(
-        prefault, every, counts_throttling=counts_throttling, growth=growth
-    )
+    minutes, names = time_to_limit_arrays(prefault, every, counts_throttling=True, growth=growth)
     return _labelled(every, operation["time"].to_numpy(), minutes=minutes, names=names)
 
 

@@ -116,9 +116,11 @@ FAN_POWER_EXPONENT: Final = 2.62
 """Power over speed of a tower's fan: 4.2 % of the power at 29.8 % of the flow (EnergyPlus). [1]"""
 
 
-def pump_speed(
-    flow_share: Numeric, *, static_head_share: Numeric = 0.0, shut_off_head: Numeric = 1.25
-) -> Numeric:
+SHUT_OFF_HEAD: Final = 1.25
+"""Head of a pump at rated speed and no flow, over its rated head; radial pumps: 1.1 to 1.4. [1]"""
+
+
+def pump_speed(flow_share: Numeric, *, static_head_share: Numeric = 0.0) -> Numeric:
     r"""Return the speed at which the head of a pump equals that of its network.
 
     Parameters
@@ -127,8 +129,6 @@ def pump_speed(
         Flow over rated flow. [1]
     static_head_share
         Static head of the network over rated head. [1]
-    shut_off_head
-        Head of the pump at rated speed and no flow, over its rated head. [1]
 
     Returns
     -------
@@ -139,10 +139,10 @@ def pump_speed(
     -----
     The network needs :math:`s + (1 - s) v^2`, the pump delivers :math:`a n^2 - (a - 1) v^2`; they
     are equal at :math:`n = \sqrt{[s + (a - s) v^2] / a}`. Without static head :math:`n = v` and the
-    affinity laws hold. The shut-off head of 1.25 is an assumption (radial pumps: 1.1 to 1.4).
+    affinity laws hold. The shut-off head :math:`a` is :data:`SHUT_OFF_HEAD`.
     """
-    head = static_head_share + (shut_off_head - static_head_share) * np.square(flow_share)
-    return np.sqrt(head / shut_off_head)
+    head = static_head_share + (SHUT_OFF_HEAD - static_head_share) * np.square(flow_share)
+    return np.sqrt(head / SHUT_OFF_HEAD)
 
 
 def pump_power(
@@ -153,7 +153,6 @@ def pump_power(
     static_head_share: Numeric = 0.0,
     minimum_speed_share: Numeric = 0.0,
     minimum_flow_share: Numeric = 0.0,
-    shut_off_head: Numeric = 1.25,
 ) -> Numeric:
     r"""Return the electric power of a running pump with a drive.
 
@@ -171,8 +170,6 @@ def pump_power(
         Lowest speed of the drive over rated speed; below it a valve takes the surplus head. [1]
     minimum_flow_share
         Lowest flow through the pump over rated flow; a bypass returns the rest. [1]
-    shut_off_head
-        Head of the pump at rated speed and no flow, over its rated head. [1]
 
     Returns
     -------
@@ -187,9 +184,9 @@ def pump_power(
     rated flow.
     """
     share = np.maximum(flow / rated_flow, minimum_flow_share)
-    meeting = pump_speed(share, static_head_share=static_head_share, shut_off_head=shut_off_head)
+    meeting = pump_speed(share, static_head_share=static_head_share)
     speed = np.maximum(meeting, minimum_speed_share)
-    head = shut_off_head * speed**2 - (shut_off_head - 1.0) * share**2
+    head = SHUT_OFF_HEAD * speed**2 - (SHUT_OFF_HEAD - 1.0) * share**2
     return rated_power * share * head
 
 

@@ -88,8 +88,6 @@ def conductance(
     cold_flow_share: Numeric,
     *,
     rated_conductance: Numeric,
-    hot_resistance_share: Numeric = 0.5,
-    exponent: float = FILM_COEFFICIENT_EXPONENT,
 ) -> Numeric:
     r"""Return the conductance of a heat exchanger at other than rated flows.
 
@@ -99,10 +97,6 @@ def conductance(
         Flow over rated flow on either side. [1]
     rated_conductance
         Conductance at both rated flows. [MW K-1]
-    hot_resistance_share
-        Share of the rated resistance that lies on the hot side. [1]
-    exponent
-        Exponent of the film coefficient over the flow. [1]
 
     Returns
     -------
@@ -111,13 +105,15 @@ def conductance(
 
     Notes
     -----
-    :math:`1/UA = [r\, v_h^{-0.8} + (1 - r)\, v_c^{-0.8}] / UA_r`; the wall is neglected.
-    Valid while both sides stay turbulent, from about a quarter of the rated flow on.
+    :math:`1/UA = [v_h^{-0.8} + v_c^{-0.8}] / (2\, UA_r)`: each side has half of the rated
+    resistance, and the wall is neglected. Valid while both sides stay turbulent, from about a
+    quarter of the rated flow on.
     """
-    hot = np.maximum(hot_flow_share, _MIN_FILM_FLOW_SHARE) ** -exponent
-    cold = np.maximum(cold_flow_share, _MIN_FILM_FLOW_SHARE) ** -exponent
-    resistance = hot_resistance_share * hot + (1.0 - hot_resistance_share) * cold
-    return rated_conductance / resistance
+    hot, cold = (
+        np.maximum(share, _MIN_FILM_FLOW_SHARE) ** -FILM_COEFFICIENT_EXPONENT
+        for share in (hot_flow_share, cold_flow_share)
+    )
+    return rated_conductance / (0.5 * hot + 0.5 * cold)
 
 
 def conductance_from_temperatures(
