@@ -1,9 +1,6 @@
 """Decisions: solve a problem, verify the schedule with the twin, and explain it."""
 
-import time
-from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -48,20 +45,6 @@ FIXED_WORK_TOLERANCE_MWH: Final = 1e-9
 """Range of credited work below which it is fixed. [MWh]"""
 
 
-class StageTimer:
-    """CPU time by stage. [s]"""
-
-    def __init__(self) -> None:
-        self.spent: dict[str, float] = defaultdict(float)
-
-    @contextmanager
-    def __call__(self, part: str) -> Iterator[None]:
-        """Count the time of a stage."""
-        begun = time.process_time()
-        yield
-        self.spent[part] += time.process_time() - begun
-
-
 def solve_problem(
     problem: Problem,
     warm_start: WarmStart | None = None,
@@ -76,24 +59,18 @@ def solve_problem(
     plan satisfies every limit. Raises SolverError if the solver fails.
     """
     # the relaxation first, then with integer units and whole bids, then without waste
-    clock, problem = StageTimer(), with_past_units(problem, warm_start)
-    model = _compile(problem, warm_start, first=first or {}, clock=clock)
+    model = _compile(with_past_units(problem, warm_start), warm_start, first=first or {})
     arrays, prices, instants = model.arrays, model.account_weights, model.instants
-    with clock("solve"):
-        last = model.matching_warm_start
-        basis = shift_basis(last, arrays, instants) if last else None
-        solver = LpSolver(arrays, prices, basis=basis)
-        relaxed = _relaxed(model, solver, export)
-        basis = solver.basis
-    with clock("commit"):
-        lp_solution = _with_units(model, solver, relaxed=relaxed)
-        units, past = units_on(arrays, lp_solution.values), model.problem.past_units
-        lp_solution = round_bids(solver, arrays, data=model.data, lp_solution=lp_solution)
-    with clock("hold"):
-        lp_solution, fixed = repair_relaxation(
-            solver, arrays, data=model.data, lp_solution=lp_solution
-        )
-        lp_solution = _without_penalties(model, solver, lp_solution)
+    last = model.matching_warm_start
+    basis = shift_basis(last, arrays, instants) if last else None
+    solver = LpSolver(arrays, prices, basis=basis)
+    relaxed = _relaxed(model, solver, export)
+    basis = solver.basis
+    lp_solution = _with_units(model, solver, relaxed=relaxed)
+    units, past = units_on(arrays, lp_solution.values), model.problem.past_units
+    lp_solution = round_bids(solver, arrays, data=model.data, lp_solution=lp_solution)
+    lp_solution, fixed = repair_relaxation(solver, arrays, data=model.data, lp_solution=lp_solution)
+    lp_solution = _without_penalties(model, solver, lp_solution)
     return Solution(
         data=model.data,
         values=values_by_name(arrays.columns, lp_solution.values),
@@ -112,7 +89,6 @@ def solve_problem(
             units=units,
             past_units=past,
         ),
-        cpu_time_by_stage=dict(clock.spent),
     )
 
 
@@ -189,20 +165,11 @@ def _without_penalties(
 
 
 def _compile(
-    problem: Problem,
-    warm_start: WarmStart | None,
-    *,
-    first: Mapping[str, FloatArray],
-    clock: StageTimer,
+    problem: Problem, warm_start: WarmStart | None, *, first: Mapping[str, FloatArray]
 ) -> _CompiledProblem:
-    with clock("curves"):
-        inputs = build_model_data(problem)
-    with clock("compile"):
-        shape = signature_of(inputs)
-        structure = compile_model(shape)
-    with clock("numbers"):
-        parameters = parameter_values(inputs)
-        free = structure.arrays(parameters)
+    inputs = build_model_data(problem)
+    shape, parameters = signature_of(inputs), parameter_values(inputs)
+    free = compile_model(shape).arrays(parameters)
     return _CompiledProblem(
         problem=problem,
         data=inputs,

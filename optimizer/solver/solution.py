@@ -116,7 +116,6 @@ class Solution:
       that sell fewer reserves. [EUR]
     - `limits`: rows and bounds of variables with a meaning.
     - `parameters`: ``<owner>.<parameter>`` -> its values in the model.
-    - `cpu_time_by_stage`: CPU time by stage. [s]
     """
 
     data: ModelData
@@ -129,7 +128,6 @@ class Solution:
     fixed_segments: tuple[FixedSegments, ...]
     limits: tuple[Limit, ...]
     parameters: Mapping[str, FloatArray]
-    cpu_time_by_stage: Mapping[str, float]
     penalties: Mapping[str, FloatArray] = field(default_factory=dict)
 
     @property

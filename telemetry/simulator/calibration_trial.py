@@ -109,9 +109,7 @@ def run_acceptance(site: Site, boundary_conditions: xr.Dataset, *, seed: int) ->
     rng = np.random.default_rng(FAULT_SEED_OFFSET + seed)
     sensing = SensorModel(faults=random_sensor_faults(site, PERIOD_DAYS, rng))
     short = boundary_conditions.isel(time=slice(0, week), instant=slice(0, week + 1))
-    seen = run_observer(
-        CalibrationTrial.run(site, short, seed=seed, sensing=sensing), site
-    ).is_within_bounds()
+    seen = bounds_contain_truth(CalibrationTrial.run(site, short, seed=seed, sensing=sensing), site)
     return AcceptanceResult(
         seed=seed,
         score=plant.score(calibration.site, week, 2 * week),
@@ -149,28 +147,6 @@ DRIFT_RANGE: Final = (0.5, 4.0)
 DRIFT_HOURS: Final = (12, 48)
 STUCK_HOURS: Final = (4, 24)
 """Shortest and longest fault. [h]"""
-
-
-@dataclass(frozen=True, kw_only=True)
-class ObserverTrial:
-    """Estimates of the observer and true values.
-
-    - `truth`, `value`, `lower_bound`, `upper_bound`: true value, estimate and 95 % bounds, on
-      (stock, time), in the unit of the stock.
-    """
-
-    truth: FloatArray
-    value: FloatArray
-    lower_bound: FloatArray
-    upper_bound: FloatArray
-    stocks: tuple[tuple[str, str], ...]
-    diagnostics: tuple[tuple[str, ...], ...]
-    time: np.ndarray
-
-    def is_within_bounds(self) -> np.ndarray:
-        """Return whether the bounds contain the true values each hour, on (stock, time)."""
-        inside = (self.lower_bound <= self.truth) & (self.truth <= self.upper_bound)
-        return np.asarray(inside[:, 3::4])
 
 
 def random_sensor_faults(
@@ -315,8 +291,11 @@ class CalibrationTrial:
         return state
 
 
-def run_observer(trial: CalibrationTrial, site: Site) -> ObserverTrial:
-    """Return the estimates of the observer of a site, quarter-hour by quarter-hour."""
+def bounds_contain_truth(trial: CalibrationTrial, site: Site) -> np.ndarray:
+    """Return whether the observer's 95 % bounds contain the true values each hour.
+
+    The observer of a site estimates quarter-hour by quarter-hour. Axes: (stock, time).
+    """
     count = trial.readings.sizes["time"] // METERING_PERIOD_MIN
     operation = _operation(trial, count)
     last: StateEstimate | None = None
@@ -331,15 +310,10 @@ def run_observer(trial: CalibrationTrial, site: Site) -> ObserverTrial:
         )
         estimates.append(last)
     stocks = tuple((name, owner) for name, owner, _ in _sensors(site))
-    return ObserverTrial(
-        truth=np.array([_truth(trial, *stock, count=count) for stock in stocks]),
-        value=np.array([[_value(one, *stock) for one in estimates] for stock in stocks]),
-        lower_bound=np.array([[one.bounds(*stock)[0] for one in estimates] for stock in stocks]),
-        upper_bound=np.array([[one.bounds(*stock)[1] for one in estimates] for stock in stocks]),
-        stocks=stocks,
-        diagnostics=tuple(one.messages for one in estimates),
-        time=operation["instant"].to_numpy()[1:],
-    )
+    truth = np.array([_truth(trial, *stock, count=count) for stock in stocks])
+    bounds = np.array([[one.bounds(*stock) for one in estimates] for stock in stocks])
+    inside = (bounds[..., 0] <= truth) & (truth <= bounds[..., 1])
+    return np.asarray(inside[:, 3::4])
 
 
 def _operation(trial: CalibrationTrial, count: int) -> xr.Dataset:
@@ -377,22 +351,9 @@ def _forward_filled(values: FloatArray) -> FloatArray:
 
 def _truth(trial: CalibrationTrial, name: str, owner: str, *, count: int) -> FloatArray:
     values = trial.record[name].sel({str(trial.record[name].dims[1]): owner})
-    if "instant" in values.dims:
-        return np.asarray(
-            values.to_numpy()[
-                METERING_PERIOD_MIN : count * METERING_PERIOD_MIN + 1 : METERING_PERIOD_MIN
-            ]
-        )
-    return np.asarray(
-        values.to_numpy()[
-            METERING_PERIOD_MIN - 1 : count * METERING_PERIOD_MIN : METERING_PERIOD_MIN
-        ]
-    )
-
-
-def _value(estimate: StateEstimate, name: str, owner: str) -> float:
-    state = estimate.state[name]
-    return float(state.sel({str(state.dims[0]): owner}))
+    first = METERING_PERIOD_MIN - ("instant" not in values.dims)
+    last = first + (count - 1) * METERING_PERIOD_MIN
+    return np.asarray(values.to_numpy()[first : last + 1 : METERING_PERIOD_MIN])
 
 
 SET_POINT_PERIOD_MIN: Final = 60
