@@ -28,8 +28,7 @@ from twin.markets.contracts import DayAheadPosition, HourlyMatching, LoadTargetC
 from twin.markets.tariffs import Tariff
 from twin.physics import FloatArray
 from twin.relations import Conversion
-from twin.site import Site, unsupplied_carriers
-from twin.sizing import design_loads, undersized_machines
+from twin.site import Site, design_loads, undersized_machines, unsupplied_carriers
 from twin.text import closest_match_hint
 from twin.units import SECONDS_PER_HOUR
 from twin.workload.cohorts import DEADLINE_SLACK_H

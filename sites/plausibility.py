@@ -17,8 +17,7 @@ from twin.equipment import CduBank, ChilledWaterTank, CoolingPlant, CrahBank, IT
 from twin.errors import IssueCode, ValidationIssue
 from twin.physics import refrigeration
 from twin.physics.psychrometrics import STANDARD_PRESSURE_KPA, standard_pressure
-from twin.site import Site
-from twin.sizing import design_loads, rated_outputs
+from twin.site import Site, design_loads, rated_outputs
 from twin.text import NAME_RULE, is_valid_name
 from twin.units import KW_PER_MW
 

@@ -1,4 +1,7 @@
-"""A site: its location, machines, work and contracts, and the carriers that its machines need."""
+"""A site: its location, machines, work and contracts, and the carriers that its machines need.
+
+Loads and ratings of its machines are those of a mild day.
+"""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -10,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ConfigDict, SerializeAsAny, ValidationError
 
-from twin import sizing
 from twin.equipment import (
     Battery,
     Busway,
@@ -38,13 +40,14 @@ from twin.markets.contracts import (
     HourlyMatching,
     LoadTargetContract,
     WaterBudget,
+    market_time_zone,
 )
-from twin.markets.day_ahead_market import market_time_zone
 from twin.markets.planned_billing import BillingRules
 from twin.markets.reserve_products import ReserveProduct
 from twin.markets.tariffs import Tariff
-from twin.physics import FloatArray
+from twin.physics import FloatArray, psychrometrics
 from twin.relations import (
+    CARRIER_ENERGY_SIGN,
     Conversion,
     DemandCharge,
     Exchange,
@@ -65,6 +68,7 @@ from twin.site_settings import (
 )
 from twin.text import closest_match_hint
 from twin.units import Declaration, ParameterDescription, Quantity
+from twin.weather import Weather
 
 EQUIPMENT_KINDS: Final[Mapping[str, type[Equipment]]] = {
     kind.kind: kind
@@ -279,8 +283,8 @@ class Site(Declaration):
         except ValidationError as error:
             raise SiteError(self.name, machine_issues(error, self.equipment[machine])) from error
         site = self.with_equipment({**self.equipment, machine: changed})
-        if issues := list(sizing.undersized_machines(site)):
-            known_places = {issue.location for issue in sizing.undersized_machines(self)}
+        if issues := list(undersized_machines(site)):
+            known_places = {issue.location for issue in undersized_machines(self)}
             SiteError.raise_if_any(
                 self.name, [issue for issue in issues if issue.location not in known_places]
             )
@@ -455,3 +459,99 @@ def _connected_carriers(relation: Relation) -> tuple[str, ...]:
         case Store() | Exchange():
             return (relation.carrier,)
     return ()
+
+
+MILD_TEMPERATURE_C: Final = 10.0
+"""Outdoor temperature at which every cooling plant has full capacity. [degC]"""
+
+MILD_RELATIVE_HUMIDITY: Final = 0.7
+"""Relative humidity at that temperature. [1]"""
+
+
+def design_loads(site: Site, *, busy_share: float) -> Mapping[str, float]:
+    """Return the load of each carrier on a mild day, before stores and renewables.
+
+    Parameters
+    ----------
+    site
+        A site in which every carrier has a supplier.
+    busy_share
+        Share of the racks at full load; the others are idle. [1]
+
+    Returns
+    -------
+    Mapping
+        Carrier -> load. [MW; m3 h-1 for water]
+
+    Raises
+    ------
+    SiteError
+        If the numbers of a machine overflow, and NumPy raises overflows.
+
+    Notes
+    -----
+    A load above the rating of a machine is shared by several such machines: the losses of one would
+    grow with a power of the load and distort the loads of all machines before it.
+    """
+    weather = mild_weather(site)
+    loads = {carrier: np.zeros(1) for carrier in CARRIER_ENERGY_SIGN}
+    for work in site.flexible_loads:
+        power = work.racks * (work.idle_power + busy_share * (work.full_power - work.idle_power))
+        loads[work.carrier] += power
+        for carrier, share in work.heat.items():
+            loads[carrier] += share * power
+    for convert in site.conversions:
+        for carrier, draw in _draws(convert, loads[convert.output], weather).items():
+            loads[carrier] += draw
+    return {carrier: float(load[0]) for carrier, load in loads.items()}
+
+
+def _draws(convert: Conversion, load: FloatArray, weather: Weather) -> Mapping[str, FloatArray]:
+    """Return the inputs of a conversion, or of several such machines above its rating. [MW]"""
+    rated = convert.max_output(weather)
+    try:
+        if not 0.0 < rated[0] < load[0]:
+            return convert.flows_at_output(load, weather).inputs
+        flows = convert.flows_at_output(rated, weather)
+        return {carrier: load / rated * draw for carrier, draw in flows.inputs.items()}
+    except FloatingPointError as error:
+        cause = "that is far too small"
+        if rated[0] >= load[0]:
+            cause = "one of its numbers is far too small or far too large"
+        raise SiteError.single(
+            convert.owner,
+            IssueCode.OUT_OF_RANGE,
+            f"[equipment.{convert.owner}]",
+            found=f"{rated[0]:.4g} MW",
+            expected=f"numbers without overflow at {load[0]:.4g} MW",
+            remedy=f"correct it: {cause} ({error})",
+        ) from error
+
+
+def rated_outputs(site: Site) -> Mapping[str, float]:
+    """Return the maximum output of each conversion on a mild day, by its owner. [MW]"""
+    weather = mild_weather(site)
+    return {convert.owner: float(convert.max_output(weather)[0]) for convert in site.conversions}
+
+
+def mild_weather(site: Site) -> Weather:
+    """Return one interval of a mild day."""
+    return Weather.constant(
+        air=MILD_TEMPERATURE_C,
+        humidity=MILD_RELATIVE_HUMIDITY,
+        pressure=float(psychrometrics.standard_pressure(site.elevation)),
+    )
+
+
+def undersized_machines(site: Site) -> Iterator[ValidationIssue]:
+    """Yield an issue for each machine whose rating is below its load with full halls."""
+    full, ratings = design_loads(site, busy_share=1.0), rated_outputs(site)
+    for convert in site.conversions:
+        load, limit = full[convert.output], ratings[convert.owner]
+        if load > limit:
+            yield IssueCode.OUT_OF_RANGE.issue(
+                f"[equipment.{convert.owner}]",
+                found=f"{limit:.4g} MW",
+                expected=f"at least {load:.4g} MW of {convert.output}",
+                remedy="raise its rating: all racks at full load need this power",
+            )

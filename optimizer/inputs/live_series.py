@@ -17,7 +17,7 @@ from twin.equipment import Renewable
 from twin.errors import GigatwinError, IssueCode, SeriesError
 from twin.forecast.forecast_errors import ERROR_HISTORY_DAYS
 from twin.forecast.series_record import series_history
-from twin.markets.day_ahead_market import PRICE_PUBLICATION_TOLERANCE, published_until
+from twin.markets.contracts import PRICE_PUBLICATION_TOLERANCE, published_until
 from twin.physics.psychrometrics import STANDARD_PRESSURE_KPA
 from twin.site import Site
 from twin.text import format_duration

@@ -14,7 +14,7 @@ from optimizer.realtime.intra_interval import MeteringIntervalControl
 from optimizer.realtime.orders import DispatchOrders
 from twin import time_axes
 from twin.forecast.outlook import outlook
-from twin.markets.day_ahead_market import published_until
+from twin.markets.contracts import published_until
 from twin.site import Site
 from twin.workload.queue import JobQueue
 

@@ -19,8 +19,7 @@ import xarray as xr
 from optimizer.problem.obligations_and_reserves import CAPACITY_TOLERANCE_MW
 from twin import time_axes, variables
 from twin.forecast.outlook import outlook
-from twin.markets.contracts import DayAheadPosition
-from twin.markets.day_ahead_market import published_until
+from twin.markets.contracts import DayAheadPosition, published_until
 from twin.markets.reserve_products import RESERVE_SERIES, ReserveProduct, block_edges, is_gate_open
 from twin.physics import FloatArray
 from twin.physics.numerics import BoolArray

@@ -23,8 +23,7 @@ from twin.physics.psychrometrics import STANDARD_PRESSURE_KPA, standard_pressure
 from twin.reporting.indicators import indicators
 from twin.simulation import state
 from twin.simulation.simulate import settled_state, simulate
-from twin.site import Site
-from twin.sizing import MILD_RELATIVE_HUMIDITY, MILD_TEMPERATURE_C
+from twin.site import MILD_RELATIVE_HUMIDITY, MILD_TEMPERATURE_C, Site
 from twin.units import HOURS_PER_DAY, W_PER_MW
 from twin.weather import Weather
 

@@ -21,7 +21,7 @@ from twin.forecast.series_record import (
     known_quarters,
     measured_until,
 )
-from twin.markets.day_ahead_market import PRICE_PUBLICATION_TOLERANCE, published_until
+from twin.markets.contracts import PRICE_PUBLICATION_TOLERANCE, published_until
 from twin.physics import FloatArray
 from twin.site import Site
 from twin.site_settings import InferenceService
@@ -73,7 +73,7 @@ def outlook(
     Notes
     -----
     Known are the published prices (to the end of the local day, and from the time of
-    :data:`~twin.markets.day_ahead_market.PRICE_PUBLICATION_TIMES` on to the end of tomorrow) and
+    :data:`~twin.markets.contracts.PRICE_PUBLICATION_TIMES` on to the end of tomorrow) and
     the measurements up to the last full hour. Everything else is extrapolated by
     :data:`EXTRAPOLATION_RULES`.
 

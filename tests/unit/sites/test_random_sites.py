@@ -6,7 +6,7 @@ import pytest
 from tests.support.random_sites import random_site
 from tests.support.seeds import seeds
 from twin.relations import CARRIER_ENERGY_SIGN
-from twin.sizing import mild_weather
+from twin.site import mild_weather
 
 
 @pytest.mark.parametrize("seed", seeds(range(8)))

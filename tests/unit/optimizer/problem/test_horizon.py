@@ -8,7 +8,7 @@ from optimizer.problem.planning_outlook import HOURLY_HORIZON, QUARTER_HOUR_HORI
 from optimizer.problem.problem import add_service_racks, build_problem
 from tests.support import small_days
 from twin import time_axes
-from twin.markets.day_ahead_market import published_until
+from twin.markets.contracts import published_until
 from twin.time_axes import HOUR, QUARTER_HOUR
 
 

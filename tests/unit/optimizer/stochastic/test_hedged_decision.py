@@ -22,7 +22,7 @@ from tests.support import small_days
 from tests.support.strict_site import PLANT, strict
 from twin import time_axes
 from twin.forecast.forecast_errors import ForecastErrors
-from twin.markets.day_ahead_market import published_until
+from twin.markets.contracts import published_until
 
 COUNT = 3
 

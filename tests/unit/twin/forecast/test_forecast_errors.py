@@ -7,7 +7,7 @@ import xarray as xr
 from twin.forecast.forecast_errors import ForecastErrors, forecast_scenarios
 from twin.forecast.outlook import outlook
 from twin.forecast.series_record import measured_until, series_history
-from twin.markets.day_ahead_market import published_until
+from twin.markets.contracts import published_until
 from twin.time_axes import QUARTER_HOUR, horizon_axes, regular_axes, to_utc
 
 NOW = to_utc("2023-06-24T10:30")

@@ -6,7 +6,7 @@ from twin import variables
 from twin.errors import SeriesError
 from twin.forecast.outlook import outlook, service_racks
 from twin.forecast.series_record import measured_until, series_history
-from twin.markets.day_ahead_market import published_until
+from twin.markets.contracts import published_until
 from twin.time_axes import HOUR, horizon_axes, regular_axes, to_utc
 
 MIXED = [(24, 15), (24, 60)]

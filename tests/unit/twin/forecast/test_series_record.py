@@ -9,7 +9,7 @@ from twin.forecast.series_record import (
     measured_until,
     series_history,
 )
-from twin.markets.day_ahead_market import published_until
+from twin.markets.contracts import published_until
 from twin.time_axes import HOUR, to_utc
 
 
