@@ -20,7 +20,6 @@ from optimizer.service.daemon import SiteService
 from optimizer.service.status import (
     AlarmCode,
     Column,
-    Counts,
     DecisionStatus,
     FailureStatus,
     LinkState,
@@ -29,8 +28,6 @@ from optimizer.service.status import (
     ServiceStatus,
     Severity,
     SourceName,
-    TelemetryStatus,
-    TemperatureStatus,
 )
 
 CONTENT_TYPE: Final = CONTENT_TYPE_LATEST
@@ -148,27 +145,6 @@ def _acknowledgement(state: str) -> StatusMetric:
     return _partners(f"feed_{state}", text, lambda one: one.state == state)
 
 
-def _received(
-    name: str, text: str, read: Callable[[TelemetryStatus], float | Samples], label: str = ""
-) -> StatusMetric:
-    """Return a counter of what was received."""
-    return StatusMetric(name, text, lambda s: read(s.telemetry), label, is_counter=True)
-
-
-def _outcomes(name: str, text: str, read: Callable[[ServiceStatus], Counts]) -> StatusMetric:
-    """Return counters of messages by what came of them."""
-    return StatusMetric(name, text, lambda s: read(s).items(), "effect", is_counter=True)
-
-
-def _temperatures(
-    name: str, text: str, read: Callable[[TemperatureStatus], float | None]
-) -> StatusMetric:
-    """Return a metric of each limited temperature."""
-    return StatusMetric(
-        name, text, lambda s: [(one.name, read(one)) for one in s.limits.temperatures], "name"
-    )
-
-
 def _ride_through(
     name: str, text: str, read: Callable[[FailureStatus], float | None]
 ) -> StatusMetric:
@@ -235,18 +211,14 @@ METRICS: Final = (
         "feed_acknowledged_revision", "Revision acknowledged last.", lambda one: one.acknowledged
     ),
     *map(_acknowledgement, ("rejected", "overdue", "lapsed")),
-    _outcomes(
-        "answers", "Answers of partners since the start, by what came of them.", lambda s: s.answers
+    StatusMetric(
+        "answers", "Answers of partners, by effect.", lambda s: s.answers.items(), "effect", True
     ),
-    _outcomes(
-        "requests",
-        "Requests of partners since the start, by what came of them.",
-        lambda s: s.requests,
+    StatusMetric(
+        "requests", "Requests of partners, by effect.", lambda s: s.requests.items(), "effect", True
     ),
-    _outcomes(
-        "load_targets",
-        "Messages with load targets since the start, by what came of them.",
-        lambda s: s.load_targets,
+    StatusMetric(
+        "load_targets", "Load targets, by effect.", lambda s: s.load_targets.items(), "effect", True
     ),
     StatusMetric(
         "broker_connected", "Whether the broker is connected.", lambda s: s.broker.is_connected
@@ -269,14 +241,11 @@ METRICS: Final = (
         "Points heard that the site file does not explain.",
         lambda s: len(s.telemetry.unknown),
     ),
-    _received("messages", "Messages taken in since the start.", lambda one: one.messages),
-    _received("points", "Points taken in since the start.", lambda one: one.points),
-    _received("batches", "Batches taken in since the start.", lambda one: one.batches),
-    _received(
-        "quarantined",
-        "Inputs refused since the start.",
-        lambda one: one.quarantined.items(),
-        "reason",
+    StatusMetric("messages", "Messages taken in.", lambda s: s.telemetry.messages, "", True),
+    StatusMetric("points", "Points taken in.", lambda s: s.telemetry.points, "", True),
+    StatusMetric("batches", "Batches taken in.", lambda s: s.telemetry.batches, "", True),
+    StatusMetric(
+        "quarantined", "Inputs refused.", lambda s: s.telemetry.quarantined.items(), "reason", True
     ),
     StatusMetric(
         "series_end_timestamp_seconds",
@@ -317,8 +286,18 @@ METRICS: Final = (
         lambda s: _joules(s.past.battery_level),
     ),
     StatusMetric("tank_energy_joules", "Cold in the tanks.", lambda s: _joules(s.past.tank_level)),
-    _temperatures("temperature_celsius", "Temperature: value.", lambda one: one.value),
-    _temperatures("temperature_limit_celsius", "Temperature: limit.", lambda one: one.limit),
+    StatusMetric(
+        "temperature_celsius",
+        "Limited temperature.",
+        lambda s: [(one.name, one.value) for one in s.limits.temperatures],
+        "name",
+    ),
+    StatusMetric(
+        "temperature_limit_celsius",
+        "Limit of a temperature.",
+        lambda s: [(one.name, one.limit) for one in s.limits.temperatures],
+        "name",
+    ),
     _ride_through(
         "time_to_limit_seconds",
         "Time from a failure now to the first limit.",
