@@ -296,7 +296,11 @@ def test_other_states_are_laid_out(visit, board, width):
         "decision": {**decision(), "source": "rule", "reason": long, "changes": [long, "x" * 200]},
         "alarms": [
             {
+                "id": "broker",
                 "time": "2026-07-01T12:00:00Z",
+                "since": "2026-07-01T12:00:00Z",
+                "subject": "",
+                "values": {},
                 "severity": "high",
                 "cause": "broker",
                 "text": long,
@@ -307,6 +311,7 @@ def test_other_states_are_laid_out(visit, board, width):
         "feed": [
             {
                 "partner": "p" * 40,
+                "acknowledged": None,
                 "revision": 834883209,
                 "state": "overdue",
                 "sent": iso(NOW - 100 * STEP),
