@@ -2,7 +2,7 @@
 
 import pytest
 
-from optimizer.service.status import LinkState, state_label
+from optimizer.service.status import LinkState, StateLabel, read_status, state_label
 from tests.support.service_processes import Stage
 
 pytestmark = pytest.mark.slow
@@ -23,7 +23,7 @@ def test_killed_plant_is_offline_and_its_data_grow_old(tmp_path, embedded):
         stage.until(lambda: snapshot(stage)["link"] == LinkState.SILENT)
         stage.until(lambda: "plant" in [one["id"] for one in snapshot(stage)["alarms"]])
         shown = snapshot(stage)
-        assert state_label(shown) == "OFFLINE: plant"
+        assert state_label(read_status(shown)) == StateLabel.PLANT_OFFLINE
         assert shown["data_age"]["newest_s"] >= shown["data_age"]["silence_s"] > 0.0
         assert shown["telemetry"]["age_s"] >= 30.0
         assert any("nothing received from the plant" in text for text in stage.missing())
