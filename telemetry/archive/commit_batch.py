@@ -15,7 +15,9 @@ from numpy.typing import NDArray
 from telemetry import durable_files
 from telemetry.archive.layout import QUALITY_CODES
 from telemetry.journal.format import JournalPosition
+from telemetry.messages.samples import epoch_microseconds
 from telemetry.quality.checks import QualityFlag
+from twin.units import MICROSECONDS_PER_S
 
 MIN_SECOND: Final = -(2**62)
 """A second before all others. [s since 1970]"""
@@ -317,7 +319,7 @@ def preferred(stored: StoredReading, value: StoredReading) -> StoredReading:
 
 def epoch_second(time: np.datetime64) -> int:
     """Return the whole second of a time. [s since 1970]"""
-    return int(time.astype("datetime64[s]").astype(np.int64))
+    return epoch_microseconds(time) // MICROSECONDS_PER_S
 
 
 def timedelta_to_seconds(span: np.timedelta64) -> float:

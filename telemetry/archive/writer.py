@@ -58,7 +58,8 @@ class Archive:
     - `retention`: Level -> retention, where it differs from
       :data:`telemetry.archive.maintenance.DEFAULT_RETENTION`.
     - `last_messages_path`: file for messages that the archive has no place for.
-    - `has_discarded`: whether uncommitted readings were discarded, which :meth:`rewind` ends.
+    - `has_discarded`: whether uncommitted readings were discarded. Nothing is committed until
+      :meth:`rewind`, after which they are added again.
     - `counters`: counts by event: ``batches``, ``values``, of these ``late``, and ``merged`` (met
       another of their label and second); ``known`` (archived already), ``too_late`` (rejected),
       ``commits``, ``compacted`` (hours).
@@ -184,6 +185,8 @@ class Archive:
         A failed commit raises ArchiveError and loses nothing: the next one tries again.
         """
         with self._committing:
+            if self.has_discarded:  # the buffer lacks what was discarded
+                return False
             before = self._writer.checkpoint
             with self._mutex:
                 rejections = list(self._buffer.rejections.drain())

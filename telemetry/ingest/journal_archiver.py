@@ -283,7 +283,10 @@ class JournalArchiver:
         decoded = ((record, router.decode(record)) for record in records)
         samples = [(record, sample) for record, sample in decoded if sample is not None]
         router.track_time((sample for _, sample in samples), name)
+        intervals = found.intervals() if self._is_simulated else []
         for record, sample in samples:
+            while intervals and intervals[-1][0] < record.position.offset:
+                router.quality.note_interval(intervals.pop()[1])
             # also batches that were not decoded as arrays, such as those in JSON
             self.counters["batches"] += isinstance(sample, RackBatch)
             received = record.received
@@ -293,6 +296,8 @@ class JournalArchiver:
             )
             if is_accepted and isinstance(sample, PointValue | RackBatch):
                 self._newest[name] = max(self._newest[name], epoch_second(sample.time))
+        if intervals:
+            router.quality.note_interval(intervals[0][1])
         self._archive.advance(position, name)
 
     def _accepted(
@@ -314,7 +319,6 @@ class JournalArchiver:
             return batches.select(np.zeros(len(batches.labels), dtype=np.bool_))
         if not self._is_simulated:
             return batches
-        self._router.quality.note_interval(np.timedelta64(round(1e3 * batches.intervals[-1]), "ms"))
         watermark = self._router.watermark(name)
         watermark.observe_all(batches.seconds)
         is_accepted = watermark.accepted(batches.seconds)
@@ -356,6 +360,17 @@ class DecodedChunk:
     count: int = 0
     batches: list[RackBatchBlock] = field(default_factory=list)
     other_records: list[JournalRecord] = field(default_factory=list)
+
+    def intervals(self) -> list[tuple[int, np.timedelta64]]:
+        """Return the offset after each batch in the segment [B], and its interval; latest first."""
+        ends = [
+            (self.start + end, np.timedelta64(round(_MILLISECONDS_PER_S * interval), "ms"))
+            for batches in self.batches
+            for (_, _, end), interval in zip(
+                batches.record_spans, batches.intervals.tolist(), strict=True
+            )
+        ]
+        return sorted(ends, reverse=True)
 
     def record_of(self, batches: RackBatchBlock, number: int) -> JournalRecord:
         """Return the record that a batch was read from."""

@@ -154,10 +154,13 @@ class IngestPipeline:
             self._journal.skip_past(received)
         count = 0
         for record in self._journal.read(after=after):
-            self._recover_record(record)
-            archive.advance(record.position)
+            is_archived = not archive.is_behind
+            self._recover_record(record, is_archived=is_archived)
+            if is_archived:
+                archive.advance(record.position)
             if archive.is_due:
                 self._committer.commit()
+            self._committer.limit_memory()
             count += 1
         self._record_losses()
         self._ingester.recover()
@@ -216,12 +219,11 @@ class IngestPipeline:
                     self._router.archive(sample, message, position, flag=flag, received=received)
         if is_archived:
             archive.advance(position)
-        if archive.is_overfull and not archive.is_behind:
-            self._committer.fall_behind()
+        self._committer.limit_memory()
         if archive.is_due or archive.is_behind:
             self._committer.notify()
 
-    def _recover_record(self, record: JournalRecord) -> None:
+    def _recover_record(self, record: JournalRecord, *, is_archived: bool = True) -> None:
         """Route a record that an earlier process made durable."""
         sample = self._router.decode(record)
         if sample is not None:
@@ -230,9 +232,10 @@ class IngestPipeline:
             for listener in self._recovery_listeners:
                 listener(sample)
             flag = self._router.check(sample, record.received, is_new=False)
-            self._router.archive(
-                sample, record, record.position, flag=flag, received=record.received
-            )
+            if is_archived:
+                self._router.archive(
+                    sample, record, record.position, flag=flag, received=record.received
+                )
 
     def _record_losses(self) -> None:
         """Record, once each, messages and parts of the journal that may be lost."""
@@ -311,10 +314,14 @@ class CommitThread:
             self.thread.join()
         self.commit(include_open=True)
 
-    def fall_behind(self) -> None:
-        """Leave later records to the journal; the caller holds the lock for appending."""
-        self._archive.fall_behind()
-        self._quality = self._router.quality.copy()
+    def limit_memory(self) -> None:
+        """Leave later records to the journal if the archive is overfull.
+
+        The engine of quality flags has checked exactly the records that were added.
+        """
+        if self._archive.is_overfull and not self._archive.is_behind:
+            self._archive.fall_behind()
+            self._quality = self._router.quality.copy()
 
     def commit(self, *, include_open: bool = False) -> bool:
         """Commit, and trim the journal; return False after an error of the disk."""

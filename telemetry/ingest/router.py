@@ -51,6 +51,9 @@ type SampleListener = Callable[[Sample], None]
 
 ROUTER_COUNTERS: Final = ("quarantined", "future", "ticks", "refused", "failed")
 
+_UNSTAMPED: Final = (None, QualityFlag.BAD_SOURCE)
+"""Flags that do not tell whether a reading is stamped in the future."""
+
 _logger = structlog.get_logger(__name__)
 
 
@@ -84,6 +87,7 @@ class SampleRouter:
         self._live = live
         self._is_simulated = quality.clock_mode is ClockMode.SIMULATED
         self._watermarks: dict[str, SimTimeWatermark] = {}
+        self._period = quality.period
 
     @property
     def error(self) -> str:
@@ -146,7 +150,9 @@ class SampleRouter:
     def _report(self, sample: Sample, flag: QualityFlag | None) -> None:
         """Count the coverage of points; store, log and list readings with implausible values."""
         if isinstance(sample, PointValue) and flag not in TIMESTAMP_FLAGS:
-            self.coverage.period = int(self.quality.period / np.timedelta64(1, "s"))
+            if self._period is not self.quality.period:
+                self._period = self.quality.period
+                self.coverage.period = int(self._period / np.timedelta64(1, "s"))
             self.coverage.record(sample.point, epoch_second(sample.time))
         if flag in IMPLAUSIBLE_FLAGS and isinstance(sample, PointValue | RackBatch):
             topic, payload = encode(sample)
@@ -195,7 +201,8 @@ class SampleRouter:
             self._reject_time(message)
             return False
         if isinstance(sample, PointValue | RackBatch):
-            if not self._is_simulated and check_stamp(sample.time, received) is QualityFlag.FUTURE:
+            stamp = check_stamp(sample.time, received) if flag in _UNSTAMPED else flag
+            if stamp is QualityFlag.FUTURE and not self._is_simulated:
                 self._reject_future(sample, message, received)
                 return False
             if isinstance(sample, RackBatch):

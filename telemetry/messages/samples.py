@@ -221,9 +221,14 @@ type Sample = PointValue | PointMetadata | RackBatch | ControlMessage
 """Everything that ``decode`` returns."""
 
 
+_MICROSECOND_TIME: Final = np.dtype("datetime64[us]")
+
+
 def epoch_microseconds(time: np.datetime64) -> int:
     """Return a time as microseconds since 1970."""
-    return int(time.astype("datetime64[us]").astype(np.int64))
+    if time.dtype != _MICROSECOND_TIME:
+        time = time.astype(_MICROSECOND_TIME)
+    return int(time.view(np.int64))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

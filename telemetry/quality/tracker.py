@@ -162,10 +162,8 @@ class QualityEngine:
 
     def check_batch(self, batch: RackBatch, received: np.datetime64) -> QualityFlag:
         """Return the flag of a rack batch."""
-        flag = check_batch(batch, self.clock(received))
-        if flag is QualityFlag.GOOD:
-            self.note_interval(batch.interval)
-        return flag
+        self.note_interval(batch.interval)
+        return check_batch(batch, self.clock(received))
 
     def register(
         self, metadata: PointMetadata
@@ -182,7 +180,7 @@ class QualityEngine:
         return self._check_bound(binding, *waiting), *waiting
 
     def note_interval(self, interval: np.timedelta64) -> None:
-        """Take note of the interval of good rack batches."""
+        """Take note of the interval of rack batches."""
         self._batch_interval = interval
 
     def note_tick(self, tick: SimulationTick) -> None:

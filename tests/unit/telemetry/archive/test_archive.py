@@ -259,6 +259,24 @@ def test_full_buffer_leaves_readings_in_journal(tmp_path):
     assert heard.archive.error == ""
 
 
+def test_discarded_readings_are_not_skipped(tmp_path):
+    """Proves: after a discard nothing is committed before the journal is read again.
+
+    Sensitivity: a commit of later readings would put the checkpoint after the discarded ones.
+    """
+    heard = Heard(tmp_path)
+    heard.hear(batch("r0001", 0))
+    heard.archive._discard()  # as after a commit that found another archive
+    heard.hear(batch("r0001", 1))
+    assert heard.archive.is_behind
+    assert not heard.archive.commit(include_open=True)
+    assert heard.archive.position is None
+    heard.archive.rewind()
+    heard.hear(batch("r0001", 0), batch("r0001", 1))
+    assert heard.archive.commit(include_open=True)
+    assert heard.open("racks").sizes["time"] == 2
+
+
 def test_unreadable_archive_is_refused_with_reason(tmp_path):
     with pytest.raises(ArchiveError, match="no archive; name the state folder"):
         open_archive("rhine", group="racks", root=tmp_path)

@@ -100,6 +100,7 @@ class FlagArchive(Archive):
     """An archive that lists what is added to it, and commits nothing, so that cases share it."""
 
     is_due = False
+    is_overfull = False
 
     def add(self, sample, position, *, flag=QualityFlag.GOOD, journal=""):
         if isinstance(sample, PointValue):
@@ -108,7 +109,7 @@ class FlagArchive(Archive):
 
     def restart(self):
         """Return the archive without what was added."""
-        self.added = []
+        self.added, self.is_overfull = [], False
         self.rewind()
         self.mark_caught_up()
         return self
@@ -141,8 +142,9 @@ class Plant:
             for _, ingester, _ in services:
                 ingester.ingest([ReceivedMessage(*item, 1)])
             committer = services[1][0]._committer
-            if number == behind and not lagging.is_behind:
-                committer.fall_behind()
+            if number == behind:
+                lagging.is_overfull = True
+                committer.limit_memory()
             if number == again and lagging.is_behind:
                 assert committer.catch_up()
         if lagging.is_behind:

@@ -86,6 +86,30 @@ def test_slow_archive_catches_up_from_journal(tmp_path):
     assert service.racks()["power"].isel(chip=0).values.tolist() == [[s] * 5 for s in range(300)]
 
 
+def full_disk(*_, **__):
+    raise OSError(28, "no room")
+
+
+@pytest.mark.slow
+def test_recovery_on_a_full_disk_uses_bounded_memory(tmp_path, monkeypatch):
+    """Proves: records that memory cannot hold stay in the journal, and are archived later."""
+    with Service(tmp_path) as service:
+        service.wire.send(*(batch("r0001", second) for second in range(200)))
+        until(lambda: len(service.wire.acknowledged) == 200)
+        service.die()
+    archive = Archive(tmp_path / "archive", "rhine", max_bytes=20_000)
+    service = Service(tmp_path, archive=archive)
+    with monkeypatch.context() as patch:
+        patch.setattr(type(archive._writer._store), "write", full_disk)
+        service.ingester.recover()
+    assert archive.is_behind
+    assert archive.added_position < service.journal.end
+    service.ingester.start()
+    until(lambda: archive.added_position == service.journal.end and not archive.is_behind)
+    service.__exit__()
+    assert service.racks()["power"].isel(chip=0).values.tolist() == [[s] for s in range(200)]
+
+
 @pytest.mark.slow
 def test_catch_up_survives_failing_decoder(tmp_path, monkeypatch):
     monkeypatch.setitem(DECODERS, TopicKind.JOB_STATUS, fail)
