@@ -158,9 +158,9 @@ class IngestPipeline:
             self._recover_record(record, is_archived=is_archived)
             if is_archived:
                 archive.advance(record.position)
-            if archive.is_due:
-                self._committer.commit()
-            self._committer.limit_memory()
+                if archive.is_due:
+                    self._committer.commit()
+                self._committer.limit_memory()
             count += 1
         self._record_losses()
         self._ingester.recover()

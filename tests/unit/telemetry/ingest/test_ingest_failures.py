@@ -105,7 +105,7 @@ def test_recovery_on_a_full_disk_uses_bounded_memory(tmp_path, monkeypatch):
     assert archive.is_behind
     assert archive.added_position < service.journal.end
     service.ingester.start()
-    until(lambda: archive.added_position == service.journal.end and not archive.is_behind)
+    until(lambda: not archive.is_behind)
     service.__exit__()
     assert service.racks()["power"].isel(chip=0).values.tolist() == [[s] for s in range(200)]
 
