@@ -244,10 +244,8 @@ def _delay(now: _KindWork, was: _KindWork, moved: FloatArray) -> str:
 
 def _difference(word: str, value: float) -> str:
     """Return the difference of a mean with its unit, as text."""
-    label, unit = (
-        _VARIABLE_LABELS.get(word, word.replace("_", " ")),
-        variable_definition(word).unit,
-    )
+    label = _VARIABLE_LABELS.get(word, word.replace("_", " "))
+    unit = variable_definition(word).unit
     return f"{label} {value:+,.2f} {'K' if unit == 'degC' else format_unit(unit)}"
 
 
@@ -309,8 +307,10 @@ def _marginal(solution: Solution, product: ReserveProduct) -> FloatArray:
     """
     rows = [f"{product.name}_reserve.covered_{way}" for way in ("up", "down")]
     found = [solution.duals[row] for row in rows if row in solution.duals]
-    for row, prices in solution.duals.items():
-        if row.startswith("reserves."):
-            is_up = row.endswith(("export_headroom", "_room_back"))
-            found.append(-prices * (product.power_up if is_up else product.power_down))
+    power = {"up": product.power_up, "down": product.power_down}
+    found += [
+        -solution.duals[limit.name] * power[limit.spec.reserves]
+        for limit in solution.limits
+        if limit.spec.reserves
+    ]
     return np.asarray(np.sum(found, axis=0))

@@ -19,51 +19,36 @@ HARD_OBLIGATION_PENALTY: Final = {"net_import": 3e4, "import": 3e4, "carbon": 10
 """Penalty of a hard obligation, above those of all other soft limits. [EUR per unit]"""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Account:
-    """One account: its unit, its weight (empty if already weighted), and its meaning."""
-
-    unit: str
-    weight: str
-    meaning: str
-
-
 ACCOUNTS: Final = {
-    "electricity": Account(unit="EUR", weight="money", meaning="energy bought less energy sold"),
-    "network": Account(unit="EUR", weight="money", meaning="fees on import and export"),
-    "renewables": Account(unit="EUR", weight="money", meaning="paid for contracted solar and wind"),
-    "heat": Account(unit="EUR", weight="money", meaning="less revenue from heat"),
-    "peak": Account(unit="EUR", weight="money", meaning="a higher peak of the billing period"),
-    "excess": Account(unit="EUR", weight="money", meaning="power above the contracted power"),
-    "wear": Account(unit="EUR", weight="money", meaning="wear of the stores"),
-    "starts": Account(unit="EUR", weight="money", meaning="starts and stops of units"),
-    "transfer": Account(unit="EUR", weight="money", meaning="data transfer of migrated work"),
-    "terminal": Account(unit="EUR", weight="", meaning="work left undone less final storage"),
-    "ramp": Account(unit="EUR", weight="money", meaning="ramps beyond the connection's limit"),
-    "return": Account(unit="EUR", weight="money", meaning="storage outside its window"),
-    "targets": Account(unit="EUR", weight="money", meaning="import above what partners ask for"),
-    "imbalance": Account(
-        unit="EUR", weight="money", meaning="deviation from the position, beside its price"
-    ),
-    "intraday": Account(
-        unit="EUR", weight="money", meaning="trades after day-ahead, beside its price"
-    ),
-    "budgets": Account(unit="EUR", weight="money", meaning="carbon and water beyond a budget"),
-    "reserves": Account(unit="EUR", weight="money", meaning="less revenue from reserve capacity"),
-    "activation": Account(unit="EUR", weight="money", meaning="expected use of reserves"),
-    "reserve_shortfall": Account(
-        unit="EUR", weight="money", meaning="penalty for reserves sold and not provided"
-    ),
-    "carbon": Account(unit="kg", weight="carbon", meaning="carbon of the energy imported"),
-    "water": Account(unit="m3", weight="water", meaning="water drawn"),
-    "lateness": Account(unit="MWh h", weight="lateness", meaning="work overdue, for each hour"),
+    "electricity": "money",  # energy bought less energy sold
+    "network": "money",  # fees on import and export
+    "renewables": "money",  # paid for contracted solar and wind
+    "heat": "money",  # less revenue from heat
+    "peak": "money",  # a higher peak of the billing period
+    "excess": "money",  # power above the contracted power
+    "wear": "money",  # wear of the stores
+    "starts": "money",  # starts and stops of units
+    "transfer": "money",  # data transfer of migrated work
+    "terminal": "",  # work left undone less final storage
+    "ramp": "money",  # ramps beyond the connection's limit
+    "return": "money",  # storage outside its window
+    "targets": "money",  # import above what partners ask for
+    "imbalance": "money",  # deviation from the position, beside its price
+    "intraday": "money",  # trades after day-ahead, beside its price
+    "budgets": "money",  # carbon and water beyond a budget
+    "reserves": "money",  # less revenue from reserve capacity
+    "activation": "money",  # expected use of reserves
+    "reserve_shortfall": "money",  # penalty for reserves sold and not provided
+    "carbon": "carbon",  # carbon of the energy imported [kg]
+    "water": "water",  # water drawn [m3]
+    "lateness": "lateness",  # work overdue, for each hour [MWh h]
 }
-"""Every account of a decision."""
+"""Account of a decision -> its weight, empty if it is weighted already. [EUR, or as stated]"""
 
 
 def account_weights(weights: Mapping[str, float]) -> dict[str, float]:
     """Return the cost of a unit of every account under the weights of a decision. [EUR per unit]"""
-    return {name: weights.get(account.weight, 1.0) for name, account in ACCOUNTS.items()}
+    return {name: weights.get(weight, 1.0) for name, weight in ACCOUNTS.items()}
 
 
 RAMP_PENALTY_EUR_PER_MW: Final = 1e5

@@ -76,6 +76,7 @@ class RowSpec:
       its share; then it is no limit of its own when limits are relaxed.
     - `relaxed_unit`: unit of a limit that is relaxed over the whole horizon; by default `unit`.
     - `is_bound_of_limit`: whether its dual shows that the limit binds; others only move along.
+    - `reserves`: "up" or "down" if the reserves of all products share it, in that direction.
     - `windows`: intervals of each row, ``(row, time)``, where a row sums several intervals.
     - `periods`: labels and intervals ``(time,)`` of the billing periods in which it is one number.
     """
@@ -90,6 +91,7 @@ class RowSpec:
     relaxed_with: Mapping[str, RowShare | None] = field(default_factory=dict)
     relaxed_unit: str = ""
     is_bound_of_limit: bool = True
+    reserves: str = ""
     windows: Callable[[BlockNumbers], BoolArray] | None = None
     periods: Callable[[BlockNumbers], Iterator[tuple[str, BoolArray]]] | None = None
 

@@ -58,16 +58,15 @@ def solve_problem(
     model; ``first`` are first-stage decisions of a stochastic plan. Raises NoScheduleError if no
     plan satisfies every limit. Raises SolverError if the solver fails.
     """
-    # the relaxation first, then with integer units and whole bids, then without waste
-    model = _compile(with_past_units(problem, warm_start), warm_start, first=first or {})
+    problem = with_past_units(problem, warm_start)
+    model = _compile(problem, warm_start, first or {})
     arrays, prices, instants = model.arrays, model.account_weights, model.instants
     last = model.matching_warm_start
-    basis = shift_basis(last, arrays, instants) if last else None
-    solver = LpSolver(arrays, prices, basis=basis)
+    solver = LpSolver(arrays, prices, basis=shift_basis(last, arrays, instants) if last else None)
     relaxed = _relaxed(model, solver, export)
     basis = solver.basis
     lp_solution = _with_units(model, solver, relaxed=relaxed)
-    units, past = units_on(arrays, lp_solution.values), model.problem.past_units
+    units = units_on(arrays, lp_solution.values)
     lp_solution = round_bids(solver, arrays, data=model.data, lp_solution=lp_solution)
     lp_solution, fixed = repair_relaxation(solver, arrays, data=model.data, lp_solution=lp_solution)
     lp_solution = _without_penalties(model, solver, lp_solution)
@@ -87,7 +86,7 @@ def solve_problem(
             instants=instants,
             basis=basis,
             units=units,
-            past_units=past,
+            past_units=problem.past_units,
         ),
     )
 
@@ -110,7 +109,6 @@ class _CompiledProblem:
     ``matching_warm_start`` is the last warm start, if its model had the same signature.
     """
 
-    problem: Problem
     data: ModelData
     shape: ModelSignature
     parameters: Mapping[str, FloatArray]
@@ -165,14 +163,13 @@ def _without_penalties(
 
 
 def _compile(
-    problem: Problem, warm_start: WarmStart | None, *, first: Mapping[str, FloatArray]
+    problem: Problem, warm_start: WarmStart | None, first: Mapping[str, FloatArray]
 ) -> _CompiledProblem:
-    inputs = build_model_data(problem)
-    shape, parameters = signature_of(inputs), parameter_values(inputs)
+    data = build_model_data(problem)
+    shape, parameters = signature_of(data), parameter_values(data)
     free = compile_model(shape).arrays(parameters)
     return _CompiledProblem(
-        problem=problem,
-        data=inputs,
+        data=data,
         shape=shape,
         parameters=parameters,
         account_weights=account_weights(problem.weights),

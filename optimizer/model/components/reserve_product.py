@@ -279,6 +279,7 @@ def build_headroom(
             owner=signature.grid,
             margin="power",
             relaxed_with={label: None},
+            reserves=way,
         )
         for way, label in (("down", IMPORT_LABEL), ("up", EXPORT_LABEL))
     )
@@ -294,10 +295,10 @@ def build_headroom(
     )
     for name in signature.feeders:
         (limit,) = add_params(block, f"{name}_limit", time)
-        feeder = RowSpec(owner=name, relaxed_with={OUTPUT_LABEL: None})
-        for direction, rule in _feeder_rules(site.component(name), limit, up=up, down=down).items():
-            rows = add_rows(time, rule=rule, spec=feeder)
-            block.add_component(f"{name}_{direction}", rows)
+        rules = _feeder_rules(site.component(name), limit, up=up, down=down)
+        for (word, rule), way in zip(rules.items(), ("down", "up"), strict=True):
+            spec = RowSpec(owner=name, relaxed_with={OUTPUT_LABEL: None}, reserves=way)
+            block.add_component(f"{name}_{word}", add_rows(time, rule=rule, spec=spec))
 
 
 def _activation_power(
