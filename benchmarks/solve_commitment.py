@@ -16,7 +16,7 @@ from optimizer.model.model_data import ModelData, build_model_data
 from optimizer.problem.problem import Problem
 from optimizer.solver.highs import LpSolver
 from optimizer.solver.mip import MIP_GAP, shift_units, solve_unit_commitment, units_on
-from optimizer.solver.warm_start import WarmStart, shift_basis
+from optimizer.solver.solution import WarmStart, shift_basis
 
 RULES = {"minimum_up": 1.0, "minimum_down": 0.5, "restart": 1.0, "start_cost": 20.0}
 """What chillers keep: hours on and off, hours between two starts, and EUR for each."""

@@ -19,7 +19,7 @@ from optimizer.compiler.structure import compile_model
 from optimizer.model.formulation import parameter_values, signature_of
 from optimizer.model.model_data import ModelData
 from optimizer.solver.highs import LpSolver
-from optimizer.solver.warm_start import WarmStart, shift_basis
+from optimizer.solver.solution import WarmStart, shift_basis
 
 CYCLES = 12
 """Cycles of a run that are timed, after the first, which begins from nothing. [1]"""

@@ -5,7 +5,7 @@ Each run has a trajectory in quarter-hours, a bill, a work balance and violation
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -18,18 +18,22 @@ from optimizer.backtesting.reserve_calls import build_plant, count_violations, r
 from optimizer.backtesting.results import BacktestResults, PolicySummary, mean_accounts
 from optimizer.backtesting.settlement import Settlement, WorkBalance, settle
 from optimizer.planner.decision import Decision
-from optimizer.policies.mpc import MpcPolicy, PartialForesightPolicy, StochasticMpcPolicy
+from optimizer.policies.mpc import (
+    MpcPolicy,
+    PartialForesightPolicy,
+    PlanningSettings,
+    StochasticMpcPolicy,
+)
 from optimizer.policies.policy import (
     DEFAULT_POLICIES,
     FORESIGHT_POLICIES,
     KNOWN_POLICIES,
+    PERFECT_FORESIGHT,
     PLANNER_ALIAS,
+    RULE_ORDERS,
     Policy,
-    carbonscaler_policy,
-    immediate_policy,
+    RulePolicy,
     resolve_policy,
-    threshold_capped_policy,
-    threshold_policy,
 )
 from telemetry.simulator.plant import SimulatedFacility
 from twin import time_axes, variables
@@ -57,6 +61,11 @@ class PolicyRun:
     work: WorkBalance
     violations: xr.DataArray
     decisions: tuple[Decision, ...]
+
+    def without_series(self) -> "PolicyRun":
+        """Return the run without its trajectory and optimal plans, which take much memory."""
+        fallbacks = tuple(decision for decision in self.decisions if decision.is_fallback)
+        return replace(self, trajectory=xr.Dataset(), decisions=fallbacks)
 
     @property
     def summary(self) -> PolicySummary:
@@ -220,16 +229,6 @@ type ProgressCallback = Callable[[str, int, int, int], None]
 """Receives the policy, the seed, the quarter-hours done and those in all."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class _RunSummary:
-    """Summary, bill, violated limits and fallbacks of a run; its trajectory is released."""
-
-    summary: PolicySummary
-    settlement: Settlement
-    violated_limits: list[dict[str, object]]
-    fallbacks: list[dict[str, object]]
-
-
 def backtest(
     case: BacktestCase,
     *,
@@ -278,26 +277,19 @@ def backtest(
             remedy="name the number of plants to run",
         )
     began = time.process_time()
-    ran: dict[str, list[_RunSummary]] = {name: [] for name in names}
+    ran: dict[str, list[PolicyRun]] = {name: [] for name in names}
     for seed in range(seeds):
         for name in names:
             run = run_backtest_policy(
                 case, name, seed=seed, on_progress=on_progress, export_folder=export_folder
             )
             on_run(run)
-            ran[name].append(
-                _RunSummary(
-                    summary=run.summary,
-                    settlement=run.settlement,
-                    violated_limits=run.violated_limits,
-                    fallbacks=run.fallbacks,
-                )
-            )
+            ran[name].append(run.without_series())
     return _summarise(case, ran, seeds=seeds, cpu_s=time.process_time() - began)
 
 
 def _summarise(
-    case: BacktestCase, ran: Mapping[str, Sequence[_RunSummary]], *, seeds: int, cpu_s: float
+    case: BacktestCase, ran: Mapping[str, Sequence[PolicyRun]], *, seeds: int, cpu_s: float
 ) -> BacktestResults:
     """Return the results of a back-test from the summaries of its runs by policy."""
     inputs = case.inputs
@@ -397,41 +389,14 @@ def build_policy(
     """
     (name,) = validate_policies([name], place="policy")
     site, record = case.site, case.inputs.series
-    match name:
-        case "immediate":
-            return immediate_policy(site, record)
-        case "threshold_capped":
-            return threshold_capped_policy(site, record)
-        case "threshold":
-            return threshold_policy(site, record)
-        case "carbonscaler":
-            return carbonscaler_policy(site, record)
-        case "deterministic":
-            return MpcPolicy(
-                site, record, workload=case.workload, on_decision=on_decision, export=export
-            )
-        case "hedged":
-            return StochasticMpcPolicy(
-                site, record, workload=case.workload, on_decision=on_decision, export=export
-            )
-        case name if name in FORESIGHT_POLICIES:
-            return PartialForesightPolicy(
-                site,
-                record,
-                knows=FORESIGHT_POLICIES[name],
-                workload=case.workload,
-                on_decision=on_decision,
-                export=export,
-            )
-        case "perfect":
-            return MpcPolicy(
-                site,
-                record,
-                workload=case.workload,
-                until=case.inputs.end,
-                final_price=float(case.actual["electricity_price"].mean()),
-                on_decision=on_decision,
-                export=export,
-            )
-        case _:  # every name of KNOWN_POLICIES needs a case above
-            raise NotImplementedError(name)
+    if name in RULE_ORDERS:
+        return RulePolicy(site, record, RULE_ORDERS[name])
+    settings = PlanningSettings(workload=case.workload, on_decision=on_decision, export=export)
+    if name == "hedged":
+        return StochasticMpcPolicy(site, record, **settings)
+    if name in FORESIGHT_POLICIES:
+        return PartialForesightPolicy(site, record, knows=FORESIGHT_POLICIES[name], **settings)
+    if name == PERFECT_FORESIGHT:
+        price = float(case.actual["electricity_price"].mean())
+        return MpcPolicy(site, record, until=case.inputs.end, final_price=price, **settings)
+    return MpcPolicy(site, record, **settings)

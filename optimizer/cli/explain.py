@@ -9,10 +9,10 @@ import typer
 from rich.console import Console
 
 import sites
-from optimizer.backtesting.folder_conversion import convert_run_folder
 from optimizer.backtesting.run_folder import (
     EXPLAINED_VARIABLES,
     check_run_site,
+    convert_run_folder,
     read_backtest_decision,
     read_trajectory,
 )

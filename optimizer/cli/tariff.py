@@ -9,8 +9,7 @@ import typer
 from rich.console import Console
 
 import sites
-from optimizer.backtesting.folder_conversion import convert_run_folder
-from optimizer.backtesting.run_folder import check_run_site, read_trajectory
+from optimizer.backtesting.run_folder import check_run_site, convert_run_folder, read_trajectory
 from optimizer.cli.conditions import ZoneOption
 from optimizer.cli.options import JsonFile
 from optimizer.cli.output import console, pluralise, table, write_json

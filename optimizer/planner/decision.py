@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 
 from optimizer.diagnostics.explanation import Explanation
-from optimizer.solver.warm_start import WarmStart
+from optimizer.solver.solution import WarmStart
 from optimizer.verification.verifier import ScheduleVerdict
 from twin import units
 

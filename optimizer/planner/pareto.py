@@ -12,8 +12,7 @@ from optimizer.model.formulation import parameter_values
 from optimizer.planner.planner import solve_problem
 from optimizer.planner.schedule import build_schedule
 from optimizer.problem.problem import Problem
-from optimizer.solver.solution import Solution
-from optimizer.solver.warm_start import WarmStart
+from optimizer.solver.solution import Solution, WarmStart
 from optimizer.verification.verifier import verify
 from twin.argument_checks import check_argument_types
 from twin.errors import IssueCode, ProblemError

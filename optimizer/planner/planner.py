@@ -26,8 +26,7 @@ from optimizer.solver.highs import LpSolution, LpSolver, is_feasible
 from optimizer.solver.mip import shift_units, solve_unit_commitment, units_on
 from optimizer.solver.relaxation_repair import repair_relaxation
 from optimizer.solver.reserve_bidding import round_bids
-from optimizer.solver.solution import Solution, values_by_name
-from optimizer.solver.warm_start import Instants, WarmStart, shift_basis
+from optimizer.solver.solution import Instants, Solution, WarmStart, shift_basis, values_by_name
 from optimizer.verification.verifier import ScheduleVerdict, verify
 from twin.argument_checks import check_argument_types
 from twin.contingency.contingencies import FailedPart

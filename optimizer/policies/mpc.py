@@ -6,7 +6,7 @@ Variants: published information, perfect foresight, scenarios, and perfect fores
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Final
+from typing import Final, NotRequired, TypedDict, Unpack
 
 import numpy as np
 import xarray as xr
@@ -41,6 +41,14 @@ from twin.workload.queue import running_power
 
 REPLAN_INTERVAL: Final = np.timedelta64(60, "m")
 """Time between two plans; forecasts, prices and weather are hourly. [min]"""
+
+
+class PlanningSettings(TypedDict):
+    """Parameters that all planners share, see :class:`MpcPolicy`."""
+
+    workload: Workload
+    on_decision: NotRequired[Callable[[Decision], None]]
+    export: NotRequired[Path | None]
 
 
 class MpcPolicy:
@@ -244,13 +252,11 @@ class StochasticMpcPolicy(MpcPolicy):
         site: Site,
         record: xr.Dataset,
         *,
-        workload: Workload,
         risk: RiskPreference | None = None,
         count: int = DEFAULT_SCENARIO_COUNT,
-        on_decision: Callable[[Decision], None] = lambda _: None,
-        export: Path | None = None,
+        **settings: Unpack[PlanningSettings],
     ) -> None:
-        super().__init__(site, record, workload=workload, on_decision=on_decision, export=export)
+        super().__init__(site, record, **settings)
         self._planner, self._count = StochasticPlanner(risk), count
 
     def _decide_problem(self, problem: Problem, observation: Observation) -> Decision:
@@ -269,16 +275,9 @@ class PartialForesightPolicy(MpcPolicy):
     """
 
     def __init__(
-        self,
-        site: Site,
-        record: xr.Dataset,
-        *,
-        workload: Workload,
-        knows: str,
-        on_decision: Callable[[Decision], None] = lambda _: None,
-        export: Path | None = None,
+        self, site: Site, record: xr.Dataset, *, knows: str, **settings: Unpack[PlanningSettings]
     ) -> None:
-        super().__init__(site, record, workload=workload, on_decision=on_decision, export=export)
+        super().__init__(site, record, **settings)
         self._foresight = knows
 
     def _problem(self, observation: Observation, grid: xr.Dataset | None = None) -> Problem:

@@ -1,6 +1,6 @@
 """Interface and names of policies, which decide the next quarter-hour, and rule-based policies."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Final, Protocol
@@ -29,6 +29,14 @@ RULES: Final = (REFERENCE_RULE, "threshold")
 PERFECT_FORESIGHT: Final = "perfect"
 
 JOB_FORESIGHT: Final = "jobs"
+
+RULE_ORDERS: Final[Mapping[str, Callable[..., DispatchOrders]]] = {
+    "immediate": price_rules.order_immediate,
+    REFERENCE_RULE: price_rules.order_cheapest_hours,
+    "threshold": partial(price_rules.order_cheapest_hours, caps_work=False),
+    "carbonscaler": price_rules.order_carbonscaler,
+}
+"""Name of a rule -> function that returns its orders."""
 
 FORESIGHT_VARIABLES: Final = {
     "prices": ("electricity_price", "terminal_price", "carbon_intensity"),
@@ -117,26 +125,6 @@ class RulePolicy:
         )
         known = outlook(self._site, self._record, observation.now, axes=wide)
         return self._rule(known, observation.state, queue=observation.queue, site=self._site)
-
-
-def immediate_policy(site: Site, record: xr.Dataset) -> Policy:
-    """Return the policy that starts every job at once."""
-    return RulePolicy(site, record, price_rules.order_immediate)
-
-
-def threshold_capped_policy(site: Site, record: xr.Dataset) -> Policy:
-    """Return the policy of the cheapest published hours, with capped jobs."""
-    return RulePolicy(site, record, price_rules.order_cheapest_hours)
-
-
-def threshold_policy(site: Site, record: xr.Dataset) -> Policy:
-    """Return the policy of the cheapest published hours, with uncapped jobs."""
-    return RulePolicy(site, record, partial(price_rules.order_cheapest_hours, caps_work=False))
-
-
-def carbonscaler_policy(site: Site, record: xr.Dataset) -> Policy:
-    """Return the CarbonScaler policy, which follows the carbon intensity of the grid."""
-    return RulePolicy(site, record, price_rules.order_carbonscaler)
 
 
 def resolve_policy(name: str) -> str:

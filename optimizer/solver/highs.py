@@ -17,7 +17,7 @@ import highspy
 import numpy as np
 
 from optimizer.compiler.arrays import IntArray, ModelArrays
-from optimizer.solver.warm_start import SimplexBasis
+from optimizer.solver.solution import SimplexBasis
 from twin.errors import IssueCode, SolverError
 from twin.physics import FloatArray
 

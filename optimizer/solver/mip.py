@@ -18,8 +18,7 @@ from optimizer.solver.highs import (
     set_options,
     set_time_limit,
 )
-from optimizer.solver.solution import UNIT_TOLERANCE
-from optimizer.solver.warm_start import Instants, WarmStart
+from optimizer.solver.solution import UNIT_TOLERANCE, Instants, WarmStart
 from twin.errors import SolverError
 from twin.physics import FloatArray
 

@@ -15,7 +15,7 @@ from optimizer.model.objective import RiskPreference
 from optimizer.planner.decision import Decision
 from optimizer.planner.planner import decide, with_past_units
 from optimizer.problem.problem import Problem
-from optimizer.solver.warm_start import WarmStart
+from optimizer.solver.solution import WarmStart
 from optimizer.stochastic.scenarios import (
     MIN_SCENARIOS,
     ScenarioInputs,

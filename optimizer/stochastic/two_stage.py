@@ -29,7 +29,7 @@ from optimizer.model.rows import ModelSignature
 from optimizer.planner.planner import fix_first_stage
 from optimizer.problem.problem import Problem
 from optimizer.solver.highs import LpSolution, LpSolver, slack_basis
-from optimizer.solver.warm_start import SimplexBasis, WarmStart, shift_basis
+from optimizer.solver.solution import SimplexBasis, WarmStart, shift_basis
 from optimizer.stochastic.scenarios import ScenarioProblem, check_scenarios
 from twin.errors import NoScheduleError
 from twin.physics import FloatArray

@@ -324,27 +324,13 @@ meter that reads 5 % more from noon to four gives 0.8 to 0.96.
 
 def excluded_readings(history: TelemetryHistory) -> Iterator[str]:
     """Yield the excluded readings of a history, with the reason."""
-    yield from stuck_sensors(history)
-    yield from outlier_readings(history)
-    yield from implausible_weather(history)
-
-
-def stuck_sensors(history: TelemetryHistory) -> Iterator[str]:
-    """Yield sensors whose readings were excluded because they were stuck."""
-    for (name, owner), count in sorted(history.stuck_counts.items()):
-        what = f"{name} of {owner}" if owner else name
-        yield f"the sensor of {what} stood still: {count} readings are left out"
-
-
-def outlier_readings(history: TelemetryHistory) -> Iterator[str]:
-    """Yield sensors with excluded spikes."""
-    for (name, owner), count in sorted(history.outlier_counts.items()):
-        what = f"{name} of {owner}" if owner else name
-        yield f"the sensor of {what} jumped away and back: {count} readings are left out"
-
-
-def implausible_weather(history: TelemetryHistory) -> Iterator[str]:
-    """Yield weather variables with excluded, impossible values."""
+    for counts, what in (
+        (history.stuck_counts, "stood still"),
+        (history.outlier_counts, "jumped away and back"),
+    ):
+        for (name, owner), count in sorted(counts.items()):
+            sensor = f"{name} of {owner}" if owner else name
+            yield f"the sensor of {sensor} {what}: {count} readings are left out"
     for name, count in sorted(history.implausible_counts.items()):
         yield f"{name} cannot have been what was read: {count} quarter-hours are left out"
 

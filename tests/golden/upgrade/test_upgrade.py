@@ -10,8 +10,9 @@ import pytest
 from matplotlib.figure import Figure
 
 import sites
-from optimizer.backtesting.folder_conversion import convert_run_folder, present_name
 from optimizer.backtesting.run_folder import (
+    convert_run_folder,
+    present_name,
     read_backtest_decision,
     read_results,
     read_trajectory,

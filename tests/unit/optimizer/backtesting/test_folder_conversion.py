@@ -7,11 +7,11 @@ import pytest
 from matplotlib.figure import Figure
 
 import sites
-from optimizer.backtesting import folder_conversion
-from optimizer.backtesting.folder_conversion import convert_run_folder
+from optimizer.backtesting import run_folder
 from optimizer.backtesting.run_folder import (
     IDENTITY_VERSION,
     build_identity,
+    convert_run_folder,
     open_run_folder,
     read_backtest_decision,
     read_results,
@@ -176,4 +176,4 @@ def test_a_folder_of_a_fleet_has_no_identity_and_is_converted(folder):
 
 def test_names_of_golden_comparisons_are_those_of_the_converter():
     names = json.loads((Path(__file__).parents[3] / "golden/earlier_names.json").read_text())
-    assert names["policies"] == folder_conversion.PRESENT_NAMES
+    assert names["policies"] == run_folder.PRESENT_NAMES

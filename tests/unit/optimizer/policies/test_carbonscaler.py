@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from optimizer.backtesting.runner import run_backtest_policy
-from optimizer.policies.policy import carbonscaler_policy
+from optimizer.policies.policy import RULE_ORDERS, RulePolicy
 from optimizer.policies.price_rules import allocate_steps
 from tests.support import small_days
 
@@ -43,4 +43,5 @@ def test_rule_emits_less_per_mwh_and_nothing_is_late():
     assert ours.lateness_h <= at_once.lateness_h + 1e-9
     assert ours.violations == 0
     assert ours.carbon_kg / ours.energy_mwh < at_once.carbon_kg / at_once.energy_mwh
-    assert carbonscaler_policy(here.site, here.inputs.series).interval_control is None
+    policy = RulePolicy(here.site, here.inputs.series, RULE_ORDERS["carbonscaler"])
+    assert policy.interval_control is None

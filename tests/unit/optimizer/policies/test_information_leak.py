@@ -11,7 +11,7 @@ import pytest
 
 from optimizer.backtesting.case import BacktestCase
 from optimizer.policies.mpc import MpcPolicy, StochasticMpcPolicy
-from optimizer.policies.policy import Observation, immediate_policy, threshold_capped_policy
+from optimizer.policies.policy import RULE_ORDERS, Observation, RulePolicy
 from tests.support import small_days
 from twin import time_axes
 from twin.forecast.series_record import MEASURED_VARIABLES
@@ -92,8 +92,8 @@ def decided(policy, now, future):
         schedules.append(decision.schedule)
 
     made = {
-        "immediate": lambda: immediate_policy(here.site, record),
-        "threshold_capped": lambda: threshold_capped_policy(here.site, record),
+        "immediate": lambda: RulePolicy(here.site, record, RULE_ORDERS["immediate"]),
+        "threshold_capped": lambda: RulePolicy(here.site, record, RULE_ORDERS["threshold_capped"]),
         "deterministic": lambda: MpcPolicy(
             here.site, record, workload=workload, on_decision=listen
         ),

@@ -10,7 +10,7 @@ from optimizer.model.model_data import build_model_data
 from optimizer.model.objective import ACCOUNTS
 from optimizer.planner.planner import solve_problem
 from optimizer.solver.highs import LpSolver
-from optimizer.solver.warm_start import SimplexBasis, WarmStart, shift_basis
+from optimizer.solver.solution import SimplexBasis, WarmStart, shift_basis
 from tests.support import small_days
 from tests.support.hand import START, battery, grid, outlook, problem, site
 from twin.markets.contracts import CarbonBudget
