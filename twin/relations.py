@@ -168,22 +168,8 @@ class Store:
         """Return the margin that plans keep at each end of the window, from its share [1]. [MWh]"""
         return share * (self.max_level - self.min_level)
 
-    def deliverable_energy(self, level: Numeric, *, kept: Numeric = 0.0) -> FloatArray:
-        """Return the energy that the store can deliver to its carrier; negative if too low. [MWh]
-
-        `level` is its level, `kept` the energy to leave above the least level. [MWh]
-        """
-        return np.asarray((level - self.min_level - kept) * self.discharge_efficiency)
-
-    def acceptable_energy(self, level: Numeric, *, kept: Numeric = 0.0) -> FloatArray:
-        """Return the energy that the store can accept from its carrier; negative if too full. [MWh]
-
-        `level` is its level, `kept` the room to leave below the largest level. [MWh]
-        """
-        return np.asarray((self.max_level - kept - level) / self.charge_efficiency)
-
-    def max_discharge(self, level: Numeric, hours: Numeric, *, kept: Numeric = 0.0) -> FloatArray:
-        """Return the largest constant discharge over a time, at the carrier. [MW]
+    def emptying_power(self, level: Numeric, hours: Numeric, *, kept: Numeric = 0.0) -> Numeric:
+        """Return the discharge that empties the store in a time; negative if too low. [MW]
 
         Parameters
         ----------
@@ -195,17 +181,23 @@ class Store:
         kept
             Energy to leave above the least level. [MWh]
         """
-        power = self.deliverable_energy(level, kept=kept) / hours
-        return np.clip(power, 0.0, self.discharge_limit)
+        return (level - self.min_level - kept) * self.discharge_efficiency / hours
+
+    def filling_power(self, level: Numeric, hours: Numeric, *, kept: Numeric = 0.0) -> Numeric:
+        """Return the charge that fills the store in a time; see :meth:`emptying_power`. [MW]"""
+        return (self.max_level - kept - level) / (self.charge_efficiency * hours)
+
+    def max_discharge(self, level: Numeric, hours: Numeric, *, kept: Numeric = 0.0) -> FloatArray:
+        """Return the largest constant discharge over a time; see :meth:`emptying_power`. [MW]"""
+        return np.clip(self.emptying_power(level, hours, kept=kept), 0.0, self.discharge_limit)
 
     def max_charge(self, level: Numeric, hours: Numeric, *, kept: Numeric = 0.0) -> FloatArray:
-        """Return the largest constant charge over a time; see :meth:`max_discharge`. [MW]"""
-        power = (self.max_level - kept - level) / (self.charge_efficiency * hours)
-        return np.clip(power, 0.0, self.charge_limit)
+        """Return the largest constant charge over a time; see :meth:`emptying_power`. [MW]"""
+        return np.clip(self.filling_power(level, hours, kept=kept), 0.0, self.charge_limit)
 
-    def level_rate(self, charge: Numeric, discharge: Numeric) -> FloatArray:
+    def level_rate(self, charge: Numeric, discharge: Numeric) -> Numeric:
         """Return the rate of change of the level at some powers, without standing loss. [MW]"""
-        return np.asarray(self.charge_efficiency * charge - discharge / self.discharge_efficiency)
+        return self.charge_efficiency * charge - discharge / self.discharge_efficiency
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -28,7 +28,7 @@ from twin.feasibility.reserve_activation import (
     reserved_power,
     reserved_storage,
 )
-from twin.physics import FloatArray
+from twin.physics import FloatArray, Numeric
 from twin.physics.numerics import BoolArray
 from twin.relations import Store
 from twin.simulation import limits
@@ -208,13 +208,13 @@ def _battery(
     up = _sustainable_power(
         profile,
         can_give,
-        store.deliverable_energy(level, kept=margin + reserved.required_energy[1:]),
+        store.emptying_power(level, 1.0, kept=margin + reserved.required_energy[1:]),
         won=regained * hours * store.charge_efficiency * store.discharge_efficiency,
     )
     down = _sustainable_power(
         profile,
         can_take,
-        store.acceptable_energy(level, kept=margin + reserved.required_room[1:]),
+        store.filling_power(level, 1.0, kept=margin + reserved.required_room[1:]),
         won=released * hours / (store.discharge_efficiency * store.charge_efficiency),
     )
     return up, down
@@ -223,7 +223,7 @@ def _battery(
 def _sustainable_power(
     profile: NetImportProfile,
     power: FloatArray,
-    energy: FloatArray,
+    energy: Numeric,
     *,
     won: FloatArray,
     lost: float = 0.0,

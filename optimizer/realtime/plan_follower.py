@@ -268,7 +268,7 @@ def reserve_holding_limits(
         return {}
     place = int(np.searchsorted(edges, soon, side="right")) - 1
     hours = time_axes.QUARTER_HOUR / time_axes.HOUR
-    ramp_h = 0.5 * hours * SET_POINT_TRANSITION_MIN / time_axes.METERING_PERIOD_MIN
+    ramp_share = 0.5 * SET_POINT_TRANSITION_MIN / time_axes.METERING_PERIOD_MIN
     fast = {
         name: one
         for name, one in site.reserves.items()
@@ -285,12 +285,12 @@ def reserve_holding_limits(
             up, down = (float(power.max()) for power in reserved_power(fast, powers))
             if energy > 0.0 or room > 0.0:
                 level = float(machine_values(state, "battery_level", store.owner))
-                ramp = before.get(store.owner, 0.0) * ramp_h
-                discharge = float(store.deliverable_energy(level, kept=energy)) - ramp
-                charge = float(store.acceptable_energy(level, kept=room)) + ramp
+                ramp = before.get(store.owner, 0.0) * ramp_share
+                charge = float(store.filling_power(level, hours, kept=room)) + ramp
+                discharge = float(store.emptying_power(level, hours, kept=energy)) - ramp
                 found[store.owner] = BatteryLimits(
-                    charge=max(min(charge / hours, store.charge_limit - down), 0.0),
-                    discharge=max(min(discharge / hours, store.discharge_limit - up), 0.0),
+                    charge=max(min(charge, store.charge_limit - down), 0.0),
+                    discharge=max(min(discharge, store.discharge_limit - up), 0.0),
                 )
     return found
 
@@ -378,9 +378,8 @@ def reserve_free_margin(
         names = ("battery_charge", "battery_discharge", "battery_level")
         charge, discharge, level = (plan[n].sel(battery=store.owner).to_numpy() for n in names)
         deviation = float(state["battery_level"].sel(battery=store.owner)) - level[step]
-        energy = store.deliverable_energy(level + deviation, kept=reserved.required_energy)
-        power = store.discharge_limit - float(
-            reserved.power_up[step] + discharge[step] - charge[step]
-        )
-        found[store.owner] = max(min(float(energy[soon].min()) / hours, power), 0.0)
+        level, kept = (level + deviation)[soon], reserved.required_energy[soon]
+        lasting = float(np.min(store.emptying_power(level, hours, kept=kept)))
+        free = reserved.power_up[step] + discharge[step] - charge[step]
+        found[store.owner] = max(min(lasting, store.discharge_limit - float(free)), 0.0)
     return found

@@ -447,7 +447,7 @@ class ChilledWaterCircuit(FaultedCircuit):
                 level = self.prefault.values("tank_level", store.owner)[:-1]
                 power[row] = store.discharge_limit
                 given[row] = self.prefault.values("tank_discharge", store.owner)
-                energy[row] = np.maximum(store.deliverable_energy(level), 0.0)
+                energy[row] = np.maximum(store.emptying_power(level, 1.0), 0.0)  # for an hour
         return power, given, energy
 
     def _total_tank_power(self, direction: str) -> FloatArray:

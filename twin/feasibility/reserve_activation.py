@@ -117,7 +117,7 @@ def _full_power(capacity: FloatArray, planned: FloatArray) -> FloatArray:
 
 def _stored(store: Store, power: FloatArray) -> FloatArray:
     """Return the rate of change of a level at some net power. [MW]"""
-    return store.level_rate(np.maximum(power, 0.0), np.maximum(-power, 0.0))
+    return np.asarray(store.level_rate(np.maximum(power, 0.0), np.maximum(-power, 0.0)))
 
 
 def deferred_work(

@@ -127,22 +127,18 @@ def integrate_storage(
     shape = np.broadcast_shapes(np.shape(level), charge.shape[:-1], discharge.shape[:-1])
     put, got, levels = np.empty((3, len(durations) + 1, *shape))
     levels[0] = level
-    standing_share, charging, discharging = (
-        1.0 - store.standing_loss,
-        store.charge_efficiency,
-        store.discharge_efficiency,
-    )
+    standing_share = 1.0 - store.standing_loss
     commands = _by_step(
         np.minimum(charge, store.charge_limit), np.minimum(discharge, store.discharge_limit)
     )
     for i, (h, into, out) in enumerate(zip(durations.tolist(), *commands, strict=True)):
         standing_level = level * standing_share**h
         taper_time = max(h, STORAGE_TAPER_TIME_H)
-        headroom = np.maximum(store.max_level - standing_level, 0.0) / (charging * taper_time)
-        stored = (standing_level - store.min_level) * discharging / taper_time
-        put[i] = charged = np.minimum(into, headroom)
-        got[i] = discharged = np.minimum(out, np.maximum(stored, 0.0))
-        level = standing_level + h * (charging * charged - discharged / discharging)
+        filling = np.maximum(store.filling_power(standing_level, taper_time), 0.0)
+        emptying = np.maximum(store.emptying_power(standing_level, taper_time), 0.0)
+        put[i] = charged = np.minimum(into, filling)
+        got[i] = discharged = np.minimum(out, emptying)
+        level = standing_level + h * store.level_rate(charged, discharged)
         levels[i + 1] = level
     return _time_last(put[:-1]), _time_last(got[:-1]), _time_last(levels)
 
