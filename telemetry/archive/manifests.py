@@ -2,7 +2,7 @@
 
 Chunks carry checksums; the files that locate them do not, and one changed bit there may hide a
 minute. So the repository has a file of records of 33 bytes, one for each snapshot and manifest,
-appended after the commit: kind (``S`` or ``M``), name, size, CRC-32C, and a checksum of the record.
+replaced after the commit: kind (``S`` or ``M``), name, size, CRC-32C, and a checksum of the record.
 A file without a record is trusted: its writer was killed, and the next writer adds the record. The
 snapshots are in the order of their commits, so a head that points to an older one is detected too.
 
@@ -29,7 +29,6 @@ from zarr.core.buffer import Buffer, BufferPrototype, default_buffer_prototype
 from zarr.storage import LocalStore
 
 from telemetry.archive.layout import ShardIndex
-from telemetry.durable_files import FILE_MODE
 from twin.errors import ArchiveError, IssueCode
 
 _REPOSITORY_HEADER_BYTES: Final = 39  # header of a repository's file
@@ -64,18 +63,12 @@ class ManifestChecksums:
         self._checksum_by_name: dict[str, FileChecksum] = {}
         self.snapshots: list[str] = []
         self.head: FileChecksum | None = None
-        self.read()
-
-    def read(self) -> None:
-        """Read the checksums."""
-        self._checksum_by_name, self.snapshots, self.head = {}, [], None
         try:
-            data = self._path.read_bytes()
+            self._written = self._path.read_bytes()
         except FileNotFoundError:
-            return
-        for kind, name, size, checksum, record_checksum in _RECORD.iter_unpack(
-            _complete_records(data)
-        ):
+            self._written = b""
+        complete = self._written[: len(self._written) // _RECORD.size * _RECORD.size]
+        for kind, name, size, checksum, record_checksum in _RECORD.iter_unpack(complete):
             if record_checksum != _record_checksum(kind, name, size, checksum):
                 continue
             if kind == _HEAD_KIND:
@@ -83,7 +76,7 @@ class ManifestChecksums:
             else:
                 text = name.decode("ascii", "replace")
                 self._checksum_by_name[text] = size, checksum
-                if kind == CHECKSUM_KINDS["snapshots"]:
+                if kind == _SNAPSHOT_KIND:
                     self.snapshots.append(text)
 
     def check(self, folder: str, name: str, path: str = "") -> bytes:
@@ -113,24 +106,36 @@ class ManifestChecksums:
 
     def update(self, head: str) -> None:
         """Add checksums of new files, that of the last snapshot ``head`` last; drop those of
-        deleted files.
+        deleted files. An older checksum has priority.
         """
         existing = {name: folder for folder, name in self._existing()}
-        new = [name for name in existing if name not in self._checksum_by_name and name != head]
-        deleted = [name for name in self._checksum_by_name if name not in existing]
-        if len(deleted) > len(self._checksum_by_name) // 4:
-            self._rewrite(existing)
-        records = [self._record(existing[name], name) for name in new]
-        if head not in self.snapshots[-1:]:
-            records.append(self._record("snapshots", head))
-        if (head_checksum := self._head_checksum()) not in (None, self.head):
-            records.append(_pack_record(_HEAD_KIND, "", head_checksum))
-            self.head = head_checksum
-        if records:
-            self._append(b"".join(records))
+        for name, folder in existing.items():
+            if name not in self._checksum_by_name:
+                data = (self._store / folder / name).read_bytes()
+                self._checksum_by_name[name] = checksum_of(data)
+        snapshots = [name for name in existing if existing[name] == "snapshots"]
+        order = dict.fromkeys(name for name in [*self.snapshots, *snapshots] if name in existing)
+        order.pop(head, None)
+        self._checksum_by_name = {name: self._checksum_by_name[name] for name in existing}
+        self.snapshots = [*order, *([head] if head in existing else [])]
+        self.head = self._head_checksum() or self.head
+        manifests = [name for name in existing if existing[name] == "manifests"]
+        records = [
+            *(
+                _pack_record(_MANIFEST_KIND, name, self._checksum_by_name[name])
+                for name in manifests
+            ),
+            *(
+                _pack_record(_SNAPSHOT_KIND, name, self._checksum_by_name[name])
+                for name in self.snapshots
+            ),
+            *([_pack_record(_HEAD_KIND, "", self.head)] if self.head else []),
+        ]
+        if (data := b"".join(records)) != self._written:
+            self._write(data)
 
     def _existing(self) -> Iterator[tuple[str, str]]:
-        for folder in CHECKSUM_KINDS:
+        for folder in ("snapshots", "manifests"):
             if (self._store / folder).is_dir():
                 for entry in os.scandir(self._store / folder):
                     if len(entry.name) == _NAME_LETTERS:  # not a draft
@@ -140,45 +145,15 @@ class ManifestChecksums:
         path = self._store / HEAD_FILE
         return checksum_of(path.read_bytes()) if path.exists() else None
 
-    def _record(self, folder: str, name: str) -> bytes:
-        """Return the record of a file, and store it; an older checksum has priority."""
-        file_checksum = self._checksum_by_name.get(name) or checksum_of(
-            (self._store / folder / name).read_bytes()
-        )
-        self._checksum_by_name[name] = file_checksum
-        if folder == "snapshots":
-            self.snapshots.append(name)
-        return _pack_record(CHECKSUM_KINDS[folder], name, file_checksum)
-
-    def _append(self, data: bytes) -> None:
-        """Append records after the complete ones."""
-        file = os.open(self._path, os.O_WRONLY | os.O_CREAT, FILE_MODE)
-        try:
-            size = os.fstat(file).st_size
-            os.lseek(file, size - size % _RECORD.size, os.SEEK_SET)
-            written = os.write(file, data)
-            os.truncate(file, size - size % _RECORD.size + written)
-        finally:
-            os.close(file)
-
-    def _rewrite(self, existing: dict[str, str]) -> None:
-        """Write the records of existing files only."""
-        snapshots = [name for name in self.snapshots if name in existing]
-        names = [name for name in self._checksum_by_name if existing.get(name) == "manifests"]
-        records = [
-            _pack_record(CHECKSUM_KINDS["manifests"], name, self._checksum_by_name[name])
-            for name in names
-        ]
-        records += [
-            _pack_record(CHECKSUM_KINDS["snapshots"], name, self._checksum_by_name[name])
-            for name in snapshots
-        ]
-        if self.head:
-            records.append(_pack_record(_HEAD_KIND, "", self.head))
+    def _write(self, data: bytes) -> None:
+        """Replace the file; a draft that a killed process left is overwritten."""
         draft = self._path.with_name(f"{CHECKSUM_FILE}.draft")
-        draft.write_bytes(b"".join(records))
+        with draft.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
         draft.replace(self._path)
-        self.read()
+        self._written = data
 
 
 class ObjectRef(NamedTuple):
@@ -371,15 +346,12 @@ def _letters(name: bytes, count: int) -> str:
 CHECKSUM_FILE: Final = "seals"
 """File in the folder of the repository."""
 
-CHECKSUM_KINDS: Final = {"snapshots": b"S", "manifests": b"M"}
-"""Folder of a repository -> letter of its files."""
-
 _RECORD: Final = struct.Struct("<c20sIII")
 
 HEAD_FILE: Final = "repo"
 """Head file in the folder of the repository."""
 
-_HEAD_KIND: Final = b"H"
+_SNAPSHOT_KIND, _MANIFEST_KIND, _HEAD_KIND = b"S", b"M", b"H"
 
 
 class CorruptRepositoryError(ArchiveError):
@@ -390,11 +362,6 @@ class CorruptRepositoryError(ArchiveError):
     def __init__(self, message: str, path: str = "") -> None:
         super().__init__(message)
         self.path = path
-
-
-def _complete_records(data: bytes) -> bytes:
-    """Return the complete records."""
-    return data[: len(data) - len(data) % _RECORD.size]
 
 
 def _pack_record(kind: bytes, name: str, file_checksum: FileChecksum) -> bytes:
