@@ -47,6 +47,10 @@ type Int64Array = NDArray[np.int64]
 
 MAIN_BRANCH: Final = "main"
 
+CHECKSUM_BYTES: Final = 4  # at the end of a chunk, and of the index of a shard
+INDEX_ENTRY_BYTES: Final = 16  # offset and length of a chunk, in the index of a shard
+NO_CHUNK: Final = int(np.iinfo(np.uint64).max)  # offset of a chunk without values
+
 IO_THREADS: Final = 2
 """Threads that read, compress and decompress. [1]"""
 

@@ -7,28 +7,40 @@ A file without a record is trusted: its writer was killed, and the next writer a
 snapshots are in the order of their commits, so a head that points to an older one is detected too.
 
 Icechunk reads local files in parts of 8 KiB, ten times slower than the disk. So
-:class:`LocalChunks` gives Zarr's pipeline the shards from their files. Manifests name the file of
+:class:`LocalObjects` reads and decodes the shards from their files. Manifests name the file of
 each object, in the format of Icechunk's specification, version 2: a header of 39 bytes, then zstd
 over FlatBuffers. Other formats are read through Icechunk.
 
 The head file has a record too, which :mod:`telemetry.archive.recovery` compares.
 """
 
+import math
 import os
 import struct
-from collections.abc import Iterator
-from functools import lru_cache
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache, partial
+from itertools import pairwise, product
 from pathlib import Path
 from typing import Final, NamedTuple
 
 import google_crc32c
 import icechunk
-from numcodecs import zstd  # type: ignore[import-untyped]
-from zarr.abc.store import ByteRequest, OffsetByteRequest, RangeByteRequest, SuffixByteRequest
-from zarr.core.buffer import Buffer, BufferPrototype, default_buffer_prototype
-from zarr.storage import LocalStore
+import numpy as np
+from numcodecs import blosc, zstd  # type: ignore[import-untyped]
+from numpy.typing import NDArray
 
-from telemetry.archive.layout import ShardIndex
+from telemetry.archive.layout import (
+    CHECKSUM_BYTES,
+    INDEX_ENTRY_BYTES,
+    IO_THREADS,
+    NO_CHUNK,
+    AnyArray,
+    Int64Array,
+    ShardIndex,
+    ZarrArray,
+    shard_shape,
+)
 from twin.errors import ArchiveError, IssueCode
 
 _REPOSITORY_HEADER_BYTES: Final = 39  # header of a repository's file
@@ -165,35 +177,33 @@ class ObjectRef(NamedTuple):
     inline: bytes
 
 
-class LocalChunks(LocalStore):
-    """Zarr store of one snapshot of a repository on a local disk, for arrays of values.
+class LocalObjects:
+    """Shards of one snapshot of a repository on a local disk, read from their files.
 
-    Shards are read from their files, metadata through ``session``. The manifests of an array are
-    compared with their checksums before use.
+    The manifests of an array are compared with their checksums before use.
     """
 
     def __init__(
         self,
         folder: Path,
         repository: icechunk.Repository,
-        session: icechunk.Session,
+        snapshot: str,
         *,
         checksums: ManifestChecksums,
     ) -> None:
-        super().__init__(folder, read_only=True)
-        self._session = session
+        self._folder = folder
         self._checksums = checksums
         self._nodes: dict[str, tuple[str, list[str]]] = {
             str(node["path"]).lstrip("/"): (
                 str(node["id"]),
                 [str(one["id"]) for one in node.get("manifest_refs") or ()],
             )
-            for node in repository.inspect_snapshot(session.snapshot_id)["nodes"]
+            for node in repository.inspect_snapshot(snapshot)["nodes"]
             if node["node_type"] == "array"
         }
         self._refs: dict[str, dict[ShardIndex, ObjectRef]] = {}
         self._checked: set[str] = set()
-        self._indexes: dict[str, Buffer] = {}
+        self._indexes: dict[tuple[str, ShardIndex], NDArray[np.uint64]] = {}
 
     def check(self, path: str) -> None:
         """Check the manifests of an array; raise CorruptRepositoryError if one is corrupt."""
@@ -217,64 +227,118 @@ class LocalChunks(LocalStore):
             node, names = self._nodes[path]
             found: dict[ShardIndex, ObjectRef] = {}
             for name in names:
-                found |= _manifest(str(self.root / "manifests" / name))[node]
+                found |= _manifest(str(self._folder / "manifests" / name))[node]
             self._refs[path] = found
         return self._refs[path]
 
-    async def get(
-        self,
-        key: str,
-        prototype: BufferPrototype | None = None,
-        byte_range: ByteRequest | None = None,
-    ) -> Buffer | None:
-        """Return the metadata of an array."""
-        of = prototype or default_buffer_prototype()
-        return await self._session.store.get(key, of, byte_range)
+    def select(self, array: ZarrArray, axes: Sequence[Int64Array]) -> AnyArray:
+        """Return the values of an array at some indices of each axis, fill values where none is
+        stored.
 
-    def get_sync(
-        self,
-        key: str,
-        *,
-        prototype: BufferPrototype | None = None,
-        byte_range: ByteRequest | None = None,
-    ) -> Buffer | None:
-        """Return a shard, or a part of it; the indexes at their ends stay in memory."""
-        if not isinstance(byte_range, SuffixByteRequest):
-            return self._read(key, prototype or default_buffer_prototype(), byte_range)
+        Corrupt and missing chunks raise ArchiveError.
+        """
+        found = np.full([*map(len, axes)], array.fill_value, dtype=array.dtype)
+        cuts = [
+            _cuts(places, shard, chunk)
+            for places, shard, chunk in zip(axes, shard_shape(array), array.chunks, strict=True)
+        ]
+        refs = self.object_refs(array.path)
+        places = [place for place in product(*cuts) if place in refs]
+
+        def work(place: ShardIndex) -> None:
+            read = partial(self._read, refs[place])
+            index = self._index(array, place, refs[place])
+            parts = [cut[at] for cut, at in zip(cuts, place, strict=True)]
+            for chunk in product(*parts):
+                offset, size = index[tuple(one.block for one in chunk)].tolist()
+                if offset != NO_CHUNK:
+                    values = _decode(read(offset, size), array)
+                    wanted = _indices([one.wanted for one in chunk])
+                    found[wanted] = values[_indices([one.inside for one in chunk])]
+
+        list(io_pool().map(work, places) if len(places) > 1 else map(work, places))
+        return found
+
+    def _index(self, array: ZarrArray, place: ShardIndex, ref: ObjectRef) -> NDArray[np.uint64]:
+        """Return offset and length of each chunk of a shard, on (chunk along each axis, 2)."""
+        key = array.path, place
         if key not in self._indexes:
             if len(self._indexes) > MAX_CACHED_INDEXES:
                 self._indexes.clear()
-            found = self._read(key, prototype or default_buffer_prototype(), byte_range)
-            if found is None:
-                return None
-            self._indexes[key] = found
+            counts = [a // b for a, b in zip(shard_shape(array), array.chunks, strict=True)]
+            size = math.prod(counts) * INDEX_ENTRY_BYTES + CHECKSUM_BYTES
+            entries = _without_checksum(self._read(ref, ref.length - size, size))
+            self._indexes[key] = np.frombuffer(entries, "<u8").reshape(*counts, 2)
         return self._indexes[key]
 
-    def _read(
-        self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None
-    ) -> Buffer | None:
-        path, _, place = key.rpartition("/c/")
-        ref = self.object_refs(path).get(tuple(int(part) for part in place.split("/")))
-        if ref is None:
-            return None
-        start, end = 0, ref.length
-        match byte_range:
-            case RangeByteRequest():
-                start, end = byte_range.start, min(byte_range.end, end)
-            case OffsetByteRequest():
-                start = byte_range.offset
-            case SuffixByteRequest():
-                start = max(end - byte_range.suffix, 0)
+    def _read(self, ref: ObjectRef, start: int, size: int) -> bytes:
         if not ref.file:
-            return prototype.buffer.from_bytes(ref.inline[start:end])
+            return ref.inline[start : start + size]
         try:
-            file = os.open(f"{self.root}/chunks/{ref.file}", os.O_RDONLY)
-        except FileNotFoundError as error:  # Zarr would take the shard for one without values
+            file = os.open(f"{self._folder}/chunks/{ref.file}", os.O_RDONLY)
+        except FileNotFoundError as error:
             raise ArchiveError(f"chunks/{ref.file} is missing", code=IssueCode.MISSING) from error
         try:
-            return prototype.buffer.from_bytes(os.pread(file, end - start, ref.offset + start))
+            return os.pread(file, size, ref.offset + start)
         finally:
             os.close(file)
+
+
+class _Cut(NamedTuple):
+    """Requested indices of one axis in one chunk: number of the chunk in its shard, indices among
+    the requested ones, and within the chunk.
+    """
+
+    block: int
+    wanted: slice | Int64Array
+    inside: slice | Int64Array
+
+
+def _cuts(places: Int64Array, shard: int, chunk: int) -> dict[int, list[_Cut]]:
+    """Return the requested indices of an axis by shard."""
+    found: dict[int, list[_Cut]] = {}
+    order = np.argsort(places, kind="stable")
+    ordered = places[order]
+    is_run = bool((np.diff(places) == 1).all())
+    edges = [0, *(np.flatnonzero(np.diff(ordered // chunk)) + 1).tolist(), len(ordered)]
+    for first, last in pairwise(edges):
+        block = int(ordered[first]) // chunk
+        wanted: slice | Int64Array = order[first:last]
+        inside: slice | Int64Array = ordered[first:last] - block * chunk
+        if is_run:
+            wanted, start = slice(first, last), int(ordered[first]) - block * chunk
+            inside = slice(start, start + last - first)
+        cut = _Cut(block % (shard // chunk), wanted, inside)
+        found.setdefault(block * chunk // shard, []).append(cut)
+    return found
+
+
+def _indices(parts: Sequence[slice | Int64Array]) -> tuple[slice | Int64Array, ...]:
+    """Return an index of the cells at all combinations of indices of each axis."""
+    if all(isinstance(part, slice) for part in parts):
+        return tuple(parts)
+    arrays = (np.arange(p.start, p.stop) if isinstance(p, slice) else p for p in parts)
+    return np.ix_(*arrays)
+
+
+def _decode(data: bytes, array: ZarrArray) -> AnyArray:
+    """Return the values of a chunk."""
+    values = np.frombuffer(blosc.decompress(_without_checksum(data)), array.dtype)
+    return values.reshape(array.chunks)
+
+
+def _without_checksum(data: bytes) -> bytes:
+    """Return the bytes before a checksum; raise ArchiveError if it differs."""
+    body = data[:-CHECKSUM_BYTES]
+    if int(google_crc32c.value(body)).to_bytes(CHECKSUM_BYTES, "little") != data[-CHECKSUM_BYTES:]:
+        raise ArchiveError("a chunk is corrupt: its checksum differs", code=IssueCode.CORRUPT)
+    return body
+
+
+@lru_cache(maxsize=1)
+def io_pool() -> ThreadPoolExecutor:
+    """Return the threads that all archives of a process share."""
+    return ThreadPoolExecutor(IO_THREADS, thread_name_prefix="archive")
 
 
 @lru_cache(maxsize=_MAX_CACHED_MANIFESTS)

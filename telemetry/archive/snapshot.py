@@ -16,10 +16,13 @@ from zarr.core.sync import sync
 
 from telemetry.archive.layout import (
     ARCHIVE_LAYOUT_VERSION,
+    CHECKSUM_BYTES,
     DAY_S,
     HOUR_S,
+    INDEX_ENTRY_BYTES,
     LABEL_AXES,
     MAIN_BRANCH,
+    NO_CHUNK,
     OPEN_MINUTES,
     SECOND_LEVELS,
     AnyArray,
@@ -33,12 +36,8 @@ from telemetry.archive.layout import (
     open_array,
     shard_shape,
 )
-from telemetry.archive.manifests import CorruptRepositoryError, LocalChunks, ManifestChecksums
+from telemetry.archive.manifests import CorruptRepositoryError, LocalObjects, ManifestChecksums
 from twin.errors import ArchiveError, IssueCode
-
-CHECKSUM_BYTES: Final = 4  # of the index at the end of a shard
-INDEX_ENTRY_BYTES: Final = 16  # offset and length of a chunk
-NO_CHUNK: Final = np.iinfo(np.uint64).max
 
 UNREADABLE_ERRORS: Final = (ArchiveError, icechunk.IcechunkError, RuntimeError, ValueError)
 """Errors of a corrupt or missing chunk."""
@@ -57,7 +56,7 @@ class Snapshot:
     def __init__(
         self,
         session: icechunk.Session,
-        files: LocalChunks | None = None,
+        files: LocalObjects | None = None,
         *,
         on_corruption: CorruptionHandler | None = None,
     ) -> None:
@@ -72,7 +71,6 @@ class Snapshot:
                 code=IssueCode.WRONG_VERSION,
             )
         self._on_corruption = on_corruption
-        self._local = self.root if files is None else zarr.open_group(files, mode="r")
         self._arrays: dict[str, ZarrArray | None] = {}
         self._shards: dict[str, Int64Array] = {}
         for group, label in LABEL_AXES.items():
@@ -100,7 +98,7 @@ class Snapshot:
         head = repository.lookup_branch(MAIN_BRANCH)
         checksums.check_head(head)
         session = repository.readonly_session(snapshot_id=head)
-        files = LocalChunks(folder, repository, session, checksums=checksums)
+        files = LocalObjects(folder, repository, head, checksums=checksums)
         return cls(session, files, on_corruption=on_corruption)
 
     def check(self, path: str) -> None:
@@ -121,7 +119,7 @@ class Snapshot:
         if path not in self._arrays:
             self.check(path)
             try:
-                self._arrays[path] = open_array(self._root_of(path), path)
+                self._arrays[path] = open_array(self.root, path)
             except KeyError:
                 self._arrays[path] = None
         return self._arrays[path]
@@ -129,10 +127,13 @@ class Snapshot:
     def shards(self, path: str) -> Int64Array:
         """Return the places of the stored shards of an array, on (shard, axis), in order."""
         if path not in self._shards:
-            if self.files is not None and self._root_of(path) is not self.root:
+            if self.files is not None and self._is_on_disk(path):
                 places = sorted(self.files.object_refs(path))
             else:
-                places = sorted(sync(_places(self._session, path)))
+                try:
+                    places = sorted(sync(_places(self._session, path)))
+                except icechunk.IcechunkError as error:
+                    raise _deleted(path) from error
             self._shards[path] = np.array(places, dtype=np.int64)
         return self._shards[path]
 
@@ -151,15 +152,12 @@ class Snapshot:
         lengths = entries[entries[:, 1] != NO_CHUNK, 1]
         return len(lengths), int(lengths.sum()) + size
 
-    def _root_of(self, path: str) -> zarr.Group:
-        """Return the group to read an array from: the files, if their format is known."""
-        if self.files is None:
-            return self.root
+    def _is_on_disk(self, path: str) -> bool:
+        """Return whether an array has files with manifests of a known format."""
         try:
-            self.files.object_refs(path)
+            return self.files is not None and self.files.object_refs(path) is not None
         except (KeyError, ValueError, OSError, struct.error, IndexError):
-            return self.root
-        return self._local
+            return False
 
     def seconds_present(self, group: str, first: int, last: int) -> Int64Array:
         """Return the seconds with values from ``first`` to before ``last``. [s since 1970]"""
@@ -234,21 +232,30 @@ class Snapshot:
         found[np.ix_(*inside)] = values
         return found
 
+    def _select(self, path: str, array: ZarrArray, axes: Sequence[Int64Array]) -> AnyArray:
+        """Return the values of an array at some indices of each axis."""
+        if self.files is not None and self._is_on_disk(path):
+            return self.files.select(array, axes)
+        picked = tuple(
+            slice(int(places[0]), int(places[-1]) + 1) if (np.diff(places) == 1).all() else places
+            for places in axes
+        )
+        return np.asarray(array.oindex[picked])
+
     def _values(self, path: str, array: ZarrArray, axes: Sequence[Int64Array]) -> AnyArray:
         """Return values; corrupt ones are missing if there is a handler for them."""
         try:
-            return _select(array, axes)
+            return self._select(path, array, axes)
         except CorruptRepositoryError:
             raise
         except UNREADABLE_ERRORS as error:
             if self._on_corruption is not None:
                 return self._intact(path, array, axes, [shard_shape(array), array.chunks])
-            if isinstance(error, ValueError | RuntimeError):
+            code = getattr(error, "code", None)
+            if isinstance(error, ValueError | RuntimeError) or code is IssueCode.CORRUPT:
                 message = f"{path}: {corruption_reason(error)}"
                 raise ArchiveError(message, code=IssueCode.CORRUPT) from error
-            remedy = "open the archive again; if that fails, run `gigatwin archive verify`"
-            message = f"{path}: data of this view was deleted; {remedy}"
-            raise ArchiveError(message, code=IssueCode.MISSING) from error
+            raise _deleted(path) from error
 
     def _intact(
         self,
@@ -264,7 +271,7 @@ class Snapshot:
             inside = [np.flatnonzero(one == at) for one, at in zip(blocks, place, strict=True)]
             part = [places[one] for places, one in zip(axes, inside, strict=True)]
             try:
-                found[np.ix_(*inside)] = _select(array, part)
+                found[np.ix_(*inside)] = self._select(path, array, part)
             except UNREADABLE_ERRORS as error:
                 if len(cuts) > 1:
                     found[np.ix_(*inside)] = self._intact(path, array, part, cuts[1:])
@@ -275,19 +282,17 @@ class Snapshot:
         return found
 
 
+def _deleted(path: str) -> ArchiveError:
+    """Return the error of data that the open commit has, and the disk or bucket has not."""
+    remedy = "open the archive again; if that fails, run `gigatwin archive verify`"
+    message = f"{path}: data of this view was deleted; {remedy}"
+    return ArchiveError(message, code=IssueCode.MISSING)
+
+
 def corruption_reason(error: Exception) -> str:
     """Return why a chunk cannot be read; the errors of Zarr's pipeline do not say of what."""
     is_of_pipeline = isinstance(error, ValueError | RuntimeError)
     return "a chunk is corrupt: its checksum differs" if is_of_pipeline else str(error)
-
-
-def _select(array: ZarrArray, axes: Sequence[Int64Array]) -> AnyArray:
-    """Return the values of an array at some indices of each axis."""
-    picked = tuple(
-        slice(int(places[0]), int(places[-1]) + 1) if (np.diff(places) == 1).all() else places
-        for places in axes
-    )
-    return np.asarray(array.oindex[picked])
 
 
 def _by_period(level: ResolutionLevel, seconds: Int64Array) -> list[tuple[str, slice]]:

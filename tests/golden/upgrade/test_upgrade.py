@@ -23,7 +23,7 @@ from optimizer.service.audit import AUDIT_FILE, AuditLog, read_entries
 from optimizer.service.control_socket import is_service_running, send_command
 from optimizer.service.hold_register import HOLD_FILE, HoldRegister
 from optimizer.service.state_folder import StateFolder
-from telemetry.archive import Archive, backup, verification
+from telemetry.archive import Archive, backup
 from telemetry.archive import open as open_archive
 from telemetry.feed.load_targets import LoadTargetStore
 from telemetry.feed.revisions import RevisionStore
@@ -191,7 +191,7 @@ def test_lost_archive_is_rebuilt_from_an_earlier_journal(state, tmp_path):
 
 
 def test_earlier_archive_has_the_same_values(state):
-    assert verification.verify(state / "archive", "small").lost == []
+    assert backup.verify(state / "archive", "small").lost == []
     read_values(state)
 
 
