@@ -471,7 +471,7 @@ def simulate_arrays_in_chunks(
 def cooling_capacities(site: Site, weather: Weather) -> dict[str, CoolingCapacity]:
     """Return the capacity of each plant, computed once for each stretch of constant air."""
     rows = np.stack([weather.air_temperature, weather.humidity_ratio, weather.air_pressure])
-    changes = (np.diff(rows) != 0.0).reshape(-1, rows.shape[-1] - 1).any(axis=0)
+    changes = (np.diff(rows) != 0.0).any(axis=tuple(range(rows.ndim - 1)))
     is_new = np.append(True, changes)
     first_rows, stretch = np.flatnonzero(is_new), np.cumsum(is_new) - 1
     distinct = weather.select(first_rows)
