@@ -43,7 +43,6 @@ from telemetry.feed.publisher import REQUEST_EFFECTS, SchedulePublisher
 from telemetry.feed.signing import load_or_create_key
 from telemetry.messages.feed_documents import (
     QUARTER_MS,
-    Acknowledgement,
     ActualContent,
     DocumentIdentity,
     FeedStateName,
@@ -308,7 +307,9 @@ class PartnerLink:
 
     def record_no_plan(self, now: np.datetime64, reason: str) -> None:
         """Record that a quarter-hour has no plan, and why."""
-        self.record_event(no_plan_entry(now, reason, is_shadow=self._settings.is_shadow))
+        fields = {"start": format_second(now), "is_shadow": self._settings.is_shadow}
+        fields |= {"source": NO_PLAN_SOURCE, "degraded": reason}
+        self.record_event({"event": AuditEvent.NO_PLAN, **fields})
 
     def record_event(self, content: Mapping[str, object]) -> None:
         """Write an event into the audit record, at once or when the disk has space."""
@@ -329,7 +330,7 @@ class PartnerLink:
         """Process acknowledgements and load targets; return whether targets changed."""
         self._audit.retry()
         for answer in self._feed.poll(now):
-            self.record_event(answer_entry(answer))
+            self.record_event({**truncated(answer), "event": AuditEvent.ACKNOWLEDGEMENT})
             self._nominate(answer["partner"], None if now == NOT_STARTED else now)
             self._feed.confirm_answer(answer["partner"], now)
         targets = self._targets.poll(now)
@@ -419,11 +420,6 @@ def decision_entry(
     }
 
 
-def answer_entry(answer: Acknowledgement) -> Mapping[str, object]:
-    """Return the entry of a partner's acknowledgement; our own key ``event`` takes precedence."""
-    return {**truncated(answer), "event": AuditEvent.ACKNOWLEDGEMENT}
-
-
 def truncated(message: Mapping[str, object]) -> Mapping[str, object]:
     """Return a partner's message with long texts and lists cut."""
     return {name: _cut(value) for name, value in message.items()}
@@ -441,9 +437,3 @@ def _cut(value: object) -> object:
             )
             return [*map(_cut, value[:MAX_LIST_LENGTH]), *more]
     return value
-
-
-def no_plan_entry(now: np.datetime64, reason: str, *, is_shadow: bool) -> Mapping[str, object]:
-    """Return the entry of a quarter-hour without a plan."""
-    fields = {"start": format_second(now), "is_shadow": is_shadow, "source": NO_PLAN_SOURCE}
-    return {"event": AuditEvent.NO_PLAN, **fields, "degraded": reason}
