@@ -12,11 +12,11 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from sites.catalogue import DESCRIPTIVE_KEYS, TomlTable, machine_families, standard_machines
-from sites.schema import declared_quantity, model_kind, nested_models
+from sites.schema import model_kind, nested_models
 from twin import errors
 from twin.errors import IssueCode
 from twin.site import EQUIPMENT_KINDS, Site
-from twin.units import ParameterDescription, format_unit
+from twin.units import ParameterDescription, declared_quantity, format_unit
 
 GENERATED_NOTICE = (
     "<!-- Written by `gigatwin sites reference`; change the declarations, not this page. -->"

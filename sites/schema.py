@@ -7,18 +7,12 @@ from datetime import date
 from typing import Final, Literal, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
-from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from twin import units
 from twin.errors import IssueCode, ValidationIssue
 from twin.text import closest_match_hint
-from twin.units import Quantity, format_unit
-
-
-def declared_quantity(field: FieldInfo) -> Quantity | None:
-    """Return the declared quantity of a parameter, or None if it has none."""
-    return _quantity((field.annotation, *field.metadata))
+from twin.units import Quantity, declared_quantity, format_unit
 
 
 def declared_values(table: BaseModel, *, only_set: bool = False) -> Mapping[str, object]:
@@ -80,15 +74,6 @@ def _row(value: object, only_set: bool) -> object:
     if isinstance(entry, dict) and hasattr(value, "name"):
         return {"name": value.name, **entry}
     return entry
-
-
-def _quantity(notes: tuple[object, ...]) -> Quantity | None:
-    """Return the first quantity, also in ``Annotated[float, Quantity(...)] | None``."""
-    for note in notes:
-        found = note if isinstance(note, Quantity) else _quantity(get_args(note))
-        if found:
-            return found
-    return None
 
 
 MAX_SHOWN_QUANTITY_LENGTH: Final = 60

@@ -355,3 +355,12 @@ OBLIGATION_UNITS: Final = {"net_import": "MWh", "import": "MWh", "carbon": "kg",
 
 NO_PEAK: Final = -1
 """Index of no peak. [1]"""
+
+
+def relation_carriers(relation: Relation) -> tuple[str, ...]:
+    """Return the carriers of a relation, first the one that it delivers, stores or uses."""
+    if isinstance(relation, Conversion):
+        return relation.output, *relation.inputs
+    if isinstance(relation, Store | Exchange | FlexibleLoad):
+        return (relation.carrier,)
+    return ()

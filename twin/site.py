@@ -10,6 +10,7 @@ from hashlib import blake2b
 from typing import Annotated, Final, Self
 
 import numpy as np
+import xarray as xr
 from numpy.typing import NDArray
 from pydantic import ConfigDict, SerializeAsAny, ValidationError
 
@@ -56,6 +57,7 @@ from twin.relations import (
     Relation,
     Store,
     SwitchableUnits,
+    relation_carriers,
 )
 from twin.site_settings import (
     InferenceService,
@@ -67,7 +69,7 @@ from twin.site_settings import (
     WorkKind,
 )
 from twin.text import closest_match_hint
-from twin.units import Declaration, ParameterDescription, Quantity
+from twin.units import Declaration, ParameterDescription, Quantity, declared_quantity
 from twin.weather import Weather
 
 EQUIPMENT_KINDS: Final[Mapping[str, type[Equipment]]] = {
@@ -240,6 +242,37 @@ class Site(Declaration):
     def machines_of[T: Equipment](self, kind: type[T]) -> tuple[T, ...]:
         """Return the machines of one kind, in the order of the file."""
         return tuple(m for m in self.equipment.values() if isinstance(m, kind))
+
+    def to_dataset(self) -> xr.Dataset:
+        """Return all machines with their parameters, on the axis ``machine``.
+
+        Returns
+        -------
+        xarray.Dataset
+            Parameters by the name ``<kind>_<parameter>``, with unit and meaning; NaN for machines
+            of another kind. Coordinates of a machine are its ``kind``, the ``carrier`` that it
+            delivers, stores or uses, and the ``circuit`` (its cooling plant) that it cools, or
+            that cools it; "" without one. Contracts are no machines.
+        """
+        machines = [machine for machine in self.equipment.values() if machine.is_machine]
+        plants = {plant.serves: plant.name for plant in self.machines_of(CoolingPlant)}
+        used = [[c for r in m.relations() for c in relation_carriers(r)] for m in machines]
+        columns: dict[str, tuple[str, FloatArray, dict[str, str]]] = {}
+        for i, machine in enumerate(machines):
+            for name, field in type(machine).model_fields.items():
+                quantity, value = declared_quantity(field), getattr(machine, name)
+                if quantity is not None and isinstance(value, int | float):
+                    attrs = {"units": quantity.unit, "long_name": quantity.meaning}
+                    empty = "machine", np.full(len(machines), np.nan), attrs
+                    columns.setdefault(f"{machine.kind}_{name}", empty)[1][i] = value
+        labels = {
+            "kind": [machine.kind for machine in machines],
+            "carrier": [next(iter(carriers), "") for carriers in used],
+            "circuit": [next((plants[c] for c in cs if c in plants), "") for cs in used],
+        }
+        coords = {name: ("machine", values) for name, values in labels.items()}
+        names = [machine.name for machine in machines]
+        return xr.Dataset(columns, {"machine": names, **coords}, dict(self.identity))
 
     @property
     def grid_connection(self) -> GridConnection:

@@ -12,6 +12,7 @@ from typing import Final
 import numpy as np
 import pandas as pd
 import xarray as xr
+from numpy.typing import NDArray
 
 from twin.argument_checks import check_argument_types
 from twin.errors import IssueCode, ProblemError, ValidationIssue
@@ -90,6 +91,31 @@ def interval_axes(edges: np.ndarray) -> xr.Dataset:
         "instant": ("instant", edges),
     }
     return xr.Dataset(coords=coords)
+
+
+def interval_ends(data: xr.Dataset) -> NDArray[np.datetime64]:
+    """Return the end of each interval from its start and its ``duration`` [h]. [datetime64]"""
+    length = np.round(data["duration"].to_numpy() * _MILLISECONDS)
+    return np.asarray(data["time"].to_numpy() + length.astype("timedelta64[ms]"))
+
+
+TIME_BOUNDS: Final = "time_bnds"
+"""Variable with the start and end of each interval, ``(time, bnds)``."""
+
+
+def with_time_bounds(data: xr.Dataset) -> xr.Dataset:
+    """Return a dataset whose time axes follow the CF conventions, for readers outside.
+
+    ``time`` refers to :data:`TIME_BOUNDS`, if the dataset has durations.
+    """
+    axis = {"standard_name": "time", "axis": "T"}
+    found = data.assign_coords({"time": data["time"].assign_attrs(axis)})
+    if "duration" in data.coords:
+        found["time"].attrs["bounds"] = TIME_BOUNDS
+        found["time"].encoding = {"units": "microseconds since 1970-01-01"}  # of both in a file
+        edges = np.stack([data["time"].to_numpy(), interval_ends(data)], axis=-1)
+        found = found.assign({TIME_BOUNDS: (("time", "bnds"), edges)})
+    return found
 
 
 def interval_edges(data: xr.Dataset | xr.DataArray) -> np.ndarray:

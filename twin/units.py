@@ -12,11 +12,12 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 import numpy as np
 import pint
 from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, ValidationError
+from pydantic.fields import FieldInfo
 from pydantic_core import CoreSchema, ErrorDetails, PydanticCustomError, core_schema
 
 from twin.errors import IssueCode, SiteError, UnitError, ValidationIssue
@@ -317,3 +318,17 @@ def _declaration_issue(name: str, item: ErrorDetails) -> ValidationIssue:
         expected="a parameter as in docs/reference/equipment.md",
         remedy=item["msg"].removeprefix("Value error, "),
     )
+
+
+def declared_quantity(field: FieldInfo) -> Quantity | None:
+    """Return the declared quantity of a parameter, or None if it has none."""
+    return _quantity((field.annotation, *field.metadata))
+
+
+def _quantity(notes: tuple[object, ...]) -> Quantity | None:
+    """Return the first quantity, also in ``Annotated[float, Quantity(...)] | None``."""
+    for note in notes:
+        found = note if isinstance(note, Quantity) else _quantity(get_args(note))
+        if found:
+            return found
+    return None

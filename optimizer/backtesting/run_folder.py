@@ -40,6 +40,7 @@ from telemetry.durable_files import replace_when_written, write_json_atomic
 from twin import plots, time_axes, units, variables
 from twin.errors import GigatwinError, IssueCode, ProblemError, StateError
 from twin.site import DIGEST_BYTES, Site
+from twin.time_axes import TIME_BOUNDS
 from twin.units import format_minute
 
 RESULTS_FILE: Final = "results.json"
@@ -322,7 +323,7 @@ def read_trajectory_file(path: Path) -> xr.Dataset:
     """
     try:
         with xr.open_dataset(path, engine="h5netcdf") as opened:
-            trajectory = opened.load()
+            trajectory = opened.load().drop_vars(TIME_BOUNDS, errors="ignore")
     except (OSError, ValueError, KeyError, RuntimeError) as error:  # raised by the HDF5 library
         raise damaged_file(path, "cut short, or no NetCDF") from error
     if absent := [

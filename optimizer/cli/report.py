@@ -12,13 +12,14 @@ import xarray as xr
 import sites
 from optimizer.cli.options import JsonFile, output_option
 from optimizer.cli.output import console, markdown_table, option_error, table, write_json
-from optimizer.reporting.operating_data import interval_ends, join_files
+from optimizer.reporting.operating_data import join_files
 from telemetry.durable_files import write_atomic
 from twin.errors import IssueCode
 from twin.reporting.eu_report import report_items, year_length
 from twin.reporting.indicators import ReportItem
 from twin.reporting.national_limits import LimitAssessment, assess_limits
 from twin.site import Site
+from twin.time_axes import interval_ends
 from twin.units import format_minute, format_unit
 
 app = typer.Typer(add_completion=False, help="Write the annual report for the regulator.")

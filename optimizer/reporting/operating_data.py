@@ -18,7 +18,7 @@ from twin.markets.tariffs import InstantArray
 from twin.physics import FloatArray
 from twin.reporting.eu_report import missing_values, negative_rate_issues, report_variables
 from twin.reporting.indicators import INDICATOR_VARIABLES
-from twin.time_axes import HOUR, QUARTER_HOUR
+from twin.time_axes import HOUR, QUARTER_HOUR, interval_ends
 from twin.units import format_minute, parse_quantity
 from twin.variables import net_import
 
@@ -84,12 +84,6 @@ def join_files(files: Sequence[Path], *, site: str) -> tuple[xr.Dataset, list[st
             code=IssueCode.TIME_GAP,
         )
     return joined.isel(time=~is_incomplete), [*notes, *missing_notes]
-
-
-def interval_ends(data: xr.Dataset) -> np.ndarray:
-    """Return the end of each interval. [datetime64]"""
-    length = np.round(data["duration"].to_numpy() * (HOUR / np.timedelta64(1, "ms")))
-    return np.asarray(data["time"].to_numpy() + length.astype("timedelta64[ms]"))
 
 
 def _read(path: Path) -> xr.Dataset:

@@ -18,6 +18,7 @@ from twin.reporting.indicators import INDICATOR_VARIABLES
 from twin.simulation.limits import FREEZE_VARIABLES, limit_excess
 from twin.simulation.simulate import settled_state, simulate, simulate_in_chunks
 from twin.site import Site
+from twin.time_axes import with_time_bounds
 
 SITE_ATTRIBUTE: Final = "site"
 """Attribute with the name of the site in the file of a run."""
@@ -39,14 +40,15 @@ SUMMARY_VARIABLES: Final = (
 
 
 def write_netcdf(path: Path, dataset: xr.Dataset, *, site: str, title: str) -> None:
-    """Write a dataset as NetCDF, atomically; lists in attributes become texts.
+    """Write a dataset as NetCDF by the CF conventions, atomically.
 
-    The folder is created. `site` is stored in the attribute :data:`SITE_ATTRIBUTE`, and `title`
-    describes the content.
+    Intervals get bounds (:func:`twin.time_axes.with_time_bounds`), and lists in attributes become
+    texts. The folder is created. `site` is stored in the attribute :data:`SITE_ATTRIBUTE`, and
+    `title` describes the content.
     """
-    plain = dataset.copy()
+    plain = with_time_bounds(dataset)
     plain.attrs = {key: _netcdf_attribute(value) for key, value in dataset.attrs.items()}
-    plain.attrs |= {SITE_ATTRIBUTE: site, "title": title}
+    plain.attrs |= {"Conventions": "CF-1.11", SITE_ATTRIBUTE: site, "title": title}
     for name in plain.variables:
         attrs = plain[name].attrs
         plain[name].attrs = {key: _netcdf_attribute(value) for key, value in attrs.items()}

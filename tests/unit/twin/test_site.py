@@ -114,3 +114,22 @@ def test_pickled_site_holds_only_declared_data():
     there = pickle.loads(pickle.dumps(here))
     assert there == here
     assert [convert.owner for convert in there.conversions] == [c.owner for c in here.conversions]
+
+
+def test_machines_and_parameters_are_a_dataset():
+    """Each machine has kind, carrier and circuit; parameters have units, and gaps elsewhere."""
+    site = sites.load_site("rhine")
+    table = site.to_dataset()
+    machines = [name for name, machine in site.equipment.items() if machine.is_machine]
+    assert table["machine"].to_numpy().tolist() == machines
+    battery = table.sel(machine="battery_1")
+    assert (battery["kind"], battery["carrier"], battery["circuit"]) == (
+        "battery",
+        "medium_voltage",
+        "",
+    )
+    assert table["circuit"].sel(machine="cdu_1") == "warm_plant"
+    assert table["battery_capacity"].attrs["units"] == "MWh"
+    assert battery["battery_capacity"] == 80.0
+    assert int(table["battery_capacity"].count()) == 1
+    assert int(table["accelerators_racks"].sum()) == site.rack_count

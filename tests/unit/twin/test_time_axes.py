@@ -126,3 +126,16 @@ def test_formatted_times_are_truncated_and_name_their_zone() -> None:
     moment = np.datetime64("2026-07-01T00:59:59.9", "us")
     assert units.format_minute(moment) == "2026-07-01T00:59Z"
     assert units.format_second(moment) == "2026-07-01T00:59:59Z"
+
+
+def test_time_bounds_follow_the_cf_conventions():
+    """Intervals of 15 and 30 min from noon; 12:15 is the end of one and the start of the next."""
+    grid = time_axes.interval_axes(
+        np.array(["2026-01-01T12:00", "2026-01-01T12:15", "2026-01-01T12:45"], "datetime64[us]")
+    )
+    found = time_axes.with_time_bounds(grid)
+    assert found["time"].attrs == {"standard_name": "time", "axis": "T", "bounds": "time_bnds"}
+    assert found["time_bnds"].dims == ("time", "bnds")
+    np.testing.assert_array_equal(found["time_bnds"][:, 0], grid["instant"][:-1])
+    np.testing.assert_array_equal(found["time_bnds"][:, 1], grid["instant"][1:])
+    assert "bounds" not in grid["time"].attrs

@@ -12,6 +12,7 @@ from optimizer.backtesting.settlement import Settlement, WorkBalance
 from optimizer.reporting.run_files import write_netcdf
 from telemetry.durable_files import write_json_atomic
 from tests.support.summaries import results, summary
+from twin import time_axes
 from twin.errors import JournalError, ProblemError
 from twin.simulation.limits import StagingCounts
 
@@ -230,9 +231,19 @@ def test_trajectory_is_written_and_read_back(tmp_path):
     with xr.open_dataset(path, engine="h5netcdf") as read:
         assert read["price"].to_numpy().tolist() == [1.0, 2.0]
         assert read["price"].attrs == {"units": "EUR MWh-1", "gaps": "a; b"}
-        assert read.attrs == {"notes": "x", "typical_year": 0} | WHOSE
+        own = {"notes": "x", "typical_year": 0, "Conventions": "CF-1.11"}
+        assert read.attrs == own | WHOSE
     assert original["price"].attrs["gaps"] == ["a", "b"]  # unchanged
     assert "site" not in original.attrs
+
+
+def test_written_intervals_have_bounds(tmp_path):
+    grid = time_axes.regular_axes(np.datetime64("2026-01-01", "us"), 2)
+    write_netcdf(tmp_path / "run.nc", grid, **WHOSE)
+    with xr.open_dataset(tmp_path / "run.nc", engine="h5netcdf") as read:
+        assert read["time"].attrs["bounds"] == "time_bnds"
+        np.testing.assert_array_equal(read["time_bnds"][:, 0], grid["instant"][:-1])
+        np.testing.assert_array_equal(read["time_bnds"][:, 1], grid["instant"][1:])
 
 
 def test_interrupted_write_keeps_the_old_trajectory(tmp_path, monkeypatch):
