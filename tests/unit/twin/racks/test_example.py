@@ -10,7 +10,7 @@ def test_views_on_the_planners_page(capsys):
     page = (ROOT / "docs/planners.md").read_text()
     section = page.partition("### Every rack, every chip\n")[2].partition("\n## ")[0]
     examples = re.findall(r"```python\n(.*?)```", section, re.DOTALL)
-    assert len(examples) == 2
+    assert len(examples) == 3
     found = {}
     for example in examples:
         exec(example, found)
@@ -18,4 +18,5 @@ def test_views_on_the_planners_page(capsys):
     assert "hall_1/r0" in shown or "hall_2/r0" in shown
     assert "warm" in found["cdus"].operate(2.0, found["twin"].Weather.constant(air=20)).inputs
     assert found["racks"].sizes["time"] == 60
+    assert found["many"].sizes["sample"] == 1000
     assert found["chips"]["chip_power"].shape == (300, 28, 72)
