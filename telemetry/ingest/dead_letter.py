@@ -215,40 +215,31 @@ class RefusedReadings:
     def __init__(self, quarantine: DeadLetterStore) -> None:
         self._quarantine = quarantine
         self._mutex = threading.Lock()
-        self._newest: dict[str, RefusedReading] = {}
-        self._stored_at: dict[str, float] = {}
-        self._logged_at: dict[tuple[str, str], float] = {}
+        self._newest: dict[str, tuple[RefusedReading, dict[str, float]]] = {}
 
     def add(self, reading: RefusedReading, payload: bytes) -> None:
         """Store, log and list a reading; of each source not more often than the periods allow."""
         source, now = reading.source, time.monotonic()
         with self._mutex:
-            before = self._newest.pop(source, None)
+            before, due = self._newest.pop(source, (None, {}))
             if before is not None:
                 reading = replace(reading, count=before.count + 1)
             elif len(self._newest) >= MAX_IMPLAUSIBLE_SOURCES:
-                self._forget(next(iter(self._newest)))
-            self._newest[source] = reading  # the last one is the newest
-        if now - self._stored_at.get(source, -np.inf) >= REFUSED_STORE_PERIOD_S:
-            self._stored_at[source] = now
+                del self._newest[next(iter(self._newest))]
+            self._newest[source] = reading, due  # the last one is the newest
+        if now >= due.get("", 0.0):
+            due[""] = now + REFUSED_STORE_PERIOD_S
             value = f"{reading.value:g} {reading.unit}".strip()
             text = f"{reading.reason}: {source} is {value}, expected {reading.expected}"
             self._quarantine.add_implausible(reading.topic, text, payload)
-        key = source, reading.reason
-        if now - self._logged_at.get(key, -np.inf) >= REFUSED_LOG_PERIOD_S:
-            self._logged_at[key] = now
+        if now >= due.get(reading.reason, 0.0):
+            due[reading.reason] = now + REFUSED_LOG_PERIOD_S
             _logger.warning("reading refused", **asdict(reading))
-
-    def _forget(self, source: str) -> None:
-        del self._newest[source]
-        self._stored_at.pop(source, None)
-        for flag in IMPLAUSIBLE_FLAGS:
-            self._logged_at.pop((source, flag.value), None)
 
     def newest(self) -> list[RefusedReading]:
         """Return the newest reading of a few sources, the newest first."""
         with self._mutex:
-            found = list(self._newest.values())
+            found = [reading for reading, _ in self._newest.values()]
         return found[: -MAX_REFUSED_LISTED - 1 : -1]
 
 
@@ -374,12 +365,6 @@ class SimTimeWatermark:
         if not isinstance(sample, PointValue | RackBatch | SimulationTick):
             return True
         return self.accepts_second(epoch_second(sample.time))
-
-    def accepted(self, seconds: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Return which times are accepted. [s since 1970]"""
-        if self._newest is None:
-            return np.ones(seconds.shape, dtype=np.bool_)
-        return np.asarray(seconds <= self._newest + MAX_LEAP_S)
 
 
 LOSS_WRITE_PERIOD_S: Final = 60.0

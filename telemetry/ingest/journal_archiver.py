@@ -321,7 +321,7 @@ class JournalArchiver:
             return batches
         watermark = self._router.watermark(name)
         watermark.observe_all(batches.seconds)
-        is_accepted = watermark.accepted(batches.seconds)
+        is_accepted = np.array([watermark.accepts_second(one) for one in batches.seconds.tolist()])
         for number in np.flatnonzero(~is_accepted).tolist():
             self._router.reject_leap(found.record_of(batches, number))
         return batches if is_accepted.all() else batches.select(is_accepted)
