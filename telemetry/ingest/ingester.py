@@ -80,7 +80,6 @@ class Ingester:
 
     - `receiver`: what receives the messages after the journal; None for nothing.
     - `append_lock`: held while messages are appended and passed on.
-    - `oversized`: messages that were too large.
     - `damage`: damage of the journal found since the start.
     """
 
@@ -96,7 +95,7 @@ class Ingester:
         self._journal = journal
         self._receiver = receiver
         self.append_lock = threading.RLock()
-        self.oversized = OversizedMessages(client)
+        self._oversized_count = 0
         self.damage = CorruptionReport(journal, archived or read_archived_position(journal.folder))
         self._counts = Counter(dict.fromkeys(INGESTER_COUNTERS, 0))
         self._progress = DeliveryTracker(journal.folder)
@@ -124,6 +123,13 @@ class Ingester:
         """Problem of the journal and its remedy; empty if there is none."""
         found = [self.append_error or self._trim_error, self.damage.describe]
         return "; ".join(filter(None, found))
+
+    def take_oversized(self) -> list[tuple[str, int]]:
+        """Return topics and sizes [B], as far as known, of new messages that were too large."""
+        before = self._oversized_count
+        self._oversized_count = self._client.counters.get("oversized", 0)
+        new = self._oversized_count - before
+        return list(self._client.oversized)[-new:] if new else []
 
     def recover(self) -> None:
         """Continue after the durable messages of an earlier process."""
@@ -256,20 +262,6 @@ MAX_WAITING: Final = 50_000
 """Messages that wait for space on the disk; beyond that, no more are read. [1]"""
 
 
-class OversizedMessages:
-    """Messages of a source that were too large; ``count`` is their number at the last call."""
-
-    def __init__(self, source: MessageClient) -> None:
-        self._source = source
-        self.count = 0
-
-    def take_new(self) -> list[tuple[str, int]]:
-        """Return topics and sizes [B] of those since the last call, as far as known."""
-        before, self.count = self.count, self._source.counters.get("oversized", 0)
-        new = self.count - before
-        return list(self._source.oversized)[-new:] if new else []
-
-
 def drain(source: MessageClient) -> Iterator[list[ReceivedMessage]]:
     """Yield waiting messages at the end, until there are none or the time is over."""
     deadline = time.monotonic() + INGESTER_DRAIN_TIMEOUT_S
@@ -386,7 +378,7 @@ def run_ingester(config: IngesterConfig, source: TextIO, output: TextIO) -> None
 def _write_status(output: TextIO, ingester: Ingester, client: Client) -> None:
     status = {
         **ingester.counters,
-        "too_large": ingester.oversized.take_new(),
+        "too_large": ingester.take_oversized(),
         "damaged": ingester.damage.new_losses(),
         "is_connected": client.is_connected,
         "trouble": "; ".join(filter(None, [ingester.error, client.error])),

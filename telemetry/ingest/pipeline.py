@@ -11,8 +11,7 @@ journal, with a copy of the engine that flags readings. So their flags are those
 
 import os
 import threading
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -47,6 +46,19 @@ PIPELINE_COUNTERS: Final = (
     "waiting",
 )
 
+COMMIT_DELAY_S: Final = 0.2
+"""Wait for late messages between a tick or the end of a minute and its commit. [s]"""
+
+COMMIT_RETRY_S: Final = 5.0
+"""Wait after a commit that failed. [s]"""
+
+PIPELINE_IDLE_COMMIT_S: Final = 120.0
+"""Time without a minute that ends after which open minutes are archived too, so that the data
+before an outage can be read during the outage. [s]"""
+
+FINAL_CATCH_UP_RECORDS: Final = 1000
+"""Records that remain for the part of catching up in which no other thread may add any. [1]"""
+
 _logger = structlog.get_logger(__name__)
 
 
@@ -78,13 +90,15 @@ class IngestPipeline:
         self._recovery_listeners: list[SampleListener] = []
         self._ingester = Ingester(client, journal, receiver=self, archived=archive.position)
         self.damage = self._ingester.damage
-        self._committer = CommitThread(
-            archive,
-            journal,
-            self._last_messages,
-            router=self._router,
-            append_lock=self._ingester.append_lock,
-            record_losses=self._record_losses,
+        self._quality: QualityEngine | None = None  # of catching up
+        self._is_due = threading.Event()
+        self._archiving_ended = threading.Event()
+        self._trimmed: JournalPosition | None = None
+        self._archiver = SupervisedThread(
+            self._archive_minutes,
+            name="archiver",
+            deadline_s=ARCHIVER_DEADLINE_S,
+            ended=self._archiving_ended,
         )
         self._thread = SupervisedThread(
             lambda: self._ingester.run(self._note_progress),
@@ -116,12 +130,12 @@ class IngestPipeline:
     @property
     def failure(self) -> str:
         """Why ingestion or archiving has stopped, apart from single sources; empty if it runs."""
-        return self._thread.failure or self._ingester.append_error or self._committer.error
+        return self._thread.failure or self._ingester.append_error or self._archiver.failure
 
     @property
     def threads(self) -> Sequence[SupervisedThread]:
         """Threads that ingest and archive."""
-        return [self._thread, self._committer.thread]
+        return [self._thread, self._archiver]
 
     @property
     def coverage(self) -> PointCoverage:
@@ -159,8 +173,8 @@ class IngestPipeline:
             if is_archived:
                 archive.advance(record.position)
                 if archive.is_due:
-                    self._committer.commit()
-                self._committer.limit_memory()
+                    self.commit()
+                self.limit_memory()
             count += 1
         self._record_losses()
         self._ingester.recover()
@@ -169,7 +183,8 @@ class IngestPipeline:
 
     def start(self) -> None:
         """Start ingestion."""
-        self._committer.start()
+        self._archiver.start()
+        self.notify()
         self._thread.start()
 
     def stop(self) -> None:
@@ -178,12 +193,16 @@ class IngestPipeline:
         self._ingester.stop()
         if self._thread.is_alive():
             self._thread.join()
-        self._committer.stop()
+        self._archiving_ended.set()
+        self.notify()
+        if self._archiver.is_alive():
+            self._archiver.join()
+        self.commit(include_open=True)
 
     def _note_progress(self) -> None:
         """Note that the ingester works; store topic and size of messages that were too large."""
         self._thread.note_progress()
-        for topic, size in self._ingester.oversized.take_new():
+        for topic, size in self._ingester.take_oversized():
             self._router.rejects.quarantine.add_undecodable(topic, "too large", size)
 
     def changed_only(self, items: Sequence[tuple[str, bytes]]) -> list[tuple[str, bytes]]:
@@ -219,9 +238,9 @@ class IngestPipeline:
                     self._router.archive(sample, message, position, flag=flag, received=received)
         if is_archived:
             archive.advance(position)
-        self._committer.limit_memory()
+        self.limit_memory()
         if archive.is_due or archive.is_behind:
-            self._committer.notify()
+            self.notify()
 
     def _recover_record(self, record: JournalRecord, *, is_archived: bool = True) -> None:
         """Route a record that an earlier process made durable."""
@@ -242,77 +261,9 @@ class IngestPipeline:
         self._router.rejects.write_losses()
         loss_log.append_reasons(self._archive.folder, self.damage.new_losses())
 
-
-COMMIT_DELAY_S: Final = 0.2
-"""Wait for late messages between a tick or the end of a minute and its commit. [s]"""
-
-COMMIT_RETRY_S: Final = 5.0
-"""Wait after a commit that failed. [s]"""
-
-PIPELINE_IDLE_COMMIT_S: Final = 120.0
-"""Time without a minute that ends after which open minutes are archived too, so that the data
-before an outage can be read during the outage. [s]"""
-
-FINAL_CATCH_UP_RECORDS: Final = 1000
-"""Records that remain for the part of catching up in which no other thread may add any. [1]"""
-
-
-class CommitThread:
-    """Thread that commits what is due.
-
-    - `archive`, `journal`, `last_messages`: archive to write, journal to trim, and messages to save
-      before trimming.
-    - `router`: gives records of the journal to the archive.
-    - `append_lock`: lock for appending to the journal and adding the same records to the archive.
-    - `record_losses`: records losses before the journal is trimmed.
-    - `thread`: the thread.
-    """
-
-    def __init__(
-        self,
-        archive: Archive,
-        journal: Journal,
-        last_messages: LastMessageStore,
-        *,
-        router: SampleRouter,
-        append_lock: AbstractContextManager[bool],
-        record_losses: Callable[[], None],
-    ) -> None:
-        self._archive = archive
-        self._journal = journal
-        self._last_messages = last_messages
-        self._router = router
-        self._append_lock = append_lock
-        self._record_losses = record_losses
-        self._quality: QualityEngine | None = None  # of catching up
-        self._is_due = threading.Event()
-        self._ended = threading.Event()
-        self._trimmed: JournalPosition | None = None
-        self.thread = SupervisedThread(
-            self._run, name="archiver", deadline_s=ARCHIVER_DEADLINE_S, ended=self._ended
-        )
-
-    @property
-    def error(self) -> str:
-        """Error of a thread that has ended or hangs, and its remedy; empty if it works."""
-        return self.thread.failure
-
-    def start(self) -> None:
-        """Start the thread."""
-        self.thread.start()
-        self.notify()
-
     def notify(self) -> None:
         """Announce that a commit is due."""
         self._is_due.set()
-
-    def stop(self) -> None:
-        """Commit all data, including open minutes, and end."""
-        self._ended.set()
-        self._is_due.set()
-        if self.thread.is_alive():
-            self.thread.join()
-        self.commit(include_open=True)
 
     def limit_memory(self) -> None:
         """Leave later records to the journal if the archive is overfull.
@@ -334,14 +285,15 @@ class CommitThread:
             return False
         return True
 
-    def _run(self) -> None:
-        while not self._ended.is_set():
-            self.thread.note_progress()
+    def _archive_minutes(self) -> None:
+        """Commit what is due, until ended."""
+        while not self._archiving_ended.is_set():
+            self._archiver.note_progress()
             is_silent = not self._is_due.wait(PIPELINE_IDLE_COMMIT_S)
             self._is_due.clear()
             wait = COMMIT_DELAY_S
-            while not self._ended.wait(wait):
-                self.thread.note_progress()
+            while not self._archiving_ended.wait(wait):
+                self._archiver.note_progress()
                 is_done = self.commit(include_open=is_silent)
                 if is_done and (not self._archive.is_behind or self.catch_up()):
                     self._archive.maintain()
@@ -361,18 +313,18 @@ class CommitThread:
 
     def catch_up(self) -> bool:
         """Read missed records from the journal; return whether the archive is up to date."""
-        with self._append_lock:  # a thread that saw it up to date has advanced it
+        with self._ingester.append_lock:  # a thread that saw it up to date has advanced it
             if self._quality is None or self._archive.has_discarded:
                 self._archive.rewind()
                 self._quality = self._router.quality.restarted()
             quality = self._quality
         while True:
             count, is_done = self._read_records(quality)
-            if not is_done or self._ended.is_set():
+            if not is_done or self._archiving_ended.is_set():
                 return False
             if count < FINAL_CATCH_UP_RECORDS:
                 break
-        with self._append_lock:
+        with self._ingester.append_lock:
             _, is_done = self._read_records(quality)
             if is_done:
                 self._archive.mark_caught_up()
@@ -386,10 +338,10 @@ class CommitThread:
         for record in self._journal.read(after=self._archive.added_position):
             self._router.archive_record(record, quality)
             self._archive.advance(record.position)
-            self.thread.note_progress()
+            self._archiver.note_progress()
             count += 1
             if self._archive.is_due and not self.commit():
                 return count, False
-            if self._ended.is_set():
+            if self._archiving_ended.is_set():
                 break
         return count, True

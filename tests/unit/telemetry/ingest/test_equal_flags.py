@@ -141,14 +141,14 @@ class Plant:
             self._now = self._now + seconds * SECOND
             for _, ingester, _ in services:
                 ingester.ingest([ReceivedMessage(*item, 1)])
-            committer = services[1][0]._committer
+            service = services[1][0]
             if number == behind:
                 lagging.is_overfull = True
-                committer.limit_memory()
+                service.limit_memory()
             if number == again and lagging.is_behind:
-                assert committer.catch_up()
+                assert service.catch_up()
         if lagging.is_behind:
-            assert committer.catch_up()
+            assert service.catch_up()
         archiver = JournalArchiver(
             recorded, {"": folder / "0"}, clock_mode=clock_mode, binder=PointBinder(site())
         )

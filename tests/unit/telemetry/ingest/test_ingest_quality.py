@@ -34,7 +34,7 @@ def test_flags_survive_duplicates_and_catching_up(tmp_path):
         service.wire.send(samples[2])
         until(lambda: service.window.counters["range"] == 2)
         service.archive.rewind()
-        service.ingester._committer.notify()
+        service.ingester.notify()
         until(lambda: not service.archive.is_behind)
     points = open_archive("rhine", group="points", root=tmp_path)
     assert points["quality"].values[:, 0].tolist() == [1, 1, 2, 1]

@@ -62,8 +62,8 @@ def test_ingester_acknowledges_durable_and_trims_archived(tmp_path, monkeypatch)
         (("a", 1), ("b", 2), ("c", 3)),
         {"oversized": 2, "spoilt": 1},
     )
-    assert shard.oversized.take_new() == [("b", 2), ("c", 3)]
-    assert shard.oversized.take_new() == []
+    assert shard.take_oversized() == [("b", 2), ("c", 3)]
+    assert shard.take_oversized() == []
     assert [shard.counters[name] for name in ("oversized", "spoilt", "dropped")] == [2, 1, 0]
     append(journal, batch("r0001", 51))
     assert len(list((tmp_path / "a").glob("*.journal"))) == 2

@@ -66,7 +66,7 @@ def test_newest_metadata_survive_a_restart(tmp_path):
     with Service(tmp_path) as service:
         service.wire.send(metadata(unit="%"), value(0, 50.0))
         until(lambda: len(service.wire.acknowledged) == 2)
-        assert service.ingester._committer.commit(include_open=True)  # writes the file
+        assert service.ingester.commit(include_open=True)  # writes the file
         service.wire.send(metadata(unit="1"), value(60, 0.5))
         service.wire.send_raw((ITEMS[0][0], b"corrupt"))
         until(lambda: len(service.wire.acknowledged) == 5)
