@@ -79,7 +79,7 @@ def test_fleet_is_decided_and_written(tmp_path):
         document["sites"]["rhine"]["sends_mwh"], abs=0.1
     )
     assert all(site["is_safe"] for site in document["sites"].values())
-    assert document["gap_of_prices"] <= 1e-3
+    assert document["gap"] <= 1e-3
     assert document["objective"] < document["objective_alone"]
     assert "dear.csv: carbon_intensity is direct" in document["notes"]
     assert document["notes"].count("synthetic_prices.csv: carbon_intensity is direct") == 1
