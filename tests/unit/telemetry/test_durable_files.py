@@ -13,6 +13,7 @@ from telemetry.durable_files import (
     json_with_checksum,
     lock_folder,
     read_json_with_checksum,
+    replace_when_written,
     write_atomic,
 )
 from twin.errors import JournalError
@@ -113,3 +114,25 @@ def test_content_without_valid_checksum_is_refused(tmp_path, text):
     path.write_text(text)
     with pytest.raises(ValueError, match=r"."):
         read_json_with_checksum(path)
+
+
+def test_file_is_replaced_only_when_written_without_an_error(tmp_path):
+    path = tmp_path / "deep" / "run.nc"
+    with replace_when_written(path) as draft:
+        draft.write_bytes(b"first")
+
+    def fill_the_disk(draft):
+        draft.write_bytes(b"half")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(JournalError, match=r"run\.nc"), replace_when_written(path) as draft:
+        fill_the_disk(draft)
+    assert path.read_bytes() == b"first"
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_device_is_written_in_place():
+    with replace_when_written(Path(os.devnull)) as draft:
+        draft.write_bytes(b"gone")
+    assert draft == Path(os.devnull)
+    assert not Path(os.devnull).is_file()
