@@ -15,7 +15,11 @@ from optimizer.problem.planning_outlook import QUARTER_HOUR_HORIZON
 from optimizer.realtime.intra_interval import metered_means
 from optimizer.service.clock import NOT_STARTED
 from optimizer.service.config import ServiceConfig
-from optimizer.service.load_target_receiver import LoadTargetReceiver, advance_lower_limits
+from optimizer.service.load_target_receiver import (
+    LoadTargetReceiver,
+    ReserveState,
+    advance_lower_limits,
+)
 from telemetry.feed.flex_agent import PlannedLoad
 from telemetry.feed.flex_messages import read_load_targets
 from telemetry.feed.signing import public_jwk_set
@@ -326,10 +330,13 @@ def test_activated_reserve_recovers_after_its_target_ends(tmp_path):
     receiver = calling(tmp_path)
     take(receiver, target(3.0, end="2026-07-01T16:00:00Z"))
     assert active_intervals(receiver)[:24].all()
+    assert receiver._states["mfrr"] is ReserveState.ACTIVATED
     take(receiver, target(None, start="2026-07-01T12:30:00Z"), at="2026-07-01T12:01:00Z")
-    for minutes, left in ((30, 8), (60, 6), (150, 0)):
+    after = ReserveState.RECOVERING
+    for minutes, left, state in ((30, 8, after), (60, 6, after), (150, 0, ReserveState.READY)):
         grid = time_axes.horizon_axes(NOW + np.timedelta64(minutes, "m"), QUARTER_HOUR_HORIZON)
         assert active_intervals(receiver, grid=grid).sum() == left
+        assert receiver._states["mfrr"] is state
 
 
 def test_best_effort_target_activates_nothing(tmp_path):

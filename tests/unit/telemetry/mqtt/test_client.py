@@ -1,6 +1,7 @@
 """A client and its queues, without a broker or with a server that is no broker."""
 
 import contextlib
+import itertools
 import socket
 import threading
 from types import SimpleNamespace
@@ -9,7 +10,7 @@ import pytest
 
 from telemetry.mqtt import client as mqtt_client
 from telemetry.mqtt.broker import TlsFiles
-from telemetry.mqtt.client import Client
+from telemetry.mqtt.client import CONNECTION_TRANSITIONS, Client, ConnectionState
 from telemetry.mqtt.queues import (
     MAX_INBOX_BYTES,
     AcknowledgingHandler,
@@ -233,6 +234,25 @@ def test_silent_server_is_reported(made, monkeypatch):
         client.start()
         until(lambda: client.error, deadline=LONG)
         assert "does not answer" in client.error
+
+
+def test_connection_takes_only_transitions_of_its_table(made, embedded, monkeypatch):
+    """Proves: up, lost, tried again, up again and stopped, each by a listed event."""
+    client, taken = made(embedded.url), [ConnectionState.WAITING]
+    monkeypatch.setattr(
+        client._changed, "notify_all", lambda: taken.append(client.state)
+    )  # called with each event
+    client.start()
+    until(lambda: client.is_connected, deadline=LONG)
+    client._connection._stream._socket.shutdown(socket.SHUT_RDWR)
+    until(lambda: client.counters["connections"] == 2, deadline=LONG)
+    until(lambda: client.is_connected, deadline=LONG)
+    client.stop()
+    steps = [pair for pair in itertools.pairwise(taken) if pair[0] is not pair[1]]
+    listed = {(before, after) for (before, _), after in CONNECTION_TRANSITIONS.items()}
+    assert set(steps) <= listed
+    assert [after for _, after in steps][-2:] == [ConnectionState.LEAVING, ConnectionState.ENDED]
+    assert (ConnectionState.CONNECTED, ConnectionState.WAITING) in steps
 
 
 def test_full_incoming_queue_drops_qos_0_first():
