@@ -34,24 +34,14 @@ MIP_OPTIONS: Final[dict[str, Any]] = {
 """Options of integer solves; here presolve pays."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class IntegerSolution:
-    """Values of integer columns, the objective with them [EUR], and the relative gap. [1]"""
-
-    columns: IntArray
-    values: FloatArray
-    objective: float
-    gap: float
-
-
 def solve_mip(
     arrays: ModelArrays,
     account_weights: Mapping[str, float],
     *,
     begin: FloatArray | None = None,
     time_limit: float = LP_TIME_LIMIT_S,
-) -> IntegerSolution | None:
-    """Return integer values near the best ones; None if the model is infeasible.
+) -> FloatArray | None:
+    """Return values of the integer columns near the best ones; None if the model is infeasible.
 
     ``begin`` holds the values of all columns of a feasible plan. At the time limit [s] the best
     known values are returned. Raises SolverError if nothing was found in time, or the solver ends
@@ -60,9 +50,8 @@ def solve_mip(
     highs: Any = SilentHighs()  # type: ignore[no-untyped-call]  # highspy's own
     set_options(highs, MIP_OPTIONS)
     pass_model(highs, arrays, account_weights, is_integer=True)
-    places = np.flatnonzero(arrays.is_integer).astype(np.int32)
     values = run_mip(highs, begin, time_limit=time_limit)
-    status, info = highs.getModelStatus(), highs.getInfo()
+    status = highs.getModelStatus()
     if status == highspy.HighsModelStatus.kInfeasible:
         return None
     ends = (highspy.HighsModelStatus.kOptimal, highspy.HighsModelStatus.kTimeLimit)
@@ -70,12 +59,7 @@ def solve_mip(
         ended = highs.modelStatusToString(status)
         message = f"branch and bound ended with status {ended}; expected integers; plan again"
         raise SolverError(message)
-    return IntegerSolution(
-        columns=places,
-        values=np.round(values[places]),
-        objective=float(info.objective_function_value),
-        gap=float(info.mip_gap),
-    )
+    return np.round(values[arrays.is_integer])
 
 
 OBJECTIVE_TOLERANCE: Final = 1e-6
@@ -243,12 +227,12 @@ def solve_unit_commitment(
         return tried
     if tried is None:
         found = solve_mip(arrays, account_weights, time_limit=UNIT_SEARCH_TIME_LIMIT_S)
-        return None if found is None else _solve_with_units(arrays, solver, found.values)
+        return None if found is None else _solve_with_units(arrays, solver, found)
     try:
         found = solve_mip(
             arrays, account_weights, begin=tried.values, time_limit=UNIT_SEARCH_TIME_LIMIT_S
         )
-        searched = None if found is None else _solve_with_units(arrays, solver, found.values)
+        searched = None if found is None else _solve_with_units(arrays, solver, found)
     except SolverError:  # a failed search keeps the plan that was tried
         return tried
     return tried if searched is None or tried.objective < searched.objective else searched
