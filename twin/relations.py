@@ -141,6 +141,11 @@ class Conversion:
         return replace(self, flows_at_output=self.flows_for_set_points(set_points))
 
 
+def constant_output(value: float) -> Callable[[Weather], FloatArray]:
+    """Return a maximum output that does not depend on the weather. [MW]"""
+    return lambda weather: np.full(weather.shape, value)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Store:
     """Storage of a carrier.

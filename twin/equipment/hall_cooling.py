@@ -9,7 +9,7 @@ from pydantic import model_validator
 from twin.equipment.machine import Equipment
 from twin.physics import FloatArray, fluid_flow
 from twin.physics.heat_exchangers import part_load_approach
-from twin.relations import Conversion, ConversionFlows, Relation, SetPoints
+from twin.relations import Conversion, ConversionFlows, Relation, SetPoints, constant_output
 from twin.units import ParameterDescription, Quantity
 from twin.weather import Weather
 
@@ -62,7 +62,7 @@ class CduBank(Equipment):
                 output="liquid",
                 primary_input="critical",
                 inputs=("warm", "critical"),
-                max_output=self._limit,
+                max_output=constant_output(self.rated_heat_total),
                 flows_at_output=self._flows,
                 flows_for_set_points=lambda points: partial(self._flows, points=points),
             ),
@@ -138,9 +138,6 @@ class CduBank(Equipment):
             )
         )
 
-    def _limit(self, weather: Weather) -> FloatArray:
-        return np.full(weather.shape, self.rated_heat_total)
-
     def _flows(
         self, output: FloatArray, weather: Weather, points: SetPoints | None = None
     ) -> ConversionFlows:
@@ -194,7 +191,7 @@ class CrahBank(Equipment):
                 output="air",
                 primary_input="critical",
                 inputs=("chilled", "critical"),
-                max_output=self._limit,
+                max_output=constant_output(self.rated_heat),
                 flows_at_output=self._flows,
             ),
         )
@@ -226,9 +223,6 @@ class CrahBank(Equipment):
             flow_shares=shares,
         )
         return np.asarray(chilled_supply_temperature + approach)
-
-    def _limit(self, weather: Weather) -> FloatArray:
-        return np.full(weather.shape, self.rated_heat)
 
     def _flows(self, output: FloatArray, weather: Weather) -> ConversionFlows:
         fan = self._fan_power(output)

@@ -7,7 +7,14 @@ from pydantic import model_validator
 
 from twin.equipment.machine import Equipment
 from twin.physics import FloatArray, electrical_equipment
-from twin.relations import Conversion, ConversionFlows, DemandCharge, Exchange, Relation
+from twin.relations import (
+    Conversion,
+    ConversionFlows,
+    DemandCharge,
+    Exchange,
+    Relation,
+    constant_output,
+)
 from twin.units import ParameterDescription, Quantity
 from twin.weather import Weather
 
@@ -81,14 +88,10 @@ class TransformerBank(Equipment):
                 output=self.delivers,
                 primary_input="grid",
                 inputs=("grid",),
-                max_output=self._limit,
+                max_output=constant_output(self.count * self.rating * self.power_factor),
                 flows_at_output=self._flows,
             ),
         )
-
-    def _limit(self, weather: Weather) -> FloatArray:
-        rated = self.count * self.rating * self.power_factor
-        return np.full(weather.shape, rated)
 
     def _flows(self, output: FloatArray, weather: Weather) -> ConversionFlows:
         apparent = np.asarray(output) / self.power_factor
@@ -135,13 +138,10 @@ class Switchgear(Equipment):
                 output="medium_voltage",
                 primary_input="busbar",
                 inputs=("busbar",),
-                max_output=self._limit,
+                max_output=constant_output(self.rating * self.power_factor),
                 flows_at_output=self._flows,
             ),
         )
-
-    def _limit(self, weather: Weather) -> FloatArray:
-        return np.full(weather.shape, self.rating * self.power_factor)
 
     def _flows(self, output: FloatArray, weather: Weather) -> ConversionFlows:
         output = np.asarray(output, dtype=np.float64)
@@ -190,13 +190,10 @@ class UpsBank(Equipment):
                 output="critical",
                 primary_input="medium_voltage",
                 inputs=("medium_voltage", "chilled"),
-                max_output=self._limit,
+                max_output=constant_output(self.rating),
                 flows_at_output=self._flows,
             ),
         )
-
-    def _limit(self, weather: Weather) -> FloatArray:
-        return np.full(weather.shape, self.rating)
 
     def _flows(self, output: FloatArray, weather: Weather) -> ConversionFlows:
         loss = self.loss_factor * electrical_equipment.ups_loss(
@@ -233,13 +230,10 @@ class Busway(Equipment):
                 output="rack",
                 primary_input="critical",
                 inputs=("critical", "air"),
-                max_output=self._limit,
+                max_output=constant_output(self.rating),
                 flows_at_output=self._flows,
             ),
         )
-
-    def _limit(self, weather: Weather) -> FloatArray:
-        return np.full(weather.shape, self.rating)
 
     def _flows(self, output: FloatArray, weather: Weather) -> ConversionFlows:
         loss = np.asarray(

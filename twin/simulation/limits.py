@@ -407,7 +407,7 @@ MIN_TIME_TOLERANCE_H: Final = 1e-6
 """Rounding tolerance of minimum times. [h]"""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class StagingCounts:
     """Starts and stops of units.
 
@@ -438,17 +438,7 @@ class StagingCounts:
         moments = np.cumsum(durations) - durations
         started = np.repeat(moments, np.maximum(change, 0))
         stopped = np.repeat(moments, np.maximum(-change, 0))
-        return cls(
-            starts=len(started),
-            stops=len(stopped),
-            min_up_violations=int(_too_soon(stopped, started, units.min_up_time).sum()),
-            min_down_violations=int(
-                _too_soon(started[units.count :], stopped, units.min_down_time).sum()
-            ),
-            restart_violations=int(
-                _too_soon(started[units.count :], started, units.minimum_restart_time).sum()
-            ),
-        )
+        return cls(len(started), len(stopped), *map(len, _early_events(units, started, stopped)))
 
     @classmethod
     def total(cls, banks: Iterable["StagingCounts"]) -> Self:
@@ -496,13 +486,19 @@ def breaks_minimum_times(
     started = np.repeat(begins, np.maximum(change, 0))
     started = np.concatenate([np.full(count[0], -np.inf), started])
     stopped = np.repeat(begins, np.maximum(-change, 0))
+    return np.isin(begins, np.concatenate(_early_events(units, started, stopped)))
+
+
+def _early_events(
+    units: SwitchableUnits, started: FloatArray, stopped: FloatArray
+) -> list[FloatArray]:
+    """Return stops before ``minimum_up``, starts before ``minimum_down`` and before a restart."""
     again = started[units.count :]
-    found = [
+    return [
         stopped[_too_soon(stopped, started, units.min_up_time)],
         again[_too_soon(again, stopped, units.min_down_time)],
         again[_too_soon(again, started, units.minimum_restart_time)],
     ]
-    return np.isin(begins, np.concatenate(found))
 
 
 def _too_soon(later: FloatArray, earlier: FloatArray, min_time: float) -> BoolArray:
