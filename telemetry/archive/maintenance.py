@@ -238,7 +238,7 @@ class _Hour:
                 values = self._merged(name, seconds, columns)
                 if values is None:
                     continue
-                mask, trusted = self._masks(name, seconds, columns)
+                mask, trusted = self._masks(name, values, seconds, columns)
                 cells += values.size
                 spec = self._spec(COMPACTED_HOURS, name, values)
                 self._transaction.write_values(spec, self._hour, values, columns=columns, mask=mask)
@@ -276,12 +276,13 @@ class _Hour:
         return values if before is None else np.where(is_new, values, before)
 
     def _masks(
-        self, name: str, seconds: Int64Array, columns: Int64Array
+        self, name: str, values: AnyArray, seconds: Int64Array, columns: Int64Array
     ) -> tuple[NDArray[np.bool_] | None, NDArray[np.bool_] | None]:
         """Return which cells have a value, and which values are trusted; None for all."""
         if self._group == "racks":
             return None, None
-        codes = self._read("quality", seconds, columns, SECOND_LEVELS)
+        is_own = name == "quality"
+        codes = values if is_own else self._read("quality", seconds, columns, SECOND_LEVELS)
         return codes != NO_QUALITY, np.isin(codes, TRUSTED_CODES)
 
     def _roll(self, name: str, minutes: Rollup, *, columns: Int64Array) -> None:
@@ -299,7 +300,7 @@ class _Hour:
             if name == "quality":
                 continue
             values = self._read(name, seconds, columns, SECOND_LEVELS)
-            _, trusted = self._masks(name, seconds, columns)
+            _, trusted = self._masks(name, values, seconds, columns)
             rolled = _rolled(values, trusted, seconds, "1h")
             self._put_rolled(ROLLUPS["1h"], name, rolled, columns=columns)
         return len(seconds) * self._count
