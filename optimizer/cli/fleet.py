@@ -111,6 +111,12 @@ def fleet(  # noqa: PLR0913  (one parameter an option of the command line)
     out: Annotated[
         Path | None, output_option("--out", "Folder for the results of --days.", is_folder=True)
     ] = None,
+    gap: Annotated[  # noqa: ARG001
+        float | None, typer.Option(help="No effect since one model plans the fleet.")
+    ] = None,
+    cluster: Annotated[  # noqa: ARG001
+        str | None, typer.Option(help="No effect since one model plans the fleet.")
+    ] = None,
     json_file: JsonFile = None,
 ) -> None:
     """Plan what work moves between sites over the next week, or run them with --days."""

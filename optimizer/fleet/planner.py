@@ -155,11 +155,15 @@ class FleetDecision:
     def as_json(self) -> dict[str, object]:
         """Return the object that ``gigatwin fleet --json`` writes."""
         relaxed, costs = self.relaxation, self.costs
+        bounds = [
+            cost - relaxed.income(net)
+            for cost, net in zip(relaxed.costs, relaxed.net_sent, strict=True)
+        ]
         sites = {
             name: {
                 "objective_alone": round(self.isolated_costs[name], 2),
                 "objective": round(costs[name], 2),
-                "bound": round(relaxed.costs[number] - relaxed.income(relaxed.net_sent[number]), 2),
+                "bound": round(bounds[number], 2),
                 "earned_by_moves": round(self.incomes[number], 2),
                 "sends_mwh": round(float(self.net_sent[number].clip(min=0.0).sum()), 3),
                 "takes_in_mwh": round(float((-self.net_sent[number]).clip(min=0.0).sum()), 3),
@@ -175,6 +179,8 @@ class FleetDecision:
             "objective": round(self.cost, 2),
             "bound": round(relaxed.cost, 2),
             "gap": self.gap,
+            "gap_of_prices": abs(relaxed.cost - sum(bounds)) / max(abs(relaxed.cost), 1.0),
+            "rounds": 1,
         }
 
 
