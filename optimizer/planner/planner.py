@@ -293,7 +293,7 @@ def _check_argument_types(
 ) -> None:
     others = {
         "previous": (previous, Decision),
-        "warm": (warm_start, WarmStart),
+        "warm_start": (warm_start, WarmStart),
         "first": (first, Mapping),
         "export": (export, Path),
     }
