@@ -19,7 +19,7 @@ BLOCK = 2880  # steps that are written at once
 
 def table_of(layout: RackLayout, hours: float) -> tuple:
     """Return places, racks and units for the bare kernel."""
-    hall, halls, unit = layout.places.hall, layout.hall_table, layout.cdu_table
+    hall, halls, unit = layout.places.hall_of_rack, layout.hall_table, layout.cdu_table
     return (
         layout.places.first_rack,
         hall,
@@ -79,7 +79,7 @@ class Racks:
         self, layout: RackLayout, hours: float, folder: Path, packed: dict[str, tuple[type, int]]
     ) -> None:
         self.layout, self.hours = layout, hours
-        hall = layout.places.hall
+        hall = layout.places.hall_of_rack
         self.table = table_of(layout, hours)
         halls = layout.hall_table
         self.chips = halls.knots_per_mw[hall], halls.chip_temperature_rise, layout.cdu_of_rack

@@ -46,20 +46,20 @@ def limit(_place: Place, seconds: int = SECONDS) -> Measured:
     )
     state = coolant.racks, coolant.cdus, temperature[-1].copy()
     constants = (
-        table.knots[layout.places.hall],
+        table.knots_per_mw[layout.places.hall_of_rack],
         table.power,
         layout.hall_table.chip_temperature_rise,
         table.unit,
-        table.factor,
-        np.float32(table.decay),
+        table.chip_power_factor,
+        np.float32(table.remaining_step_share),
     )
     count = block_steps(site, "chip")
-    room = tuple(np.zeros((count, *table.factor.shape), np.float32) for _ in range(2))
+    room = tuple(np.zeros((count, *table.chip_power_factor.shape), np.float32) for _ in range(2))
     places, figures, clock = table_of(layout, window.step_hours), _Figures(), cpu()
     still = tuple(part.copy() for part in state)
     first = outside_of(layout, run, window.select(0, count))
     bare.follow_chips(places, constants, first, still, room)  # compiled
-    for begin in range(0, window.count, count):
+    for begin in range(0, window.step_count, count):
         outside = outside_of(layout, run, window.select(begin, count))
         with clock:
             bare.follow_chips(places, constants, outside, state, room)

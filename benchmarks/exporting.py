@@ -17,6 +17,6 @@ def export_problem(place: Place, name: str, inputs: ModelData) -> None:
     """Write our linear model of a problem, if models are wanted."""
     if place.export:
         structure = compile_model(signature_of(inputs))
-        arrays = structure.arrays(parameter_values(inputs))
+        arrays = structure.with_parameter_values(parameter_values(inputs))
         labels = structure.labels(inputs.problem.outlook["instant"].to_numpy())
         LpSolver(arrays, prices_of(inputs)).export(place.export / f"{name}.mps", labels)

@@ -43,7 +43,7 @@ READS = 9
 
 NAME = "GIGATWIN_READS"
 IS_WHOLE = bool(os.environ.get("GIGATWIN_BENCH_READ_WHOLE"))
-LAID = RACKS if IS_WHOLE else min(RACKS, COMPACTED_HOURS.width["racks"])
+LAID = RACKS if IS_WHOLE else min(RACKS, COMPACTED_HOURS.columns_per_shard["racks"])
 SECONDS = DAY_S if IS_WHOLE else HOUR_S
 LABELS = [f"hall_1/r{rack + 1:04d}" for rack in range(RACKS)]
 
@@ -84,7 +84,7 @@ def _hour(root):
             ),
             JournalPosition(1, second + 1),
         )
-        archive.advance(JournalPosition(1, second + 1))
+        archive.record_journal_position(JournalPosition(1, second + 1))
         if second % 60 == 59:
             archive.commit(include_open=True)
     archive.maintain(is_whole=True)

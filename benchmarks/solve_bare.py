@@ -35,7 +35,7 @@ class Bare:
     """One site's model; `fill` writes the numbers of a question into its arrays."""
 
     def __init__(self, inputs):
-        self.site, self.steps = inputs.problem.site, len(inputs.hours)
+        self.site, self.steps = inputs.problem.site, len(inputs.interval_hours)
         self.kinds = inputs.problem.outlook.sizes["cohort"]
         self.layout = layout = Layout(self.steps)
         self.balance = layout.balance
@@ -60,8 +60,8 @@ class Bare:
         for c in site.conversions:
             pieces = inputs.curves[c.owner].width.shape[1]
             s = self.segments[c.owner] = column(n, pieces)
-            add(self.balance[c.output][:, None], s, 1.0)
-            for carrier in c.inputs:
+            add(self.balance[c.output_carrier][:, None], s, 1.0)
+            for carrier in c.input_carriers:
                 add(self.balance[carrier][:, None], s, f"{c.owner}/{carrier}")
             if pieces > 1:
                 self.secants[c.owner] = row(n)
@@ -109,7 +109,7 @@ class Bare:
         self.shares = defaultdict(float)
         racks = sum(work.racks for work in self.site.flexible_loads)
         for work in self.site.flexible_loads:
-            for carrier, share in {work.carrier: 1.0, **work.heat}.items():
+            for carrier, share in {work.carrier: 1.0, **work.heat_shares}.items():
                 self.shares[carrier] += share * work.racks / racks
         for carrier, share in self.shares.items():
             add(self.balance[carrier], self.used, -share)
@@ -124,7 +124,7 @@ class Bare:
         return bought, sold, *self._ramp(exchange, bought, sold, inputs)
 
     def _ramp(self, exchange, bought, sold, inputs):
-        allowed = MEAN_RAMP_SHARE * exchange.ramp_limit * 60.0 * inputs.hours
+        allowed = MEAN_RAMP_SHARE * exchange.ramp_limit * 60.0 * inputs.interval_hours
         if not ((allowed > 0.0) & (allowed < exchange.import_limit + exchange.export_limit)).all():
             return None, None, None
         n, row, add = self.steps, self.layout.row, self.layout.add
@@ -141,7 +141,7 @@ class Bare:
 
     def fill(self, inputs):
         """Write the numbers of a question."""
-        problem, hours, n = inputs.problem, inputs.hours, self.steps
+        problem, hours, n = inputs.problem, inputs.interval_hours, self.steps
         low, high, cost = self.low, self.high, self.cost
         cost[:] = 0.0
         self.row_high[:] = self.row_low[:] = 0.0
@@ -150,10 +150,10 @@ class Bare:
         for c in self.site.conversions:
             curve, s = inputs.curves[c.owner], self.segments[c.owner]
             high[s] = curve.width
-            rest[c.output] += curve.low
-            for carrier in c.inputs:
+            rest[c.output_carrier] += curve.low
+            for carrier in c.input_carriers:
                 fed[f"{c.owner}/{carrier}"] = -curve.slope[carrier]
-                rest[carrier] -= curve.offset[carrier]
+                rest[carrier] -= curve.draw_at_min_output[carrier]
             if c.owner in self.secants:
                 lead = curve.slope[c.primary_input] - curve.secant(c.primary_input)[:, None]
                 fed[f"{c.owner}/secant"] = lead
@@ -203,7 +203,7 @@ class Bare:
             self.value[at] = fed[name]
 
     def _trade(self, inputs, fed):
-        problem, hours = inputs.problem, inputs.hours
+        problem, hours = inputs.problem, inputs.interval_hours
         money, keep = problem.weights["money"], 1.0 - problem.margins.power
         for e in self.site.exchanges:
             bought, sold, over, up, down = self.trades[e.owner]

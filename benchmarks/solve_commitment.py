@@ -38,7 +38,10 @@ def _ruled(problem: Problem) -> Problem:
 def commit(inputs: ModelData, last: WarmStart | None) -> WarmStart:
     """Return what a commitment leaves to the next."""
     shape, instants = signature_of(inputs), inputs.problem.outlook["instant"].to_numpy()
-    prices, arrays = prices_of(inputs), compile_model(shape).arrays(parameter_values(inputs))
+    prices, arrays = (
+        prices_of(inputs),
+        compile_model(shape).with_parameter_values(parameter_values(inputs)),
+    )
     basis = shift_basis(last, arrays, instants) if last else None
     solver = LpSolver(arrays, prices, basis=basis, time_limit=PATIENCE)
     relaxed = solver.run()
@@ -49,7 +52,7 @@ def commit(inputs: ModelData, last: WarmStart | None) -> WarmStart:
     assert found is not None
     assert found.objective - relaxed.objective <= MIP_GAP * abs(found.objective)
     on = units_on(arrays, found.values)
-    return WarmStart(model_signature=shape, instants=instants, basis=basis, units=on)
+    return WarmStart(model_signature=shape, instants=instants, basis=basis, units_on=on)
 
 
 def cold(_: Place, *, steps: int = WEEK) -> Measured:

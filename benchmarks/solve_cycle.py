@@ -78,7 +78,7 @@ def _cycle(
     """Return a site's optimum; its solver lives on only where it is asked for."""
     name, shape = inputs.problem.site.name, signature_of(inputs)
     instants = inputs.problem.outlook["instant"].to_numpy()
-    arrays = compile_model(shape).arrays(parameter_values(inputs))
+    arrays = compile_model(shape).with_parameter_values(parameter_values(inputs))
     is_fit = name in left and left[name].model_signature == shape
     basis = shift_basis(left[name], arrays, instants) if is_fit else None
     solver = LpSolver(arrays, prices_of(inputs), basis=basis, time_limit=PATIENCE)
@@ -127,7 +127,9 @@ def build(_: Place) -> Measured:
     compile_model.cache_clear()
     with cpu() as clock:
         sizes = [
-            compile_model(signature_of(one)).arrays(parameter_values(one)).value.size
+            compile_model(signature_of(one))
+            .with_parameter_values(parameter_values(one))
+            .matrix_values.size
             for one in many
         ]
     return Measured(value=clock.seconds, figures={"elements": float(sum(sizes))})

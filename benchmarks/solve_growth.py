@@ -53,7 +53,7 @@ def _alone(problem: Problem) -> float:
     nothing = np.zeros_like(problem.migration.min_net_work_sent)
     closed = replace(problem, migration=problem.migration.with_fixed_net(nothing))
     data = build_model_data(closed)
-    arrays = compile_model(signature_of(data)).arrays(parameter_values(data))
+    arrays = compile_model(signature_of(data)).with_parameter_values(parameter_values(data))
     return LpSolver(arrays, account_weights(problem.weights)).run().objective
 
 

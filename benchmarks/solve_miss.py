@@ -35,7 +35,7 @@ def followed() -> tuple[FloatArray, FloatArray, FloatArray, float]:
     plant, queue = build_plant(case, seed=1), case.queue()
     caller = ReserveCaller(case.site, plant)
     ordered, scheduled, metered = [], [], []
-    for _ in range(case.actual.sizes["time"]):
+    for _ in range(case.true_series.sizes["time"]):
         now = plant.now
         seen = observe(plant, queue, reserve_caller=caller, decisions=decisions)
         before = float(net_import(seen.state))

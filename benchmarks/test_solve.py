@@ -26,12 +26,13 @@ def test_fleet_has_the_stated_sites_and_kinds(many):
 @pytest.mark.parametrize("place", range(4), ids=SITES)
 def test_arrays_by_hand_equal_compiled_arrays(many, place):
     inputs = many[place]
-    mine = compile_model(signature_of(inputs)).arrays(parameter_values(inputs))
+    mine = compile_model(signature_of(inputs)).with_parameter_values(parameter_values(inputs))
     bare = Bare(inputs)
     bare.fill(inputs)
     cost, offset = mine.accounts.weighted(prices_of(inputs), len(mine.column_low))
     pairs = [
-        (mine.start, bare.start), (mine.index, bare.index), (mine.value, bare.value),
+        (mine.row_starts, bare.start), (mine.column_indices, bare.index),
+        (mine.matrix_values, bare.value),
         (cost, bare.cost), (mine.column_low, bare.low), (mine.column_high, bare.high),
         (mine.row_low, bare.row_low), (mine.row_high, bare.row_high),
     ]  # fmt: skip

@@ -23,7 +23,7 @@ from twin.equipment import (
     ITHall,
 )
 from twin.errors import IssueCode, SiteError, ValidationIssue
-from twin.feasibility.reserve_deliverability import eligible_stores, may_pause
+from twin.feasibility.reserve_deliverability import eligible_stores, work_may_hold
 from twin.markets.contracts import DayAheadPosition, HourlyMatching, LoadTargetContract
 from twin.markets.tariffs import Tariff
 from twin.physics import FloatArray
@@ -86,12 +86,14 @@ def _suppliers(site: Site) -> Iterator[ValidationIssue]:
     """Yield an issue for carriers without a supplier or with several, and for cycles."""
     yield from unsupplied_carriers(site)
     converts = [relation for relation in site.relations if isinstance(relation, Conversion)]
-    supplied = Counter(convert.output for convert in converts)
+    supplied = Counter(convert.output_carrier for convert in converts)
     for carrier, count in supplied.items():
         if count > 1:
             yield IssueCode.DUPLICATE.issue(
                 "[equipment]",
-                found=", ".join(convert.owner for convert in converts if convert.output == carrier),
+                found=", ".join(
+                    convert.owner for convert in converts if convert.output_carrier == carrier
+                ),
                 expected=f"one machine that delivers {carrier}",
                 remedy="merge them into one machine with their total rating",
             )
@@ -406,7 +408,7 @@ def reserve_product_issues(site: Site) -> Iterator[ValidationIssue]:
     """Yield an issue for products without a provider, and for work that they would delay."""
     for name, product in site.reserves.items():
         location = f"reserves.{name}"
-        kinds = [kind for kind in site.work.values() if may_pause(product, kind)]
+        kinds = [kind for kind in site.work.values() if work_may_hold(product, kind)]
         if not eligible_stores(site, product) and not kinds:
             yield IssueCode.MISSING.issue(
                 f"[{location}]",

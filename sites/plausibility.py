@@ -128,7 +128,7 @@ def _of_stores(site: Site, loads: Mapping[str, float]) -> Iterator[ValidationIss
 def _of_machines(site: Site, loads: Mapping[str, float]) -> Iterator[ValidationIssue]:
     ratings, negligible = rated_outputs(site), NEGLIGIBLE_LOAD_SHARE * loads["grid"]
     for convert in site.conversions:
-        load, rating = loads[convert.output], ratings[convert.owner]
+        load, rating = loads[convert.output_carrier], ratings[convert.owner]
         if load > negligible and rating > MAX_RATING_RATIO * load:
             yield IssueCode.IMPLAUSIBLE.issue(
                 f"equipment.{convert.owner}",

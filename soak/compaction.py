@@ -110,7 +110,7 @@ def write(folder: Path) -> None:
             for which, at in ((~is_late, now), (is_late, now - DELAY)):
                 if at >= START:
                     _add(archive, [labels[r] for r in racks[which]], at, racks[which], position)
-            archive.advance(JournalPosition(1, position))
+            archive.record_journal_position(JournalPosition(1, position))
         archive.commit(include_open=True)
         second += HOUR
         draft = record.with_suffix(".draft")

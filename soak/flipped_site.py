@@ -39,7 +39,7 @@ def make(folder: Path) -> None:
     archiver = _archiver(archive, folder)
     for second in ARCHIVED:
         _append(journal, second)
-        while archiver.step():
+        while archiver.archive_next_chunk():
             pass
     archiver.commit(include_open=True)
     archive.maintain()
@@ -74,7 +74,7 @@ def write(folder: Path, *, is_whole: bool) -> frozenset[str]:
         journal.trim(position)
     archive = Archive(folder / "archive", SITE)
     archiver = _archiver(archive, folder)
-    while archiver.step():
+    while archiver.archive_next_chunk():
         pass
     _append(journal, *LATER)
     archiver.stop()

@@ -116,7 +116,7 @@ def _files(stage: Stage) -> Iterator[str]:
     except GigatwinError as error:
         yield f"the journal is broken: {error}"
     else:
-        if not count and journal.end.offset:
+        if not count and journal.end_position.offset:
             yield "the journal is empty"
     for name in ("orders.json", "record.json", "estimate.json", "feed/state.json", "schema.json"):
         try:

@@ -53,7 +53,7 @@ def test_unreported_loss_is_a_fault(copy):
 @pytest.mark.slow
 def test_wrong_archived_value_is_a_fault(copy):
     archive = Archive(copy / "archive", flips.SITE)
-    archive.add(batch("r0001", 101, value=7.0), archive.positions["a"], journal="b")
+    archive.add(batch("r0001", 101, value=7.0), archive.replay_positions["a"], journal="b")
     archive.commit(include_open=True)
     assert "racks clock lies in [101]" in read(copy, [*flips.ARCHIVED, 101])
 

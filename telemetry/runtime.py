@@ -107,7 +107,7 @@ def run_with_logging[*Given](work: Callable[[*Given], None], *given: *Given) -> 
     work(*given)
 
 
-MAX_LOGGED: Final = 20
+MAX_LOGGED_REFUSALS: Final = 20
 """Refusals of one sender that are logged singly within a period. [1]"""
 
 LIMIT_PERIOD_S: Final = 60.0
@@ -124,7 +124,7 @@ class RateLimiter:
     """
 
     def __init__(
-        self, limit: int = MAX_LOGGED, *, clock: Callable[[], float] = time.monotonic
+        self, limit: int = MAX_LOGGED_REFUSALS, *, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._limit, self._clock, self._lock = limit, clock, threading.Lock()
         self._allowed: dict[str, deque[float]] = {}

@@ -119,20 +119,20 @@ class Conversion:
     - `flows_at_output`: (output [MW], weather) -> :class:`ConversionFlows`. The output has ``time``
       as last axis.
     - `flows_for_set_points`: Set points -> the physics at them; None without set points.
-    - `units`: units for unit commitment; None if any number may run at any time.
+    - `switchable_units`: units for unit commitment; None if any number may run at any time.
     """
 
     owner: str
-    output: str
+    output_carrier: str
     primary_input: str
-    inputs: tuple[str, ...]
+    input_carriers: tuple[str, ...]
     max_output: Callable[[Weather], FloatArray]
     flows_at_output: Callable[[FloatArray, Weather], ConversionFlows]
     heat_source: str = ""
     flows_for_set_points: (
         Callable[[SetPoints], Callable[[FloatArray, Weather], ConversionFlows]] | None
     ) = None
-    units: SwitchableUnits | None = None
+    switchable_units: SwitchableUnits | None = None
 
     def with_set_points(self, set_points: SetPoints | None) -> "Conversion":
         """Return the conversion at other set points; itself without any."""
@@ -241,7 +241,7 @@ class FlexibleLoad:
     - `racks`: number of racks. [1]
     - `idle_power`, `full_power`: power of one idle rack, and of one uncapped rack at full load.
       [MW]
-    - `heat`: Cooling carrier -> share of the power that it removes; shares sum to 1.
+    - `heat_shares`: Cooling carrier -> share of the power that it removes; shares sum to 1.
     """
 
     owner: str
@@ -249,7 +249,7 @@ class FlexibleLoad:
     racks: int
     idle_power: float
     full_power: float
-    heat: Mapping[str, float]
+    heat_shares: Mapping[str, float]
 
 
 type ObligationQuantity = Literal["net_import", "import", "carbon", "water"]
@@ -260,13 +260,13 @@ type ObligationQuantity = Literal["net_import", "import", "carbon", "water"]
 class ObligationTerms:
     """Terms of an obligation in one outlook, on ``(window,)``; a window may be one interval.
 
-    - `target`: contracted sum; infinite without obligation. [MWh; kg; m3]
+    - `contracted_sum`: contracted sum; infinite without obligation. [MWh; kg; m3]
     - `price_above`, `price_below`: cost of a unit above and below, in the unit of the account;
       negative if it earns money.
     - `window_index`: window of each interval, on ``(time,)``. [1]
     """
 
-    target: FloatArray
+    contracted_sum: FloatArray
     price_above: FloatArray
     price_below: FloatArray
     window_index: FloatArray
@@ -274,19 +274,19 @@ class ObligationTerms:
     @property
     def is_binding(self) -> np.ndarray:
         """Where there is an obligation, on ``(window,)``."""
-        return np.isfinite(self.target)
+        return np.isfinite(self.contracted_sum)
 
 
 @dataclass(frozen=True, kw_only=True)
 class IntradayTrades:
     """Energy that may still be traded to meet an obligation, on ``(time,)``.
 
-    - `limit`: maximum of either. [MW]
+    - `max_trade_power`: maximum of either. [MW]
     - `buy_price`, `sell_price`: cost of a MWh bought and of a MWh sold; negative if it earns money.
       [EUR MWh-1]
     """
 
-    limit: FloatArray
+    max_trade_power: FloatArray
     buy_price: FloatArray
     sell_price: FloatArray
 
@@ -316,7 +316,7 @@ class DemandChargeTerms:
 
     - `peak_index`: Interval -> index of its peak, on ``(time,)``; or :data:`NO_PEAK`.
     - `uncharged_power`: Peak -> uncharged power, on ``(slot,)``. [MW]
-    - `price`: Peak -> price of the excess, on ``(slot,)``. [EUR MW-1]
+    - `excess_price`: Peak -> price of the excess, on ``(slot,)``. [EUR MW-1]
     - `is_root_sum_square`: Peak -> whether it is the root of the sum of squares of all excesses
       instead of the greatest, on ``(slot,)``.
     - `running_peak_index`: the peak to which the running peak of the state belongs, already paid;
@@ -326,7 +326,7 @@ class DemandChargeTerms:
 
     peak_index: NDArray[np.int64]
     uncharged_power: FloatArray
-    price: FloatArray
+    excess_price: FloatArray
     is_root_sum_square: BoolArray
     running_peak_index: int
     mean_import_index: int
@@ -336,7 +336,7 @@ class DemandChargeTerms:
 class DemandCharge:
     """Charge on the greatest value of a flow in each billing period.
 
-    - `quantity`: variable whose greatest value is charged.
+    - `charged_variable`: variable whose greatest value is charged.
     - `price`: cost per MW of peak and billing period, without a tariff. [EUR MW-1]
     - `name`: ``peak``, ``excess`` above a contract, or ``band`` for the band-load rebate.
     - `account`: account of the optimiser that pays.
@@ -345,7 +345,7 @@ class DemandCharge:
     """
 
     owner: str
-    quantity: str
+    charged_variable: str
     price: float
     name: str = "peak"
     account: str = "peak"
@@ -365,7 +365,7 @@ NO_PEAK: Final = -1
 def relation_carriers(relation: Relation) -> tuple[str, ...]:
     """Return the carriers of a relation, first the one that it delivers, stores or uses."""
     if isinstance(relation, Conversion):
-        return relation.output, *relation.inputs
+        return relation.output_carrier, *relation.input_carriers
     if isinstance(relation, Store | Exchange | FlexibleLoad):
         return (relation.carrier,)
     return ()

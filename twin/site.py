@@ -164,9 +164,13 @@ class Site(Declaration):
         waiting = [r for r in self.relations if isinstance(r, Conversion)]
         ordered: list[Conversion] = []
         while waiting:
-            drawn = {carrier for convert in waiting for carrier in convert.inputs}
-            used = {c for convert in waiting for c in convert.inputs if c != convert.heat_source}
-            free = [c for c in waiting if c.output not in drawn and c.heat_source not in used]
+            drawn = {carrier for convert in waiting for carrier in convert.input_carriers}
+            used = {
+                c for convert in waiting for c in convert.input_carriers if c != convert.heat_source
+            }
+            free = [
+                c for c in waiting if c.output_carrier not in drawn and c.heat_source not in used
+            ]
             if not free:
                 raise SiteError.single(
                     self.name,
@@ -183,7 +187,9 @@ class Site(Declaration):
     @cached_property
     def switchable_units(self) -> Mapping[str, SwitchableUnits]:
         """The units for unit commitment, by their bank."""
-        return {c.owner: c.units for c in self.conversions if c.units is not None}
+        return {
+            c.owner: c.switchable_units for c in self.conversions if c.switchable_units is not None
+        }
 
     @cached_property
     def stores(self) -> tuple[Store, ...]:
@@ -458,12 +464,12 @@ _HEAT: Final = {"liquid", "air", "warm", "chilled"}
 def unsupplied_carriers(site: Site) -> Iterator[ValidationIssue]:
     """Yield an issue for each carrier that is needed but not delivered."""
     converts = [relation for relation in site.relations if isinstance(relation, Conversion)]
-    needed = {carrier: convert.owner for convert in converts for carrier in convert.inputs}
+    needed = {carrier: convert.owner for convert in converts for carrier in convert.input_carriers}
     needed |= {store.carrier: store.owner for store in site.stores}
     needed |= {exchange.carrier: exchange.owner for exchange in site.exchanges}
     for work in site.flexible_loads:
-        needed |= dict.fromkeys([work.carrier, *work.heat], work.owner)
-    supplied = {convert.output for convert in converts} | EXTERNAL_CARRIERS
+        needed |= dict.fromkeys([work.carrier, *work.heat_shares], work.owner)
+    supplied = {convert.output_carrier for convert in converts} | EXTERNAL_CARRIERS
     for carrier, owner in needed.items():
         if carrier not in supplied:
             kinds = SUPPLIER_KINDS[carrier]
@@ -488,7 +494,7 @@ def _connected_carriers(relation: Relation) -> tuple[str, ...]:
     """Return the carriers of a relation, except the output of a conversion."""
     match relation:
         case Conversion():
-            return relation.inputs
+            return relation.input_carriers
         case Store() | Exchange():
             return (relation.carrier,)
     return ()
@@ -531,10 +537,10 @@ def design_loads(site: Site, *, busy_share: float) -> Mapping[str, float]:
     for work in site.flexible_loads:
         power = work.racks * (work.idle_power + busy_share * (work.full_power - work.idle_power))
         loads[work.carrier] += power
-        for carrier, share in work.heat.items():
+        for carrier, share in work.heat_shares.items():
             loads[carrier] += share * power
     for convert in site.conversions:
-        for carrier, draw in _draws(convert, loads[convert.output], weather).items():
+        for carrier, draw in _draws(convert, loads[convert.output_carrier], weather).items():
             loads[carrier] += draw
     return {carrier: float(load[0]) for carrier, load in loads.items()}
 
@@ -580,11 +586,11 @@ def undersized_machines(site: Site) -> Iterator[ValidationIssue]:
     """Yield an issue for each machine whose rating is below its load with full halls."""
     full, ratings = design_loads(site, busy_share=1.0), rated_outputs(site)
     for convert in site.conversions:
-        load, limit = full[convert.output], ratings[convert.owner]
+        load, limit = full[convert.output_carrier], ratings[convert.owner]
         if load > limit:
             yield IssueCode.OUT_OF_RANGE.issue(
                 f"[equipment.{convert.owner}]",
                 found=f"{limit:.4g} MW",
-                expected=f"at least {load:.4g} MW of {convert.output}",
+                expected=f"at least {load:.4g} MW of {convert.output_carrier}",
                 remedy="raise its rating: all racks at full load need this power",
             )

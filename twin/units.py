@@ -52,7 +52,7 @@ MINUTES_PER_DAY: Final = 1440
 HOURS_PER_DAY: Final = 24
 """Hours of a day by the clock. [h d-1]"""
 
-QUARTERS_PER_DAY: Final = 96
+QUARTER_HOURS_PER_DAY: Final = 96
 """Quarter-hours of a day by the clock. [d-1]"""
 
 QUARTER_HOUR_H: Final = 0.25

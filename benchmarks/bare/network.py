@@ -47,7 +47,7 @@ class Network:
             1,
         )
         source["u_ref"], source["sk"] = wiring.source_voltage, 1e6 * wiring.short_circuit_power
-        source["rx_ratio"] = wiring.source_ratio
+        source["rx_ratio"] = wiring.source_resistance_ratio
         load = pgm.initialize_array(FREE, KIND.sym_load, len(self.loads))
         load["id"], load["node"], load["status"] = self.loads, wiring.load_nodes, 1
         load["type"] = pgm.LoadGenType.const_power

@@ -56,7 +56,7 @@ class BacktestCase:
     site: Site
     inputs: RunInputs
     workload: Workload
-    actual: xr.Dataset
+    true_series: xr.Dataset
     boundary_conditions: xr.Dataset
     initial_state: xr.Dataset
 
@@ -124,7 +124,7 @@ class BacktestCase:
             site=site,
             inputs=inputs,
             workload=workload,
-            actual=truth,
+            true_series=truth,
             boundary_conditions=around,
             initial_state=begin,
         )
@@ -154,7 +154,7 @@ class BacktestCase:
 
     def _work_doubts(self) -> Iterator[ValidationIssue]:
         """Yield an issue if more work arrives in the run than free racks can do in its time."""
-        jobs, actual = self.workload.jobs, self.actual
+        jobs, actual = self.workload.jobs, self.true_series
         hours = actual["duration"].to_numpy()
         arrives = jobs.arrival > self.inputs.start
         offered = float(jobs.racks[arrives] @ jobs.length[arrives]) / hours.sum()
@@ -171,7 +171,7 @@ class BacktestCase:
 
     def _tariff_doubts(self) -> Iterator[ValidationIssue]:
         """Yield an issue if the last tariff ends before the run does."""
-        site, time = self.site, self.actual["time"].to_numpy()
+        site, time = self.site, self.true_series["time"].to_numpy()
         for text in expired_tariff_warnings(site.tariffs, time, site.time_zone):
             yield IssueCode.OUT_OF_RANGE.issue(
                 "tariffs",
@@ -184,12 +184,15 @@ class BacktestCase:
         """Return the jobs at the start."""
         return open_queue(RackPool.from_site(self.site), self.workload.jobs, self.inputs.start)
 
-    def horizon(self) -> xr.Dataset:
+    def initial_plan_axes(self) -> xr.Dataset:
         """Return the axes of a plan made at the start."""
         return build_horizon(self.site, self.inputs.series, self.inputs.start)
 
     def build_problem(self, grid: xr.Dataset | None = None) -> Problem:
-        """Return the problem at the start from what is known then, by default on `horizon()`."""
+        """Return the problem at the start from what is known then.
+
+        The axes are by default `initial_plan_axes()`.
+        """
         past = self.workload.past(self.inputs.start)
         return build_problem(
             self.site,

@@ -34,7 +34,7 @@ def run_policy(
     The policy appends to ``decisions``.
     """
     queue, caller = case.queue(), ReserveCaller(case.site, plant)
-    for _ in range(case.actual.sizes["time"]):
+    for _ in range(case.true_series.sizes["time"]):
         view = observe(plant, queue, reserve_caller=caller, decisions=decisions)
         queue, progress = run_interval(case, policy, plant, observation=view, decisions=decisions)
         yield queue, progress
@@ -76,11 +76,13 @@ def run_interval(
     orders = policy.orders(observation)
     work = RunningJobs(observation.queue, case.workload.jobs, orders.jobs)
     hold_reserves(plant, decisions, plant.now)
-    racks = float(case.actual["service_racks"].sel(time=observation.now))
+    racks = float(case.true_series["service_racks"].sel(time=observation.now))
 
     def follow(orders: DispatchOrders) -> None:
-        points = plant_setpoints(case.site, orders, service_racks=racks, work_power=work.power)
-        plant.apply(points)
+        points = plant_setpoints(
+            case.site, orders, service_racks=racks, work_power=work.mean_power_to_interval_end
+        )
+        plant.begin_move(points)
 
     follow(orders)
     if policy.interval_control is None:
@@ -100,8 +102,8 @@ def _controller_orders(
 ) -> DispatchOrders | None:
     """Return the orders of the controller within a quarter-hour; None if orders stay."""
     mean, latest = (plant.meter.mean(span) for span in (minutes, 1))
-    cooler = interval_control.check_water(plant.supply_temperatures())
-    return interval_control.check_meter(minutes=minutes, mean=mean, latest=latest) or cooler
+    cooler = interval_control.adjust_to_water(plant.supply_temperatures())
+    return interval_control.adjust_to_meter(minutes=minutes, mean=mean, latest=latest) or cooler
 
 
 def plant_setpoints(
@@ -150,7 +152,7 @@ class RunningJobs:
         self._end, self._remaining = self._until(METERING_PERIOD_MIN)
 
     @property
-    def power(self) -> float:
+    def mean_power_to_interval_end(self) -> float:
         """Mean power above idle until the end of the quarter-hour. [MW]"""
         return float(self._remaining.work_power.sum())
 
@@ -182,7 +184,7 @@ class RunningJobs:
             before, after = getattr(self._before, name), getattr(part, name)
             if name in ("work_racks", "work_power"):
                 found[name] = share * before + (1.0 - share) * after
-            elif name == "finished":
+            elif name == "finished_job_numbers":
                 found[name] = np.concatenate([before, after])
             else:
                 found[name] = before + after

@@ -64,11 +64,11 @@ class FleetSiteRun:
         """Return the observation with the jobs in transit, which a plan includes."""
         return replace(observation, queue=self._all_jobs)
 
-    def send(self, transfer: JobTransfer) -> None:
+    def remove_sent_jobs(self, transfer: JobTransfer) -> None:
         """Remove the jobs of a transfer."""
-        self.queue = self.queue.select(~np.isin(self.queue.jobs.number, transfer.numbers))
+        self.queue = self.queue.select(~np.isin(self.queue.jobs.number, transfer.numbers_at_origin))
 
-    def expect(self, transfer: JobTransfer) -> None:
+    def add_jobs_in_transit(self, transfer: JobTransfer) -> None:
         """Add the jobs of a transfer to those in transit, under new numbers."""
         count = len(transfer.jobs)
         numbers = np.arange(self._next, self._next + count)
@@ -112,7 +112,7 @@ class FleetSiteRun:
 
 
 INDEPENDENT_POLICY: Final = DEFAULT_PLANNER
-SHARED_RUN: Final = "shared"
+SHARED_RUN_NAME: Final = "shared"
 """Names of the runs: each site alone, and with the others."""
 
 type FleetProgressCallback = Callable[[str, str, int, int], None]
@@ -147,11 +147,11 @@ class FleetRunResult:
 
     def sent(self, site: str) -> float:
         """Return the work that left a site. [MWh]"""
-        return sum(parcel.energy for parcel in self.transfers if parcel.origin == site)
+        return sum(parcel.energy for parcel in self.transfers if parcel.sending_site == site)
 
     def received(self, site: str) -> float:
         """Return the work that came to a site. [MWh]"""
-        return sum(parcel.energy for parcel in self.transfers if parcel.host == site)
+        return sum(parcel.energy for parcel in self.transfers if parcel.receiving_site == site)
 
     def as_json(self) -> dict[str, object]:
         """Return the object that ``gigatwin fleet --days N --json`` writes."""
@@ -193,7 +193,7 @@ def run_fleet(
     _check_days(cases)
     alone = {case.site.name: _alone(case, seed=seed, on_progress=on_progress) for case in cases}
     site_runs = [FleetSiteRun(case, seed=seed) for case in cases]
-    count, names = cases[0].actual.sizes["time"], ", ".join(alone)
+    count, names = cases[0].true_series.sizes["time"], ", ".join(alone)
     transfers: list[JobTransfer] = []
     undecided: dict[str, str] = {}
     for number in range(count):
@@ -205,10 +205,10 @@ def run_fleet(
                 undecided[format_minute(views[0].now)] = str(error)
         for site_run, view in zip(site_runs, views, strict=True):
             site_run.run_interval(view)
-        on_progress(SHARED_RUN, names, number + 1, count)
+        on_progress(SHARED_RUN_NAME, names, number + 1, count)
     return FleetRunResult(
         independent=alone,
-        shared={site_run.name: site_run.result(SHARED_RUN) for site_run in site_runs},
+        shared={site_run.name: site_run.result(SHARED_RUN_NAME) for site_run in site_runs},
         transfers=tuple(transfers),
         failed_plans=undecided,
     )
@@ -258,16 +258,20 @@ def _plan_transfers(
         ],
         routes,
     )
-    last = {site_run.name: site_run.policy.last for site_run in site_runs if site_run.policy.last}
+    last = {
+        site_run.name: site_run.policy.plan_in_force
+        for site_run in site_runs
+        if site_run.policy.plan_in_force
+    }
     found = decide_rolling(problems, previous=last)
     by_name = {site_run.name: site_run for site_run in site_runs}
     for name, decision in found.decisions.items():
         by_name[name].policy.accept(decision, views[0].now)
     queues, hours = [site_run.queue for site_run in site_runs], float(REPLAN_INTERVAL / HOUR)
-    transfers = list(select_transfers(problems, found.net_sent, queues, hours=hours))
+    transfers = list(select_transfers(problems, found.net_sent_work, queues, hours=hours))
     for transfer in transfers:
-        by_name[transfer.origin].send(transfer)
-        by_name[transfer.host].expect(transfer)
+        by_name[transfer.sending_site].remove_sent_jobs(transfer)
+        by_name[transfer.receiving_site].add_jobs_in_transit(transfer)
     return transfers
 
 
@@ -279,10 +283,10 @@ def _transfer_row(transfer: JobTransfer) -> dict[str, object]:
     """Return a transfer as JSON values."""
     return {
         "lane": transfer.route,
-        "origin": transfer.origin,
-        "host": transfer.host,
+        "origin": transfer.sending_site,
+        "host": transfer.receiving_site,
         "leaves": format_minute(transfer.departure),
-        "ready": format_minute(transfer.ready),
+        "ready": format_minute(transfer.earliest_start),
         "jobs": len(transfer.jobs),
         "mwh": round(transfer.energy, 3),
         "cost_eur": round(transfer.cost, 2),

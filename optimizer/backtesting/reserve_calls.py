@@ -28,7 +28,7 @@ from twin.units import MINUTES_PER_HOUR
 from twin.variables import net_import
 
 
-def contracts_by_product(site: Site) -> Mapping[str, LoadTargetContract]:
+def activation_contract_by_product(site: Site) -> Mapping[str, LoadTargetContract]:
     """Return products that are called by orders -> their contract."""
     return {name: one for one in site.machines_of(LoadTargetContract) for name in one.activates}
 
@@ -40,7 +40,7 @@ class ReserveCaller:
     """
 
     def __init__(self, site: Site, plant: SimulatedFacility) -> None:
-        self._site, self._by, self._start = site, contracts_by_product(site), plant.now
+        self._site, self._by, self._start = site, activation_contract_by_product(site), plant.now
         self._due: dict[str, BoolArray] = {}
         self._orders: list[ReserveOrder] = []
         if isinstance(plant, ReserveFacility):
@@ -80,7 +80,10 @@ class ReserveCaller:
             np.full(len(edges) - 1, grid.import_limit),
             np.zeros(len(edges) - 1, bool),
         )
-        targets = {one.name: (max_import.copy(), one.price(never)) for one in self._by.values()}
+        targets = {
+            one.name: (max_import.copy(), one.price_above_target(never))
+            for one in self._by.values()
+        }
         called = {name: never.copy() for name in self._site.reserves}
         for order in self._orders:
             requested = np.maximum(self._requested_import(order, edges), -grid.export_limit)
@@ -139,7 +142,7 @@ def build_plant(case: BacktestCase, *, seed: int) -> SimulatedFacility:
         return SimulatedFacility(site, case.boundary_conditions, case.initial_state, seed=seed)
     plant = ReserveFacility(site, case.boundary_conditions, case.initial_state, seed=seed)
     signals = reserve_calls(site.reserves, case.boundary_conditions.sizes["time"], seed=seed)
-    plant.set_calls(signals, by_order=contracts_by_product(site))
+    plant.set_calls(signals, by_order=activation_contract_by_product(site))
     return plant
 
 

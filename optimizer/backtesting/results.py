@@ -11,15 +11,15 @@ import numpy as np
 
 from optimizer.backtesting.settlement import Settlement, WorkBalance
 from optimizer.policies.policy import (
+    CAPTURE_RULES,
     DEFAULT_PLANNER,
-    PERFECT_FORESIGHT,
+    PERFECT_FORESIGHT_POLICY,
     REFERENCE_RULE,
-    RULES,
     resolve_policy,
 )
 from twin.errors import IssueCode, ProblemError
 
-CAPTURE_POLICIES: Final = (REFERENCE_RULE, DEFAULT_PLANNER, PERFECT_FORESIGHT)
+CAPTURE_POLICIES: Final = (REFERENCE_RULE, DEFAULT_PLANNER, PERFECT_FORESIGHT_POLICY)
 """Policies of the headline capture: rule, planner, planner with perfect foresight."""
 
 MIN_CAPTURE_DAYS: Final = 5
@@ -231,10 +231,10 @@ class BacktestResults:
         where perfect foresight saves nothing: a rule that violates a limit may be cheaper than any
         plan that keeps it.
         """
-        return {rule: self._capture(rule) for rule in RULES}
+        return {rule: self._capture(rule) for rule in CAPTURE_RULES}
 
     def _capture(self, rule: str) -> float | None:
-        names = (rule, DEFAULT_PLANNER, PERFECT_FORESIGHT)
+        names = (rule, DEFAULT_PLANNER, PERFECT_FORESIGHT_POLICY)
         if self.days < MIN_CAPTURE_DAYS or not set(names) <= set(self.policies):
             return None
         simple, planned, bound = (self.policies[name].objective for name in names)
@@ -246,8 +246,8 @@ class BacktestResults:
         hours = {name: summary.lateness_h for name, summary in self.policies.items()}
         return [
             f"{name} is late by {hours[name]:.1f} h, {rule} by {hours[rule]:.1f} h"
-            for rule in RULES
-            for name in (DEFAULT_PLANNER, PERFECT_FORESIGHT)
+            for rule in CAPTURE_RULES
+            for name in (DEFAULT_PLANNER, PERFECT_FORESIGHT_POLICY)
             if {rule, name} <= set(hours) and hours[name] > hours[rule] + LATENESS_TOLERANCE_H
         ]
 

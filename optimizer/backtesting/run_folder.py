@@ -123,7 +123,7 @@ def identity_version(folder: Path) -> int | None:
     if not path.exists():
         return None
     content = read_json_file(path)
-    validated(content, IdentityHeader, path)
+    validate_file_content(content, IdentityHeader, path)
     version = cast("Mapping[str, object]", content).get("version", 1)
     return version if isinstance(version, int) else 1
 
@@ -135,7 +135,7 @@ def _check_identity(folder: Path, identity: BacktestIdentity) -> None:
         found = f"has version {version} of {IDENTITY_FILE}; this gigatwin has {IDENTITY_VERSION}"
         raise _folder_conflict(folder, found, IssueCode.WRONG_VERSION)
     path = folder / IDENTITY_FILE
-    stored = validated(read_json_file(path), BacktestIdentity, path)
+    stored = validate_file_content(read_json_file(path), BacktestIdentity, path)
     if not stored["digests"]:
         found = "was converted from an earlier version, which cannot prove its site and series"
         raise _folder_conflict(folder, found, IssueCode.WRONG_VERSION)
@@ -164,7 +164,7 @@ def check_run_site(folder: Path, site: Site) -> None:
     path = folder / IDENTITY_FILE
     if not path.exists():
         return
-    name = validated(read_json_file(path), IdentityHeader, path)["site"]
+    name = validate_file_content(read_json_file(path), IdentityHeader, path)["site"]
     if name != site.name:
         raise StateError.single(
             "run",
@@ -232,7 +232,11 @@ def read_results(folder: Path) -> BacktestResults | None:
     """
     _check_version(folder)
     path = folder / RESULTS_FILE
-    return validated(read_json_file(path), BacktestResults, path) if path.exists() else None
+    return (
+        validate_file_content(read_json_file(path), BacktestResults, path)
+        if path.exists()
+        else None
+    )
 
 
 def _check_version(folder: Path) -> None:
@@ -292,7 +296,7 @@ def _missing_file(path: Path, remedy: str) -> StateError:
 def _decisions(path: Path) -> tuple[list[DecisionRecord], list[np.datetime64]]:
     """Return the decisions of a file, at least one, and their starts."""
     content = read_json_file(path)
-    validated(content, list[DecisionRecord], path)
+    validate_file_content(content, list[DecisionRecord], path)
     decisions = cast("list[DecisionRecord]", content)  # as read: later versions may add keys
     if not decisions:
         raise damaged_file(path, "no decision")
@@ -356,7 +360,7 @@ def read_json_file(path: Path) -> object:
     return content
 
 
-def validated[T](content: object, shape: type[T], path: Path) -> T:
+def validate_file_content[T](content: object, shape: type[T], path: Path) -> T:
     """Return the content of a file as a typed value; keys without a field are dropped.
 
     Raises StateError if a field is missing, or of another type.
@@ -381,8 +385,8 @@ def damaged_file(path: Path, found: str) -> StateError:
     )
 
 
-SITE_DIGEST: Final = "declared site"
-JOBS_DIGEST: Final = "jobs"
+SITE_DIGEST_KEY: Final = "declared site"
+JOBS_DIGEST_KEY: Final = "jobs"
 """Keys of the digests beside the variables of the series."""
 
 REQUESTED_VALUES: Final = {
@@ -407,8 +411,8 @@ def build_identity(
         load_scale=load_scale,
         seeds=seeds,
         digests={
-            SITE_DIGEST: site.parameter_digest,
-            JOBS_DIGEST: _digest_jobs(inputs.jobs),
+            SITE_DIGEST_KEY: site.parameter_digest,
+            JOBS_DIGEST_KEY: _digest_jobs(inputs.jobs),
             **{str(name): _digest([values]) for name, values in sorted(series.items(), key=str)},
         },
     )
@@ -554,13 +558,13 @@ def convert_results(content: object, path: Path) -> BacktestResults:
     The energy for equal work stays unknown where the object lacks it. Raises StateError if the
     object is no result of a back-test.
     """
-    present = validated(content, dict[str, object], path)
+    present = validate_file_content(content, dict[str, object], path)
     for key in _BY_POLICY:
-        by_policy = validated(present.get(key), dict[str, object], path)
+        by_policy = validate_file_content(present.get(key), dict[str, object], path)
         present[key] = {present_name(name): value for name, value in by_policy.items()}
-    summaries = validated(present["policies"], dict[str, dict[str, object]], path)
-    by_seed = validated(present["by_seed"], dict[str, list[dict[str, object]]], path)
+    summaries = validate_file_content(present["policies"], dict[str, dict[str, object]], path)
+    by_seed = validate_file_content(present["by_seed"], dict[str, list[dict[str, object]]], path)
     unknown = {"energy_equal_work_mwh": None}
     present["policies"] = {name: unknown | one for name, one in summaries.items()}
     present["by_seed"] = {name: [unknown | one for one in many] for name, many in by_seed.items()}
-    return validated(present, BacktestResults, path)
+    return validate_file_content(present, BacktestResults, path)

@@ -28,7 +28,7 @@ from optimizer.policies.policy import (
     DEFAULT_POLICIES,
     FORESIGHT_POLICIES,
     KNOWN_POLICIES,
-    PERFECT_FORESIGHT,
+    PERFECT_FORESIGHT_POLICY,
     PLANNER_ALIAS,
     RULE_ORDERS,
     Policy,
@@ -50,7 +50,7 @@ class PolicyRun:
     """One policy on one plant.
 
     - `trajectory`: means of the plant, values of the plans and the queue, in quarter-hours.
-    - `settlement`, `work`, `violations`: bill, work balance, and violated minutes by limit.
+    - `settlement`, `work`, `violated_minutes`: bill, work balance, and violated minutes by limit.
     - `decisions`: every decision of a planner; empty for a rule.
     """
 
@@ -59,7 +59,7 @@ class PolicyRun:
     trajectory: xr.Dataset
     settlement: Settlement
     work: WorkBalance
-    violations: xr.DataArray
+    violated_minutes: xr.DataArray
     decisions: tuple[Decision, ...]
 
     def without_series(self) -> "PolicyRun":
@@ -73,7 +73,7 @@ class PolicyRun:
         return PolicySummary.of(
             self.settlement,
             self.work,
-            int(self.violations.sum()),
+            int(self.violated_minutes.sum()),
             fallbacks=sum(decision.is_fallback for decision in self.decisions),
         )
 
@@ -84,7 +84,7 @@ class PolicyRun:
             {
                 "plant": self.seed,
                 "time": format_minute(decision.start),
-                "reason": decision.explanation.degraded,
+                "reason": decision.explanation.degradation_reason,
             }
             for decision in self.decisions
             if decision.is_fallback
@@ -100,7 +100,7 @@ class PolicyRun:
                 "minutes": int(one),
                 "first": format_minute(one["first"].to_numpy()),
             }
-            for one in self.violations[self.violations.to_numpy() > 0]
+            for one in self.violated_minutes[self.violated_minutes.to_numpy() > 0]
         ]
 
 
@@ -139,7 +139,7 @@ def settle_policy_run(
             reserves=reserves,
         ),
         work=work,
-        violations=count_violations(plant, case.site),
+        violated_minutes=count_violations(plant, case.site),
         decisions=tuple(decisions),
     )
 
@@ -162,7 +162,7 @@ def work_balance(last: JobQueue, steps: Sequence[IntervalProgress]) -> WorkBalan
         done=sum(float(p.work_done.sum() - p.work_lost.sum()) for _, p in steps),
         remaining_work=left,
         lateness=sum(p.lateness for _, p in steps),
-        late_energy=sum(p.overdue_energy for _, p in steps),
+        power_weighted_lateness=sum(p.power_weighted_lateness for _, p in steps),
     )
 
 
@@ -191,7 +191,7 @@ def build_trajectory(
     trajectory = (
         grid.merge(edges.isel(instant=slice(None, None, METERING_PERIOD_MIN)))
         .merge(means.assign_coords(time=grid["time"]))
-        .merge(case.actual.drop_vars(unknown), compat="override")
+        .merge(case.true_series.drop_vars(unknown), compat="override")
     )
     backlog, progress = zip(*steps, strict=True)
     first = backlog[0] + float(progress[0].work_done.sum())
@@ -306,7 +306,9 @@ def _summarise(
         policies={name: PolicySummary.averaged(many) for name, many in summaries.items()},
         by_seed=summaries,
         accounts={name: mean_accounts([bill.accounts for bill in b]) for name, b in bills.items()},
-        weighed={name: mean_accounts([bill.weighted for bill in b]) for name, b in bills.items()},
+        weighed={
+            name: mean_accounts([bill.weighted_terms for bill in b]) for name, b in bills.items()
+        },
         broken={
             name: [row for run in many for row in run.violated_limits] for name, many in ran.items()
         },
@@ -366,7 +368,7 @@ def run_backtest_policy(
         case, name, lambda decision: decisions.append(decision.without_replay()), export=models
     )
     plant = build_plant(case, seed=seed)
-    count = case.actual.sizes["time"]
+    count = case.true_series.sizes["time"]
     steps: list[IntervalProgress] = []
     for queue, progress in run_policy(case, policy, plant, decisions=decisions):
         steps.append((queue.backlog, progress))
@@ -396,7 +398,7 @@ def build_policy(
         return StochasticMpcPolicy(site, record, **settings)
     if name in FORESIGHT_POLICIES:
         return PartialForesightPolicy(site, record, knows=FORESIGHT_POLICIES[name], **settings)
-    if name == PERFECT_FORESIGHT:
-        price = float(case.actual["electricity_price"].mean())
+    if name == PERFECT_FORESIGHT_POLICY:
+        price = float(case.true_series["electricity_price"].mean())
         return MpcPolicy(site, record, until=case.inputs.end, final_price=price, **settings)
     return MpcPolicy(site, record, **settings)

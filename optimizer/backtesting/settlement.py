@@ -43,13 +43,14 @@ class WorkBalance:
     - `done`: work done. [MWh of uncapped rack energy]
     - `remaining_work`: Kind -> work arrived and left at the end. [MWh of uncapped rack energy]
     - `lateness`: hours by which jobs ended after their deadlines, summed. [h]
-    - `late_energy`: the same, each job weighted by the uncapped power of its racks. [MWh]
+    - `power_weighted_lateness`: the same, each job weighted by the uncapped power of its racks.
+      [MWh]
     """
 
     done: float
     remaining_work: Mapping[str, float]
     lateness: float
-    late_energy: float
+    power_weighted_lateness: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +60,8 @@ class Settlement:
     - `accounts`: Account -> money. [EUR]
     - `carbon_kg`, `energy_mwh`, `it_energy_mwh`, `water_m3`, `peak_mw`, `pue`: sums of the run, in
       the units of their names.
-    - `weighted`: weights of carbon, lateness and the excess over budgets in the objective. [EUR]
+    - `weighted_terms`: weights of carbon, lateness and the excess over budgets in the objective.
+      [EUR]
     - `work_left_energy_mwh`: electricity that the work left at the end will take. [MWh]
     - `carbon_equal_work_kg`: carbon of the import, and of what the work left will take less what
       stores gained, at the mean intensity; None if it was not computed. [kg]
@@ -73,7 +75,7 @@ class Settlement:
     water_m3: float
     peak_mw: float
     pue: float
-    weighted: dict[str, float]
+    weighted_terms: dict[str, float]
     work_left_energy_mwh: float = 0.0
     carbon_equal_work_kg: float | None = None
     staging: StagingCounts = field(default_factory=StagingCounts)
@@ -86,7 +88,7 @@ class Settlement:
     @property
     def objective(self) -> float:
         """Money spent and the weights of carbon, budgets and lateness. [EUR]"""
-        return self.cost + sum(self.weighted.values())
+        return self.cost + sum(self.weighted_terms.values())
 
 
 def settle(
@@ -138,7 +140,7 @@ def settle(
         water_m3=water,
         peak_mw=max(float(meter.net.max()), 0.0),
         pue=energy / it_energy,
-        weighted=weighted,
+        weighted_terms=weighted,
         work_left_energy_mwh=left,
         carbon_equal_work_kg=carbon + (left - stored) * meter.mean_carbon(carbon),
         staging=StagingCounts.total(ran for _, ran in staging_by_bank(site, record)),
@@ -152,7 +154,7 @@ def _objective_terms(
     return {
         "carbon": carbon * site.weights.carbon,
         "budgets": budgets,
-        "lateness": work.late_energy * site.weights.lateness,
+        "lateness": work.power_weighted_lateness * site.weights.lateness,
     }
 
 
@@ -311,7 +313,7 @@ def network_accounts(
     )
     fees = imported @ site.import_fees(starts) + exported.sum() * site.grid_connection.export_fee
     found = {"network": float(fees), "peak": _peaks(site, starts, net, before=peak_power)}
-    if site.billing_rules.classes:
+    if site.billing_rules.contracted_classes:
         found["excess"] = _excess(site.billing_rules, starts, net)
     return found
 
@@ -389,11 +391,11 @@ def _deviation_cost(
         "carbon": hours * np.maximum(net, 0.0) * truth["carbon_intensity"].to_numpy(),
         "water": water,
     }
-    flow, count = flows[obligation.quantity], len(terms.target)
+    flow, count = flows[obligation.quantity], len(terms.contracted_sum)
     window = np.minimum(terms.window_index, count - 1).astype(int)
     sums = np.bincount(window, weights=flow, minlength=count)
     deviation = np.where(
-        terms.is_binding, sums - np.where(terms.is_binding, terms.target, 0.0), 0.0
+        terms.is_binding, sums - np.where(terms.is_binding, terms.contracted_sum, 0.0), 0.0
     )
     up_price = np.minimum(terms.price_above, HARD_OBLIGATION_PENALTY[obligation.quantity])
     above, below = np.maximum(deviation, 0.0), np.maximum(-deviation, 0.0)

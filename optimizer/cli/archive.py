@@ -73,8 +73,8 @@ def verify(site: SiteNameOption, state: StateOption = None, json_file: JsonFile 
     screen = console(json_file)
     screen.print(
         f"{site}: {found.blocks:,} blocks, {found.stored_bytes / _BYTES_PER_MB:,.1f} MB, "
-        f"{found.points:,} values, {found.bytes_per_point:.2f} B each; "
-        f"{found.open_hours} hours not compacted"
+        f"{found.value_count:,} values, {found.bytes_per_value:.2f} B each; "
+        f"{found.open_hour_count} hours not compacted"
     )
     if found.lost:
         shown = table("lost", *LOSS_COLUMNS)
@@ -85,9 +85,9 @@ def verify(site: SiteNameOption, state: StateOption = None, json_file: JsonFile 
         {
             "blocks": found.blocks,
             "bytes": found.stored_bytes,
-            "points": found.points,
-            "bytes_per_point": found.bytes_per_point,
-            "open_hours": found.open_hours,
+            "points": found.value_count,
+            "bytes_per_point": found.bytes_per_value,
+            "open_hours": found.open_hour_count,
             "lost": found.lost,
         },
         json_file,
@@ -169,8 +169,10 @@ def restore(
     folder = _folder(site, state)
     with StateFolder(folder.parent):
         found = archive_backup.restore(source, folder, site, is_forced=force)
-    console(json_file).print(f"{site}: {found.points:,} values restored, {len(found.lost)} losses")
-    write_json({"points": found.points, "lost": found.lost}, json_file)
+    console(json_file).print(
+        f"{site}: {found.value_count:,} values restored, {len(found.lost)} losses"
+    )
+    write_json({"points": found.value_count, "lost": found.lost}, json_file)
 
 
 replay_app = typer.Typer(

@@ -35,7 +35,7 @@ from optimizer.cli.output import (
     write_json,
 )
 from optimizer.inputs.series_files import RunInputs, SeriesFiles, read_run_inputs
-from optimizer.policies.policy import DEFAULT_PLANNER, DEFAULT_POLICIES, PERFECT_FORESIGHT
+from optimizer.policies.policy import DEFAULT_PLANNER, DEFAULT_POLICIES, PERFECT_FORESIGHT_POLICY
 from telemetry.durable_files import write_atomic
 from twin.site import Site
 
@@ -71,7 +71,7 @@ UNIT_COLUMNS: Final = (
 FALLBACK_COLUMNS: Final = (("fallbacks", "fallbacks", "{:d}"),)
 """Column of plans that are not the optimum, shown if there was one."""
 
-EXPLANATIONS: Final = {
+TABLE_WORD_MEANINGS: Final = {
     "objective": "cost, and the weights of carbon, lateness and budgets; planners minimise it",
     "stocks": "value of what battery and tank lost over the run, at its mean price",
     "backlog": "value of the energy that the work left at the end will take, at the mean price",
@@ -186,7 +186,7 @@ def _show(screen: Console, results: BacktestResults) -> None:
         screen.print(_table(results, part))
     headings = [heading for _, heading, _ in _columns(results)]
     accounts = [name for money in results.accounts.values() for name in money]
-    for word, meaning in EXPLANATIONS.items():
+    for word, meaning in TABLE_WORD_MEANINGS.items():
         if any(word in heading for heading in (*headings, *accounts)):
             screen.print(f"{word}: {meaning}", style="dim")
     _show_fallbacks(screen, results)
@@ -234,7 +234,7 @@ def _show_capture(screen: Console, results: BacktestResults) -> None:
                 f"capture {capture:.1%} over {rule}: the saving of {DEFAULT_PLANNER}, "
                 "as a share of the saving of perfect foresight"
             )
-        elif {rule, DEFAULT_PLANNER, PERFECT_FORESIGHT} <= set(results.policies):
+        elif {rule, DEFAULT_PLANNER, PERFECT_FORESIGHT_POLICY} <= set(results.policies):
             reason = f"perfect foresight saves nothing over {rule}"
             if results.days < MIN_CAPTURE_DAYS:
                 reason = f"it needs a run of {MIN_CAPTURE_DAYS} days or more"

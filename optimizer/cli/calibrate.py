@@ -46,15 +46,15 @@ from twin.calibration.calibrate import (
     calibrate,
 )
 from twin.calibration.drift import (
-    RECENT_CALIBRATIONS,
-    REFERENCE_CALIBRATIONS,
+    RECENT_CALIBRATION_COUNT,
+    REFERENCE_CALIBRATION_COUNT,
     CalibrationSummary,
     parameter_drifts,
 )
 from twin.errors import IssueCode, SeriesError, StateError
 from twin.site import Site
 from twin.site_settings import Throughput
-from twin.units import QUARTERS_PER_DAY, format_minute, format_unit
+from twin.units import QUARTER_HOURS_PER_DAY, format_minute, format_unit
 from twin.workload.throughput import fit_throughput
 
 app = typer.Typer(add_completion=False, help="Fit a site's parameters to its telemetry.")
@@ -193,7 +193,7 @@ def _show(
         p = e.parameter
         change = "" if p.is_offset or not p.prior else f"{e.value / p.prior - 1.0:+.1%}"
         bound = ", at its bound" if e.is_at_bound else ""
-        numbers = (f"{e.value:.4g}", f"{p.prior:.4g}", f"{e.error:.2g}", change)
+        numbers = (f"{e.value:.4g}", f"{p.prior:.4g}", f"{e.standard_error:.2g}", change)
         shown.add_row(p.name, *numbers, p.unit, f"{e.identifiability}{bound}")
     screen.print(shown)
     for one, other, correlation in calibration.correlated_pairs:
@@ -223,7 +223,7 @@ def _content(calibration: CalibrationResult) -> dict[str, object]:
         "parameters": {
             e.parameter.name: {
                 "value": e.value,
-                "error": e.error,
+                "error": e.standard_error,
                 "site_file": e.parameter.prior,
                 "low": e.parameter.lower_bound,
                 "high": e.parameter.upper_bound,
@@ -262,7 +262,7 @@ def proposed_site_file(calibration: CalibrationResult) -> str:
 def _line(e: ParameterEstimate) -> str:
     """Return a parameter as a line of a site file, or as a comment if it should not be copied."""
     p = e.parameter
-    comment = f"site file {p.prior:.6g}, error {e.error:.2g}, {e.identifiability}"
+    comment = f"site file {p.prior:.6g}, error {e.standard_error:.2g}, {e.identifiability}"
     if p.is_offset:
         return f"# the sensor of {p.path[-1]} shows {e.value:+.3g} K too much ({comment})"
     value = f"{e.value:.6g}" if p.unit == "1" else f'"{e.value:.6g} {format_unit(p.unit)}"'
@@ -280,16 +280,16 @@ def _print_drift(site: Site, path: Path, json_file: str | None) -> None:
     screen.print(f"{site.name}: {len(weeks)} calibrations stored in {path}")
     for change in found:
         screen.print(f"{change.text} ({abs(change.significance):.0f} standard errors)")
-    if len(weeks) < REFERENCE_CALIBRATIONS + RECENT_CALIBRATIONS:
-        required = REFERENCE_CALIBRATIONS + RECENT_CALIBRATIONS
+    if len(weeks) < REFERENCE_CALIBRATION_COUNT + RECENT_CALIBRATION_COUNT:
+        required = REFERENCE_CALIBRATION_COUNT + RECENT_CALIBRATION_COUNT
         screen.print(f"too few calibrations to detect a change: {required} are required")
     elif not found:
         screen.print("no significant change")
     rows = [
         {
             "parameter": change.parameter,
-            "before": change.before,
-            "now": change.now,
+            "before": change.reference_value,
+            "now": change.recent_value,
             "significance": change.significance,
             "since": format_minute(change.since),
             "loss": change.loss,
@@ -304,7 +304,7 @@ def run_acceptance(site: Site, seeds: int, json_file: str | None) -> None:
     """Test calibration and state estimation on simulated plants, and show the errors."""
     screen = console(json_file)
     surroundings = synthetic_case(
-        site, steps=2 * PERIOD_DAYS * QUARTERS_PER_DAY
+        site, steps=2 * PERIOD_DAYS * QUARTER_HOURS_PER_DAY
     ).boundary_conditions
     results = []
     shown = table(
@@ -355,7 +355,7 @@ def _row(result: AcceptanceResult) -> tuple[str, ...]:
         f"{result.score.temperature_rmse:.3f}",
         f"{result.worst_identified_error:.2%} of {result.identified_count}: "
         f"{result.worst_parameter}",
-        f"{result.samples_within_bounds / result.samples:.1%}",
+        f"{result.samples_within_bounds / result.sample_count:.1%}",
     )
 
 
@@ -374,7 +374,8 @@ def _worst(results: Sequence[AcceptanceResult]) -> dict[str, float]:
         "nmbe": max(abs(result.score.nmbe) for result in results),
         "temperature_rmse": max(result.score.temperature_rmse for result in results),
         "identified": max(result.worst_identified_error for result in results),
-        "coverage": sum(r.samples_within_bounds for r in results) / sum(r.samples for r in results),
+        "coverage": sum(r.samples_within_bounds for r in results)
+        / sum(r.sample_count for r in results),
     }
 
 
@@ -395,8 +396,8 @@ def fit() -> None:
     """Fit curves to measurements."""
 
 
-@fit_app.command()
-def throughput(
+@fit_app.command("throughput")
+def fit_throughput_to_runs(
     file: MeasuredFile,
     only: Annotated[list[str] | None, typer.Option(help="Rows, such as network=resnet50.")] = None,
     board_share: Annotated[

@@ -72,7 +72,7 @@ def demo(  # noqa: PLR0913  (one parameter an option of the command line)
     screen.print(hint)
     config = DemoConfig(
         site=loaded,
-        source=site,
+        site_name_or_file=site,
         folder=folder,
         broker=broker,
         steps=hours * INTERVALS_PER_HOUR,
@@ -138,7 +138,9 @@ class _Progress:
             self._screen.print(f"first schedule acknowledged after {delay:.1f} s")
         if not traffic.steps:
             return
-        power = "" if traffic.power is None else f"{traffic.power:.1f} MW"
+        power = (
+            "" if traffic.scheduled_net_import is None else f"{traffic.scheduled_net_import:.1f} MW"
+        )
         acknowledged = f"{len(traffic.accepted)} of {len(traffic.revisions)} acknowledged"
         time_text = str(traffic.time.astype("datetime64[m]")).replace("T", " ")
         self._bar.update(

@@ -21,7 +21,7 @@ from optimizer.cli.output import console, option_error, table, write_json
 from optimizer.planner.decision import EMPTY_DECISION, NO_PLAN_SOURCE, DecisionRecord
 from optimizer.policies.policy import PLANNER_ALIAS
 from optimizer.service.audit import AUDIT_FILE, AuditEvent, read_entries
-from optimizer.service.state_folder import owner_of
+from optimizer.service.state_folder import site_of_folder
 from twin import time_axes, units, variables
 from twin.errors import IssueCode, ProblemError, ServiceError
 
@@ -56,7 +56,7 @@ def explain(  # noqa: PLR0913  (one parameter an option of the command line)
     else:
         folder = resolve_state_folder(site, state)
         record = read_service_decision(folder, at)
-        _head(screen, record, site=owner_of(folder) or site, at=at)
+        _head(screen, record, site=site_of_folder(folder) or site, at=at)
     if record.get("source") != NO_PLAN_SOURCE:
         _show(screen, record)
     write_json(record, json_file)

@@ -51,8 +51,8 @@ def fetch(
         latitude=loaded.latitude,
         longitude=loaded.longitude,
         now=np.datetime64(datetime.now(UTC).replace(tzinfo=None), "us"),
-        days=days,
-        token=_token(name, endpoint.token) if endpoint.token else "",
+        past_days=days,
+        token=_token(name, endpoint.token_variable) if endpoint.token_variable else "",
         earlier_response_file=out,
     )
     result = fetch_series(what, name, query, out=out)
@@ -61,8 +61,8 @@ def fetch(
         {
             "service": name,
             "first": format_minute(result.begin),
-            "last": format_minute(result.end),
-            "intervals": result.intervals,
+            "last": format_minute(result.last_interval_start),
+            "intervals": result.interval_count,
             "kept": result.kept_existing_file,
         },
         json_file,

@@ -156,7 +156,7 @@ def _plan(
     screen: Console, cases: Sequence[BacktestCase], routes: Mapping[str, FleetRoute]
 ) -> FleetDecision:
     """Decide for all sites from the information at the start, and show the result."""
-    grid = max((one.horizon() for one in cases), key=lambda axes: axes.sizes["time"])
+    grid = max((one.initial_plan_axes() for one in cases), key=lambda axes: axes.sizes["time"])
     problems = build_fleet_problems([one.build_problem(grid) for one in cases], routes)
     found = decide_fleet(problems)
     screen.print(_plan_table(found))
@@ -285,7 +285,7 @@ def _plan_table(found: FleetDecision) -> Table:
     shown = table("fleet over a week", "site", *PLAN_COLUMNS, numbers=PLAN_COLUMNS)
     totals = [0.0] * len(PLAN_COLUMNS)
     for number, (name, cost) in enumerate(found.costs.items()):
-        net = found.net_sent[number]
+        net = found.net_sent_work[number]
         cells = (
             found.isolated_costs[name],
             cost,
@@ -386,7 +386,7 @@ def _net_transfers(found: FleetRunResult, name: str) -> FloatArray:
     starts = found.shared[name].trajectory["time"].to_numpy()
     power = np.zeros(len(starts))
     for transfer in found.transfers:
-        direction = (transfer.origin == name) - float(transfer.host == name)
+        direction = (transfer.sending_site == name) - float(transfer.receiving_site == name)
         is_active = (starts >= transfer.departure) & (starts < transfer.departure + REPLAN_INTERVAL)
         power[is_active] += direction * transfer.energy / (REPLAN_INTERVAL / HOUR)
     return power

@@ -219,8 +219,8 @@ def operators() -> None:
     """The operators of a site's service: who may end a HOLD."""
 
 
-@operators_app.command()
-def add(
+@operators_app.command("add")
+def add_operator_and_print_token(
     name: Annotated[str, typer.Argument(help="Name of the operator.")],
     site: Annotated[str, typer.Option(help="Site, where --state does not name its folder.")] = "",
     uid: Annotated[

@@ -11,7 +11,7 @@ from typer.models import OptionInfo
 
 import sites
 from optimizer.cli.output import option_error
-from optimizer.service.state_folder import LAYOUT_FILE, check_layout, owner_of
+from optimizer.service.state_folder import LAYOUT_FILE, check_layout, site_of_folder
 from telemetry.durable_files import default_state_folder, is_stream
 from telemetry.mqtt.broker import TlsFiles
 from twin.errors import IssueCode, ServiceError
@@ -42,9 +42,11 @@ def resolve_state_folder(site: str, state: Path | None) -> Path:
     site.
     """
     folder = state or default_state_folder(site)
-    if state is None and owner_of(folder) != site:  # the path of a site file, or no service yet
+    if (
+        state is None and site_of_folder(folder) != site
+    ):  # the path of a site file, or no service yet
         folder = default_state_folder(sites.load_site(site).name)
-    owner = owner_of(folder)
+    owner = site_of_folder(folder)
     if owner and owner != site and owner != sites.load_site(site).name:
         raise ServiceError.single(
             "state",

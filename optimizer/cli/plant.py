@@ -21,7 +21,7 @@ from optimizer.cli.options import (
     build_tls,
 )
 from optimizer.cli.output import console, table, write_json
-from optimizer.demo.plant_run import SimulatedRunResult, build_scene, settle_run, write_run
+from optimizer.demo.plant_run import SimulatedRunResult, build_plant_scenario, settle_run, write_run
 from telemetry.mqtt.client import CONNECT_TIMEOUT_S, Client
 from telemetry.simulator.site import SimulatedSite, SimulationProgress, SimulationResult
 
@@ -74,7 +74,7 @@ def plant(  # noqa: PLR0913  (one parameter an option of the command line)
         protocol=protocol.version,
         tls=build_tls(ca, certificate, key, allow_cleartext=allow_cleartext),
     )
-    scene = build_scene(case, seed=seed, out_of_service=out_of_service or ())
+    scene = build_plant_scenario(case, seed=seed, out_of_service=out_of_service or ())
     simulated = SimulatedSite(scene, client, speed=speed, deadline=deadline, listen=_log_progress)
 
     def stop(_signal: int, _frame: FrameType | None) -> None:
@@ -97,7 +97,7 @@ def plant(  # noqa: PLR0913  (one parameter an option of the command line)
 
 def _describe_end(result: SimulationResult, steps: int) -> str:
     """Return why the plant has ended, and how to run a longer one."""
-    done = len(result.steps)
+    done = len(result.backlog_and_progress)
     over = (
         f"the plant ended after {done} of {steps} quarter-hours; the service gets no more telemetry"
     )
@@ -106,18 +106,21 @@ def _describe_end(result: SimulationResult, steps: int) -> str:
 
 
 def _log_progress(report: SimulationProgress) -> None:
-    if report.steps - report.done == INTERVALS_PER_LOG_LINE:
-        _logger.warning("plant ends in an hour", steps=report.steps, longer="set --steps")
-    if report.done % INTERVALS_PER_LOG_LINE == 0 or report.done == report.steps:
+    if report.interval_count - report.completed_intervals == INTERVALS_PER_LOG_LINE:
+        _logger.warning("plant ends in an hour", steps=report.interval_count, longer="set --steps")
+    if (
+        report.completed_intervals % INTERVALS_PER_LOG_LINE == 0
+        or report.completed_intervals == report.interval_count
+    ):
         _logger.info(
             "plant",
             time=str(report.time.astype("datetime64[m]")) + "Z",
-            done=f"{report.done}/{report.steps}",
+            done=f"{report.completed_intervals}/{report.interval_count}",
             net_mw=round(report.net_power, 2),
             running=report.running,
             waiting=report.waiting,
-            undecided=report.undecided,
-            refused=report.refused,
+            undecided=report.undecided_interval_count,
+            refused=report.refusal_count,
         )
 
 
@@ -130,5 +133,5 @@ def _show(run_result: SimulatedRunResult, json_file: str | None) -> None:
     shown.add_row("peak [MW]", f"{summary.peak_mw:,.1f}")
     shown.add_row("late [h]", f"{summary.lateness_h:,.1f}")
     shown.add_row("violations [min]", f"{summary.violations:d}")
-    shown.add_row("undecided quarter-hours", f"{run_result.counts['undecided']:d}")
+    shown.add_row("undecided quarter-hours", f"{run_result.event_counts['undecided']:d}")
     console(json_file).print(shown)

@@ -33,7 +33,7 @@ FIGURE_COLUMNS: Final = ("figure", "", "value", "unit", "from")
 INTEGER_UNITS: Final = {"kW", "kWh", "m3", "kg"}
 """Units whose figures are shown as integers."""
 
-DUTY_COLUMNS: Final = ("limit of", "figure", "value", "limit", "binds from", "kept")
+NATIONAL_LIMIT_COLUMNS: Final = ("limit of", "figure", "value", "limit", "binds from", "kept")
 """Columns of the table of limits."""
 
 UNKNOWN_DUTY: Final = "unknown: contracts and guarantees of origin count too"
@@ -71,7 +71,7 @@ def report(
         shown.add_row(*(cell for cell in _cells(one)))
     screen.print(shown)
     if assessments:
-        limits = table("Legal limits: advice", *DUTY_COLUMNS)
+        limits = table("Legal limits: advice", *NATIONAL_LIMIT_COLUMNS)
         for cells in duty_rows(assessments):
             limits.add_row(*(cell for cell in cells))
         screen.print(limits)
@@ -100,7 +100,7 @@ def _page(
     """Return the report as Markdown."""
     page = f"# {title}\n\n{markdown_table(FIGURE_COLUMNS, map(_cells, items), numbers=['value'])}\n"
     if assessments:
-        limits = markdown_table(DUTY_COLUMNS, duty_rows(assessments), numbers=["value"])
+        limits = markdown_table(NATIONAL_LIMIT_COLUMNS, duty_rows(assessments), numbers=["value"])
         page += f"## Legal limits: advice\n\n{limits}\n"
     return page + "".join(f"- {note}\n" for note in notes)
 
@@ -130,7 +130,7 @@ def assess_duties(
 
 
 def duty_rows(assessments: Sequence[LimitAssessment]) -> Iterator[tuple[str, ...]]:
-    """Yield the cells of each legal limit, in the order of :data:`DUTY_COLUMNS`."""
+    """Yield the cells of each legal limit, in the order of :data:`NATIONAL_LIMIT_COLUMNS`."""
     for one in assessments:
         sign = "at most" if one.national_limit.at_most is not None else "at least"
         value = "unknown" if np.isnan(one.indicator_value) else f"{one.indicator_value:.3f}"

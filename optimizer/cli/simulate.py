@@ -46,7 +46,7 @@ from twin.contingency.ride_through_time import (
 )
 from twin.equipment import CoolingPlant
 from twin.errors import IssueCode, ProblemError, UnitError
-from twin.racks.view import DEFAULT_STEPS, ViewLevel
+from twin.racks.view import DEFAULT_STEP_OF_LEVEL, ViewLevel
 from twin.reporting.indicators import indicators
 from twin.simulation.limits import freeze_risks, limit_excess, limit_violations
 from twin.simulation.simulate import settled_state
@@ -110,7 +110,7 @@ ROW_INTERVALS_MIN: Final = (1, 2, 5, 10, 15, 30, 60)
 PATH_WITHOUT_LIMIT_MIN: Final = 60
 """Length of a path that reaches no limit. [min]"""
 
-DURATION_FACTOR: Final = 1.25
+PATH_LENGTH_FACTOR: Final = 1.25
 """Length of a path over the time to the limit. [1]"""
 
 PATH_COLUMNS: Final = {
@@ -197,7 +197,9 @@ def simulate(  # noqa: PLR0913  (one parameter an option of the command line)
         figure.savefig(picture)
         screen.print(f"wrote {picture}")
     limits = _exceeded(loaded, result, operation, screen) | notes.as_json
-    period = SimulatedPeriod(site=loaded, start=initial_state, operation=operation, result=result)
+    period = SimulatedPeriod(
+        site=loaded, initial_state=initial_state, operation=operation, result=result
+    )
     write_json(
         summary | limits | print_trips(period, trip, picture=picture, screen=screen), json_file
     )
@@ -211,11 +213,19 @@ def _exceeded(
     rows: list[dict[str, object]] = []
     for one in limit_violations(site, distance):
         first = format_minute(one.time)
-        row = {"limit": one.limit, "unit": one.unit, "bound": one.bound, "reached": one.reached}
-        rows.append(row | {"count": one.count, "of": one.interval_count, "first": first})
+        row = {
+            "limit": one.limit,
+            "unit": one.unit,
+            "bound": one.limit_value,
+            "reached": one.farthest_value,
+        }
+        rows.append(
+            row | {"count": one.violated_interval_count, "of": one.interval_count, "first": first}
+        )
         screen.print(
-            f"beyond its limit: {one.limit} reaches {one.reached:.4g} {one.unit}, the limit is "
-            f"{one.bound:.4g}; {one.count} of {one.interval_count} intervals, the first {first}"
+            f"beyond its limit: {one.limit} reaches {one.farthest_value:.4g} {one.unit}, "
+            f"the limit is {one.limit_value:.4g}; {one.violated_interval_count} of "
+            f"{one.interval_count} intervals, the first {first}"
         )
     weather, extrapolated = Weather.from_dataset(operation), []
     for plant in site.machines_of(CoolingPlant):
@@ -239,12 +249,14 @@ def _print_frost(
     rows: list[dict[str, object]] = []
     for one in freeze_risks(site, result, weather):
         first = format_minute(one.time)
-        row = {"plant": one.limit, "reached": one.reached, "freezing_point": one.bound}
-        rows.append(row | {"count": one.count, "of": one.interval_count, "first": first})
+        row = {"plant": one.limit, "reached": one.farthest_value, "freezing_point": one.limit_value}
+        rows.append(
+            row | {"count": one.violated_interval_count, "of": one.interval_count, "first": first}
+        )
         screen.print(
-            f"frost: through all coolers the water of {one.limit} would leave at {one.reached:.1f} "
-            f"degC and freezes at {one.bound:g}; "
-            f"{one.count} of {one.interval_count} intervals, the first {first}. "
+            f"frost: through all coolers the water of {one.limit} would leave at "
+            f"{one.farthest_value:.1f} degC and freezes at {one.limit_value:g}; "
+            f"{one.violated_interval_count} of {one.interval_count} intervals, the first {first}. "
             "The figures hold if some coolers are bypassed or stopped; otherwise add glycol"
         )
     return rows
@@ -276,7 +288,7 @@ def _detail(
         ]
         ProblemError.raise_if_any("command", issues)
         return None
-    width = DEFAULT_STEPS[level.value] if step is None else _width(step)
+    width = DEFAULT_STEP_OF_LEVEL[level.value] if step is None else _width(step)
     name: ViewLevel = "rack" if level is DetailLevel.RACK else "chip"
     return DetailRequest(level=name, step=width, time=time, seed=seed or 0)
 
@@ -358,7 +370,7 @@ class SimulatedPeriod:
     """A simulated period of a site."""
 
     site: Site
-    start: xr.Dataset
+    initial_state: xr.Dataset
     operation: xr.Dataset
     result: xr.Dataset
 
@@ -392,7 +404,7 @@ def print_trips(
         return {}
     found = time_to_limit(
         period.site,
-        period.start,
+        period.initial_state,
         period.operation,
         contingencies=contingencies,
         result=period.result,
@@ -456,11 +468,13 @@ def _print_trip(
     load = period.result["cooling_load"].sum("circuit").to_numpy()
     place = int(times.argmin() if np.isfinite(reached) else load.argmax())
     minutes = (
-        PATH_WITHOUT_LIMIT_MIN if np.isinf(reached) else int(np.ceil(DURATION_FACTOR * reached)) + 2
+        PATH_WITHOUT_LIMIT_MIN
+        if np.isinf(reached)
+        else int(np.ceil(PATH_LENGTH_FACTOR * reached)) + 2
     )
     path = contingency_trajectory(
         period.site,
-        period.start,
+        period.initial_state,
         period.operation,
         contingency=trip,
         minutes=min(minutes, round(60 * RIDE_THROUGH_HORIZON_H)),

@@ -162,8 +162,8 @@ def _conversion_table(site: "Site") -> Table:
     idle = sites.design_loads(site, busy_share=0.0)
     rated = sites.rated_outputs(site)
     for convert in site.conversions:
-        row = idle[convert.output], full[convert.output], rated[convert.owner]
-        shown.add_row(convert.owner, convert.output, *(f"{value:.1f}" for value in row))
+        row = idle[convert.output_carrier], full[convert.output_carrier], rated[convert.owner]
+        shown.add_row(convert.owner, convert.output_carrier, *(f"{value:.1f}" for value in row))
     row = idle["grid"], full["grid"], site.grid_connection.import_limit
     shown.add_row(site.grid_connection.name, "grid", *(f"{value:.1f}" for value in row))
     return shown

@@ -28,7 +28,7 @@ app = typer.Typer(
     add_completion=False, help="Compute the network bill of quarter-hours by the site's tariffs."
 )
 
-UTC_OVERHANG: Final = np.timedelta64(3, "h")
+MAX_UTC_YEAR_OVERHANG: Final = np.timedelta64(3, "h")
 """Largest part of a year of UTC that lies in the next local year in Europe."""
 
 
@@ -111,7 +111,7 @@ def _band_load_state(
 
     A year of UTC ends in the first local hours of the next year; it shows the year before.
     """
-    begin, end = year_bounds(max(starts[-1] - UTC_OVERHANG, starts[0]), site.time_zone)
+    begin, end = year_bounds(max(starts[-1] - MAX_UTC_YEAR_OVERHANG, starts[0]), site.time_zone)
     year = (starts >= begin) & (starts < end)
     last, is_valid = list(valid_tariffs(site.tariffs, starts[year], site.time_zone))[-1]
     return constant_load_status(

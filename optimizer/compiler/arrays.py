@@ -17,45 +17,49 @@ type SegmentNumbers = NDArray[np.int64]
 
 @dataclass(frozen=True, kw_only=True)
 class AccountCosts:
-    """Costs of columns by account: ``account``, ``column`` and ``cost`` of each pair that occurs.
+    """Costs of columns by account.
 
-    ``offset`` is the constant cost of each account. All are in the unit of the account.
+    ``account_index``, ``column_index`` and ``cost`` have a value for each pair that occurs.
+    ``constant_cost`` is the constant cost of each account. All are in the unit of the account.
     """
 
     names: tuple[str, ...]
-    account: IntArray
-    column: IntArray
+    account_index: IntArray
+    column_index: IntArray
     cost: FloatArray
-    offset: FloatArray
+    constant_cost: FloatArray
 
     def weighted(
         self, account_weights: Mapping[str, float], columns: int
     ) -> tuple[FloatArray, float]:
         """Return the weighted cost of every column, and the weighted constant. [EUR]"""
         weight = np.array([account_weights[name] for name in self.names])
-        cost = np.bincount(self.column, weights=weight[self.account] * self.cost, minlength=columns)
-        return cost, float(weight @ self.offset)
+        cost = np.bincount(
+            self.column_index, weights=weight[self.account_index] * self.cost, minlength=columns
+        )
+        return cost, float(weight @ self.constant_cost)
 
 
 @dataclass(frozen=True, kw_only=True)
 class ModelArrays:
     """A linear model: minimise the weighted accounts, with rows and columns within their bounds.
 
-    ``start``, ``index`` and ``value`` are the matrix in compressed rows; ``step`` is the interval
-    of every column. ``columns`` and ``rows`` map ``block.component`` to positions, shaped as its
-    index sets. ``limits`` are rows and bounds of columns with a meaning.
+    ``row_starts``, ``column_indices`` and ``matrix_values`` are the matrix in compressed rows;
+    ``interval_of_column`` is the interval of every column. ``columns`` and ``rows`` map
+    ``block.component`` to positions, shaped as its index sets. ``limits`` are rows and bounds of
+    columns with a meaning.
     """
 
-    start: IntArray
-    index: IntArray
-    value: FloatArray
+    row_starts: IntArray
+    column_indices: IntArray
+    matrix_values: FloatArray
     accounts: AccountCosts
     column_low: FloatArray
     column_high: FloatArray
     row_low: FloatArray
     row_high: FloatArray
     is_integer: BoolArray
-    step: IntArray
+    interval_of_column: IntArray
     columns: Mapping[str, IntArray]
     rows: Mapping[str, IntArray]
     limits: tuple[Limit, ...] = ()
@@ -66,12 +70,17 @@ class ModelArrays:
         """Return the weighted cost of each account by interval; the last one has the constants.
         [EUR]
         """
-        costs, steps = self.accounts, int(self.step.max()) + 1
-        position = costs.account.astype(np.int64) * steps + self.step[costs.column]
+        costs, steps = self.accounts, int(self.interval_of_column.max()) + 1
+        position = (
+            costs.account_index.astype(np.int64) * steps
+            + self.interval_of_column[costs.column_index]
+        )
         each = np.bincount(
-            position, weights=costs.cost * values[costs.column], minlength=len(costs.names) * steps
+            position,
+            weights=costs.cost * values[costs.column_index],
+            minlength=len(costs.names) * steps,
         ).reshape(len(costs.names), steps)
-        each[:, -1] += costs.offset
+        each[:, -1] += costs.constant_cost
         return {name: account_weights[name] * each[i] for i, name in enumerate(costs.names)}
 
 
@@ -85,13 +94,14 @@ type Positions = NDArray[np.int64]
 class AffineTerms:
     """Terms of one array: factor * first input * second input, added at target positions.
 
-    Targets may repeat. ``first`` and ``second`` are positions of inputs, the last of which is 1.
+    Targets may repeat. ``first_input_positions`` and ``second_input_positions`` are positions of
+    inputs, the last of which is 1.
     """
 
     target: Positions
     factor: FloatArray
-    first: Positions
-    second: Positions
+    first_input_positions: Positions
+    second_input_positions: Positions
 
     def with_targets(self, target: Positions) -> "AffineTerms":
         """Return the same terms at other positions."""
@@ -102,12 +112,17 @@ class AffineTerms:
         """Concatenate terms in their order."""
         if not parts:
             none = np.empty(0, dtype=np.int64)
-            return AffineTerms(target=none, factor=np.empty(0), first=none, second=none)
+            return AffineTerms(
+                target=none,
+                factor=np.empty(0),
+                first_input_positions=none,
+                second_input_positions=none,
+            )
         return AffineTerms(
             target=np.concatenate([part.target for part in parts]),
             factor=np.concatenate([part.factor for part in parts]),
-            first=np.concatenate([part.first for part in parts]),
-            second=np.concatenate([part.second for part in parts]),
+            first_input_positions=np.concatenate([part.first_input_positions for part in parts]),
+            second_input_positions=np.concatenate([part.second_input_positions for part in parts]),
         )
 
 
@@ -115,11 +130,11 @@ class AffineTerms:
 class AffineMap:
     """One array as a function of the inputs: constants, and sums of products of inputs.
 
-    ``base`` is zero at ``targets``, where inputs contribute. Targets of ``entries`` are positions
-    among ``targets``.
+    ``constants`` is zero at ``targets``, where inputs contribute. Targets of ``entries`` are
+    positions among ``targets``.
     """
 
-    base: FloatArray
+    constants: FloatArray
     targets: Positions
     entries: AffineTerms
 
@@ -127,7 +142,7 @@ class AffineMap:
     def from_terms(entries: AffineTerms, size: int, one: int) -> "AffineMap":
         """Return the map of an array of some size; ``one`` is the position of the input 1."""
         is_variable = np.zeros(size, dtype=bool)
-        is_variable[entries.target[entries.first != one]] = True
+        is_variable[entries.target[entries.first_input_positions != one]] = True
         varies = is_variable[entries.target]
         base = np.bincount(
             entries.target[~varies], weights=entries.factor[~varies], minlength=size
@@ -136,14 +151,18 @@ class AffineMap:
         terms = AffineTerms(
             target=number[entries.target[varies]],
             factor=entries.factor[varies],
-            first=entries.first[varies],
-            second=entries.second[varies],
+            first_input_positions=entries.first_input_positions[varies],
+            second_input_positions=entries.second_input_positions[varies],
         )
-        return AffineMap(base=base, targets=np.flatnonzero(is_variable), entries=terms)
+        return AffineMap(constants=base, targets=np.flatnonzero(is_variable), entries=terms)
 
     def evaluate(self, inputs: FloatArray) -> FloatArray:
         """Return the array for inputs, the last of which is 1; sums keep the order of the model."""
-        array, terms = self.base.copy(), self.entries
-        values = terms.factor * inputs[terms.first] * inputs[terms.second]
+        array, terms = self.constants.copy(), self.entries
+        values = (
+            terms.factor
+            * inputs[terms.first_input_positions]
+            * inputs[terms.second_input_positions]
+        )
         array[self.targets] = np.bincount(terms.target, weights=values, minlength=len(self.targets))
         return array

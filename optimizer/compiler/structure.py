@@ -48,21 +48,21 @@ MAX_CACHED_STRUCTURES: Final = 8
 
 @dataclass(frozen=True, kw_only=True)
 class CompiledModel:
-    """A model without parameter values: affine maps to the arrays of ``fixed``.
+    """A model without parameter values: affine maps to the arrays of ``constant_arrays``.
 
     ``parameters`` maps ``<block>.<parameter>`` to the axes of its values. The matrix holds every
-    element that can be nonzero. ``bound`` is the bound of rows on the sides on which ``fixed`` is
-    finite. ``layouts`` are those of columns and of rows, by name.
+    element that can be nonzero. ``row_bound_map`` is the bound of rows on the sides on which
+    ``constant_arrays`` is finite. ``layouts`` are those of columns and of rows, by name.
     """
 
     parameters: Mapping[str, tuple[int, ...]]
-    fixed: ModelArrays
-    value: AffineMap
+    constant_arrays: ModelArrays
+    matrix_value_map: AffineMap
     column_low: AffineMap
     column_high: AffineMap
-    bound: AffineMap
+    row_bound_map: AffineMap
     cost: AffineMap
-    offset: AffineMap
+    constant_cost_map: AffineMap
     layouts: tuple[Mapping[str, "ComponentLayout"], Mapping[str, "ComponentLayout"]]
 
     def labels(self, instants: NDArray[np.datetime64]) -> tuple[list[str], list[str]]:
@@ -81,18 +81,18 @@ class CompiledModel:
         )
         return columns, rows
 
-    def arrays(self, numbers: Mapping[str, FloatArray]) -> ModelArrays:
+    def with_parameter_values(self, numbers: Mapping[str, FloatArray]) -> ModelArrays:
         """Return the model with parameter values, each on the axes of its parameter.
 
         Raises SolverError if a parameter is missing, unknown, of another shape, or NaN.
         """
-        inputs, fixed = self._vector(numbers), self.fixed
-        bound = self.bound.evaluate(inputs)
-        cost, offset = self.cost.evaluate(inputs), self.offset.evaluate(inputs)
+        inputs, fixed = self._vector(numbers), self.constant_arrays
+        bound = self.row_bound_map.evaluate(inputs)
+        cost, offset = self.cost.evaluate(inputs), self.constant_cost_map.evaluate(inputs)
         return replace(
             fixed,
-            value=self.value.evaluate(inputs),
-            accounts=replace(fixed.accounts, cost=cost, offset=offset),
+            matrix_values=self.matrix_value_map.evaluate(inputs),
+            accounts=replace(fixed.accounts, cost=cost, constant_cost=offset),
             column_low=self.column_low.evaluate(inputs),
             column_high=self.column_high.evaluate(inputs),
             row_low=np.where(np.isfinite(fixed.row_low), bound, -np.inf),
@@ -120,35 +120,35 @@ def compile_model(signature: ModelSignature) -> CompiledModel:
         names, account, payer, cost, offset = reader.accounts()
         low, high, is_integer = reader.bounds()
         fixed = ModelArrays(
-            start=start.astype(np.int32),
-            index=index.astype(np.int32),
-            value=value.base,
+            row_starts=start.astype(np.int32),
+            column_indices=index.astype(np.int32),
+            matrix_values=value.constants,
             accounts=AccountCosts(
                 names=names,
-                account=account.astype(np.int32),
-                column=payer.astype(np.int32),
-                cost=cost.base,
-                offset=offset.base,
+                account_index=account.astype(np.int32),
+                column_index=payer.astype(np.int32),
+                cost=cost.constants,
+                constant_cost=offset.constants,
             ),
-            column_low=low.base,
-            column_high=high.base,
+            column_low=low.constants,
+            column_high=high.constants,
             row_low=np.where(has_low, 0.0, -np.inf),
             row_high=np.where(has_high, 0.0, np.inf),
             is_integer=is_integer,
-            step=reader.column_intervals().astype(np.int32),
+            interval_of_column=reader.column_intervals().astype(np.int32),
             columns=reader.columns.places(),
             rows=reader.rows.places(),
             limits=tuple(reader.limits(has_high)),
         )
         return CompiledModel(
             parameters={name: at.shape for name, at in reader.parameters.named.items()},
-            fixed=fixed,
-            value=value,
+            constant_arrays=fixed,
+            matrix_value_map=value,
             column_low=low,
             column_high=high,
-            bound=bound,
+            row_bound_map=bound,
             cost=cost,
-            offset=offset,
+            constant_cost_map=offset,
             layouts=(reader.columns.named, reader.rows.named),
         )
 
@@ -216,7 +216,7 @@ class IndexAxis:
 class ComponentLayout:
     """First position of a component among all components of its type, and its axes."""
 
-    first: int
+    first_position: int
     axes: tuple[IndexAxis, ...]
 
     @property
@@ -232,14 +232,14 @@ class ComponentLayout:
     @property
     def positions(self) -> Positions:
         """Positions of all members, shaped as the axes."""
-        return self.first + np.arange(self.size).reshape(self.shape)
+        return self.first_position + np.arange(self.size).reshape(self.shape)
 
     def positions_at(self, index: Sequence[Positions | int]) -> Positions:
         """Return the positions at index values, which broadcast against one another."""
         place: Positions = np.zeros((), dtype=np.int64)
         for axis, number in zip(self.axes, index, strict=True):
             place = place * len(axis.members) + axis.position[number]
-        return self.first + place
+        return self.first_position + place
 
 
 @dataclass(frozen=True)
@@ -319,7 +319,7 @@ class LinearTerm:
     factor: float = 1.0
     parameters: tuple[ComponentReference, ...] = ()
     column: ComponentReference | None = None
-    loops: tuple[Any, ...] = ()
+    summed_templates: tuple[Any, ...] = ()
 
     def negated(self) -> "LinearTerm":
         """Return the term with the opposite sign."""
@@ -333,7 +333,7 @@ class LinearTerm:
             factor=self.factor * other.factor,
             parameters=self.parameters + other.parameters,
             column=self.column or other.column,
-            loops=self.loops + other.loops,
+            summed_templates=self.summed_templates + other.summed_templates,
         )
 
 
@@ -357,7 +357,9 @@ def _terms(node: Any) -> Iterator[LinearTerm]:
     elif isinstance(node, TemplateSumExpression):
         loops = tuple(template for group in node.template_iters() for template in group)
         inside = _terms(node.template_args()[0])
-        yield from (replace(term, loops=loops + term.loops) for term in inside)
+        yield from (
+            replace(term, summed_templates=loops + term.summed_templates) for term in inside
+        )
     else:
         yield _leaf(node)
 
@@ -479,7 +481,7 @@ class TemplateReader:
                     yield _limit(variable, spec, self.columns[variable], is_low=is_low)
         for rows in self.model.component_objects(pyo.Constraint):
             if (spec := getattr(rows, "spec", None)) is not None and (at := self.rows[rows]).size:
-                is_low = not has_high[at.first]
+                is_low = not has_high[at.first_position]
                 yield _limit(rows, spec, at, is_low=is_low)
 
     def _bound(self, bound: Any, layout: ComponentLayout) -> AffineTerms:
@@ -494,7 +496,7 @@ class TemplateReader:
         self, term: LinearTerm, templates: Sequence[Any], layout: ComponentLayout
     ) -> tuple[AffineTerms, Positions]:
         """Return the affine terms of a term at all indices, and the column of each."""
-        loops = term.loops
+        loops = term.summed_templates
         numbers = template_indices(templates, 0, len(loops))
         numbers |= template_indices(loops, len(templates), 0)
         target = layout.positions_at([numbers[id(template)] for template in templates])
@@ -515,7 +517,10 @@ class TemplateReader:
         both = [*inputs, *[np.array(self.one)] * (MAX_PARAMETERS_PER_TERM - len(inputs))]
         first, second = (np.broadcast_to(place, target.shape).ravel() for place in both)
         return AffineTerms(
-            target=target.ravel(), factor=np.full(target.size, factor), first=first, second=second
+            target=target.ravel(),
+            factor=np.full(target.size, factor),
+            first_input_positions=first,
+            second_input_positions=second,
         )
 
 

@@ -17,7 +17,7 @@ from optimizer.problem.problem import Problem
 from twin.physics import FloatArray
 from twin.relations import BIDIRECTIONAL_CARRIERS, CARRIER_ENERGY_SIGN, Conversion, SetPoints
 from twin.simulation.setpoints import (
-    SUPPLY_SET_POINT,
+    SUPPLY_SET_POINT_VARIABLE,
     HeatLoadRange,
     SetPointOptions,
     cheapest_set_points,
@@ -31,7 +31,7 @@ from twin.workload.queue import RackPool
 RANGE_PADDING_SHARE: Final = 0.02
 """Share of a range by which it is widened at both ends. [1]"""
 
-EXPORT_PATH_SHARE: Final = 0.01
+EXPORT_CAPACITY_MARGIN_SHARE: Final = 0.01
 """Share by which a machine can bear more than the export limit. [1]"""
 
 SAMPLE_POINTS: Final = np.array([0.0, 0.02, *np.linspace(0.0, 1.0, 13)[1:-1], 0.98, 1.0])
@@ -45,11 +45,12 @@ _PROBE_POINTS: Final = np.linspace(0.0, 1.0, 5)
 class CurveSamples:
     """Physics at :data:`SAMPLE_POINTS` of a range of outputs.
 
-    ``outputs`` [MW] and, for each carrier, ``draws`` [MW; m3 h-1 for water] are ``(sample, time)``.
+    ``outputs`` [MW] and, for each carrier, ``draw_by_carrier`` [MW; m3 h-1 for water] are
+    ``(sample, time)``.
     """
 
     outputs: FloatArray
-    draws: Mapping[str, FloatArray]
+    draw_by_carrier: Mapping[str, FloatArray]
 
     @classmethod
     def sample(
@@ -67,16 +68,16 @@ class CurveSamples:
         outputs = _between(SAMPLE_POINTS, *(end[first] for end in ends))
         draws = _draws(convert.with_set_points(setpoints), outputs, weather.select(first))
         every = {carrier: draw[:, inverse] for carrier, draw in draws.items()}
-        return cls(outputs=outputs[:, inverse], draws=every)
+        return cls(outputs=outputs[:, inverse], draw_by_carrier=every)
 
     @classmethod
     def concatenate(cls, parts: Sequence[Self]) -> Self:
         """Concatenate samples of one conversion in time."""
         return cls(
             outputs=np.concatenate([part.outputs for part in parts], axis=1),
-            draws={
-                carrier: np.concatenate([part.draws[carrier] for part in parts], axis=1)
-                for carrier in parts[0].draws
+            draw_by_carrier={
+                carrier: np.concatenate([part.draw_by_carrier[carrier] for part in parts], axis=1)
+                for carrier in parts[0].draw_by_carrier
             },
         )
 
@@ -118,7 +119,10 @@ def _between(shares: FloatArray, low: FloatArray, high: FloatArray) -> FloatArra
 def _draws(convert: Conversion, outputs: FloatArray, weather: Weather) -> dict[str, FloatArray]:
     """Return the draws at outputs: carrier -> ``(sample, time)``."""
     draws = convert.flows_at_output(outputs, weather).inputs
-    return {carrier: np.broadcast_to(draws[carrier], outputs.shape) for carrier in convert.inputs}
+    return {
+        carrier: np.broadcast_to(draws[carrier], outputs.shape)
+        for carrier in convert.input_carriers
+    }
 
 
 def operating_ranges(
@@ -136,25 +140,25 @@ def operating_ranges(
         demand[store.carrier] += np.array([[-store.discharge_limit], [store.charge_limit]])
     for exchange in site.exchanges:
         if exchange.carrier != "grid":
-            given = np.full_like(problem.hours, exchange.export_limit)
+            given = np.full_like(problem.interval_hours, exchange.export_limit)
             demand[exchange.carrier] += np.stack([-problem.available_import(exchange), given])
     varied = {store.carrier for store in site.stores}
     varied |= {one.carrier for one in site.exchanges if one.carrier != "grid"}
     found: dict[str, OperatingRange] = {}
     for convert in site.conversions:
-        limit = np.broadcast_to(convert.max_output(weather), problem.hours.shape)
+        limit = np.broadcast_to(convert.max_output(weather), problem.interval_hours.shape)
         most = (1.0 - problem.margins.power) * limit
         back = np.minimum(_export_capacity(site, convert, weather), most)
-        low, high = _range(site, convert, demand[convert.output], bears=(-back, most))
-        is_varied = convert.output in varied
+        low, high = _range(site, convert, demand[convert.output_carrier], bears=(-back, most))
+        is_varied = convert.output_carrier in varied
         spans = _sampled_ranges(convert, most) if is_varied else [(low, high)]
         samples = tuple(
             CurveSamples.sample(convert, weather, span, setpoints=setpoints) for span in spans
         )
         found[convert.owner] = OperatingRange(low=low, high=high, samples=samples)
-        draws = samples[0].draws
+        draws = samples[0].draw_by_carrier
         if is_varied:
-            varied |= set(convert.inputs)
+            varied |= set(convert.input_carriers)
             draws = _draws(
                 convert.with_set_points(setpoints), _between(_PROBE_POINTS, low, high), weather
             )
@@ -172,7 +176,7 @@ def _demand_of_work(problem: Problem) -> dict[str, FloatArray]:
     for work in problem.site.flexible_loads:
         part = racks * (work.racks / pool.racks)
         demand[work.carrier] += part
-        for carrier, share in work.heat.items():
+        for carrier, share in work.heat_shares.items():
             demand[carrier] += share * part
     return demand
 
@@ -182,7 +186,9 @@ def _range(
 ) -> tuple[FloatArray, FloatArray]:
     """Return the smallest and largest output that can occur within the limits of a machine. [MW]"""
     (low, high), (floor, most) = demand, bears
-    is_alone = sum(other.output == convert.output for other in site.conversions) == 1
+    is_alone = (
+        sum(other.output_carrier == convert.output_carrier for other in site.conversions) == 1
+    )
     pad = RANGE_PADDING_SHARE * (high - low)
     low = np.clip(low - pad if is_alone else floor, floor, most)
     return low, np.clip(high + pad, low, most)
@@ -191,7 +197,7 @@ def _range(
 def _sampled_ranges(convert: Conversion, most: FloatArray) -> list[tuple[FloatArray, FloatArray]]:
     """Return the ranges that a machine can bear; grid machines have a backward range. [MW]"""
     nothing = np.zeros_like(most)
-    back = [(-most, nothing)] if convert.output in BIDIRECTIONAL_CARRIERS else []
+    back = [(-most, nothing)] if convert.output_carrier in BIDIRECTIONAL_CARRIERS else []
     return [*back, (nothing, most)]
 
 
@@ -202,14 +208,14 @@ def _export_capacity(site: Site, convert: Conversion, weather: Weather) -> Float
     increased: the export limit shall bind at the connection and at no machine before it.
     """
     given = np.zeros(len(weather))
-    if convert.output not in BIDIRECTIONAL_CARRIERS:
+    if convert.output_carrier not in BIDIRECTIONAL_CARRIERS:
         return given
     given += sum(e.export_limit for e in site.exchanges if e.carrier == convert.primary_input)
     for other in site.conversions:
-        if other.output == convert.primary_input:
+        if other.output_carrier == convert.primary_input:
             given += _export_capacity(site, other, weather)
     losses = convert.flows_at_output(-given, weather).inputs[convert.primary_input] + given
-    return np.asarray((1.0 + EXPORT_PATH_SHARE) * (given + losses))
+    return np.asarray((1.0 + EXPORT_CAPACITY_MARGIN_SHARE) * (given + losses))
 
 
 def choose_setpoints(
@@ -228,22 +234,22 @@ def choose_setpoints(
         minimum={owner: reach.low for owner, reach in ranges.items()},
         maximum={owner: reach.high for owner, reach in ranges.items()},
     )
-    options = SetPointOptions(flow=rules.choice == "cheapest")
+    options = SetPointOptions(may_choose_flow=rules.choice == "cheapest")
     found = cheapest_set_points(problem.site, heat, weather, options=options)
     return limit_supply_ramps(
-        problem.site, found, problem.hours, current_supply=_present_supply(problem)
+        problem.site, found, problem.interval_hours, current_supply=_present_supply(problem)
     )
 
 
-def restart_setpoints(problem: Problem, plan: xr.Dataset) -> xr.Dataset:
+def start_setpoints_at_present_temperature(problem: Problem, plan: xr.Dataset) -> xr.Dataset:
     """Return a previous plan whose supply set points start from the present water temperature.
 
     Supply temperatures are nowhere warmer than planned, and within their ramp. A plan without
     supply set points is returned unchanged.
     """
-    if SUPPLY_SET_POINT not in plan:
+    if SUPPLY_SET_POINT_VARIABLE not in plan:
         return plan
-    planned = plan[SUPPLY_SET_POINT]
+    planned = plan[SUPPLY_SET_POINT_VARIABLE]
     names = [str(name) for name in planned["circuit"].to_numpy()]
     setpoints = SetPoints(supply_temperature={n: planned.sel(circuit=n).to_numpy() for n in names})
     hours = plan["duration"].to_numpy()

@@ -2,9 +2,9 @@
 
 The primary draw of the samples (:mod:`optimizer.curves.operating_range`) is replaced by its lower
 convex hull. Break points minimise the largest error. Each draw is then raised until no segment lies
-below its curve; ``error`` records by how much segments lie above it. Finally the curve is cut to
-the operating range. If a curve has steps, such as machines that switch on, two steps between
-neighbouring samples look like one.
+below its curve; ``max_excess_over_curve`` records by how much segments lie above it. Finally the
+curve is cut to the operating range. If a curve has steps, such as machines that
+switch on, two steps between neighbouring samples look like one.
 """
 
 from collections.abc import Mapping
@@ -55,27 +55,30 @@ class ConvexSegments:
 
     - `low`: output with all segments empty, ``(time,)``. [MW]
     - `width`: lengths of the segments, ``(time, segment)``. [MW]
-    - `offset`: Carrier -> draw at ``low``, ``(time,)``. [MW; m3 h-1 for water]
+    - `draw_at_min_output`: Carrier -> draw at ``low``, ``(time,)``. [MW; m3 h-1 for water]
     - `slope`: Carrier -> draw per output, ``(time, segment)``. [1; m3 MWh-1 for water]
     - `mean_slope`: Carrier -> mean draw per output over the forward sampled range, ``(time,)``. [1;
       m3 MWh-1 for water]
-    - `error`: Carrier -> largest distance of segments above the curve, ``(time,)``. [MW; m3 h-1]
+    - `max_excess_over_curve`: Carrier -> largest distance of segments above the curve, ``(time,)``.
+      [MW; m3 h-1]
     """
 
     low: FloatArray
     width: FloatArray
-    offset: Mapping[str, FloatArray]
+    draw_at_min_output: Mapping[str, FloatArray]
     slope: Mapping[str, FloatArray]
     mean_slope: Mapping[str, FloatArray]
-    error: Mapping[str, FloatArray]
+    max_excess_over_curve: Mapping[str, FloatArray]
 
     def draw(self, carrier: str, output: FloatArray) -> FloatArray:
         """Return the draw at an output [MW], with segments filled in order. [MW; m3 h-1 for
         water]
         """
-        return self.offset[carrier] + (self.slope[carrier] * self.fill(output)).sum(axis=1)
+        return self.draw_at_min_output[carrier] + (
+            self.slope[carrier] * self.output_by_segment(output)
+        ).sum(axis=1)
 
-    def fill(self, output: FloatArray) -> FloatArray:
+    def output_by_segment(self, output: FloatArray) -> FloatArray:
         """Return segments filled in order up to an output, ``(time, segment)``. [MW]"""
         before = np.cumsum(self.width, axis=1) - self.width
         return np.clip((output - self.low)[:, None] - before, 0.0, self.width)
@@ -85,17 +88,17 @@ class ConvexSegments:
 
         Segments that lie below in every interval are removed; those above keep no width.
         """
-        under = self.fill(low)
-        width = self.fill(high) - under
+        under = self.output_by_segment(low)
+        width = self.output_by_segment(high) - under
         (used,) = np.nonzero((width > 0.0).any(axis=0))
         columns = slice(used[0] if len(used) else -1, None)
         return ConvexSegments(
             low=self.low + under.sum(axis=1),
             width=width[:, columns],
-            offset={c: self.draw(c, low) for c in self.offset},
+            draw_at_min_output={c: self.draw(c, low) for c in self.draw_at_min_output},
             slope={c: slope[:, columns] for c, slope in self.slope.items()},
             mean_slope=self.mean_slope,
-            error=self.error,
+            max_excess_over_curve=self.max_excess_over_curve,
         )
 
     def secant(self, carrier: str) -> FloatArray:
@@ -106,29 +109,33 @@ class ConvexSegments:
     def append(self, right: "ConvexSegments") -> "ConvexSegments":
         """Return the curve continued by another, raised where the other begins higher."""
         end = self.low + self.width.sum(axis=1)
-        gap = {c: right.offset[c] - self.draw(c, end) for c in self.offset}
+        gap = {c: right.draw_at_min_output[c] - self.draw(c, end) for c in self.draw_at_min_output}
         return ConvexSegments(
             low=self.low,
             width=np.concatenate([self.width, right.width], axis=1),
-            offset={c: self.offset[c] + np.maximum(gap[c], 0.0) for c in self.offset},
+            draw_at_min_output={
+                c: self.draw_at_min_output[c] + np.maximum(gap[c], 0.0)
+                for c in self.draw_at_min_output
+            },
             slope={c: np.concatenate([s, right.slope[c]], axis=1) for c, s in self.slope.items()},
             mean_slope=right.mean_slope,
-            error={
-                c: np.maximum(e, right.error[c]) + np.abs(gap[c]) for c, e in self.error.items()
+            max_excess_over_curve={
+                c: np.maximum(e, right.max_excess_over_curve[c]) + np.abs(gap[c])
+                for c, e in self.max_excess_over_curve.items()
             },
         )
 
     def at_intervals(self, rows: slice) -> "ConvexSegments":
         """Return the segments of some intervals."""
-        maps = (self.offset, self.slope, self.mean_slope, self.error)
+        maps = (self.draw_at_min_output, self.slope, self.mean_slope, self.max_excess_over_curve)
         offset, slope, mean, error = ({c: v[rows] for c, v in one.items()} for one in maps)
         return ConvexSegments(
             low=self.low[rows],
             width=self.width[rows],
-            offset=offset,
+            draw_at_min_output=offset,
             slope=slope,
             mean_slope=mean,
-            error=error,
+            max_excess_over_curve=error,
         )
 
 
@@ -147,7 +154,7 @@ def fit_piecewise_linear(convert: Conversion, operating_range: OperatingRange) -
 
 def _fit_range(carrier: str, samples: CurveSamples) -> ConvexSegments:
     """Fit segments to all sampled outputs; the primary draw is made convex."""
-    grid, primary = samples.outputs, samples.draws[carrier]
+    grid, primary = samples.outputs, samples.draw_by_carrier[carrier]
     chords = _chords(primary)
     hull = _lower_hull(primary, chords)
     is_convex = np.allclose(hull, primary, rtol=DRAW_TOLERANCE, atol=0.0)
@@ -155,7 +162,7 @@ def _fit_range(carrier: str, samples: CurveSamples) -> ConvexSegments:
     at = np.take_along_axis(grid, places, axis=0)
     width = np.diff(at, axis=0)
     offset, slope, mean, error = {}, {}, {}, {}
-    for input_carrier, curve in samples.draws.items():
+    for input_carrier, curve in samples.draw_by_carrier.items():
         ends = np.take_along_axis(hull if input_carrier == carrier else curve, places, axis=0)
         rise = np.diff(ends, axis=0) / np.maximum(width, MIN_OUTPUT_RANGE_MW)
         lines = ends[0] + rise[0] * (grid - at[0])
@@ -165,7 +172,12 @@ def _fit_range(carrier: str, samples: CurveSamples) -> ConvexSegments:
         slope[input_carrier], offset[input_carrier] = rise.T, ends[0] + lift
         mean[input_carrier] = (ends[-1] - ends[0]) / np.maximum(at[-1] - at[0], MIN_OUTPUT_RANGE_MW)
     return ConvexSegments(
-        low=at[0], width=width.T, offset=offset, slope=slope, mean_slope=mean, error=error
+        low=at[0],
+        width=width.T,
+        draw_at_min_output=offset,
+        slope=slope,
+        mean_slope=mean,
+        max_excess_over_curve=error,
     )
 
 

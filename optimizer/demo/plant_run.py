@@ -16,7 +16,7 @@ from optimizer.backtesting.runner import build_trajectory, run_backtest_policy, 
 from optimizer.backtesting.settlement import Settlement, WorkBalance, settle
 from optimizer.policies.policy import REFERENCE_RULE
 from optimizer.reporting.run_files import write_netcdf
-from optimizer.service.decision_inputs import DERATABLE
+from optimizer.service.decision_inputs import RATINGS_OF_DERATABLE_MACHINES
 from telemetry.durable_files import write_json_atomic
 from telemetry.simulator.site import SimulationResult, SimulationScenario
 from twin.errors import IssueCode, SiteError
@@ -31,7 +31,7 @@ COMPARED_POLICIES: Final = (REFERENCE_RULE, "immediate")
 """Policies that also run on the plant of a demo."""
 
 
-def build_scene(
+def build_plant_scenario(
     case: BacktestCase, *, seed: int, out_of_service: Sequence[str] = ()
 ) -> SimulationScenario:
     """Return the scenario of a simulated plant.
@@ -41,7 +41,11 @@ def build_scene(
     Raises SiteError if the site can have none of these out of service.
     """
     site = case.site
-    known = [name for name, machine in site.equipment.items() if type(machine) in DERATABLE]
+    known = [
+        name
+        for name, machine in site.equipment.items()
+        if type(machine) in RATINGS_OF_DERATABLE_MACHINES
+    ]
     issues = [
         IssueCode.UNKNOWN_NAME.issue(
             "out of service",
@@ -57,7 +61,7 @@ def build_scene(
         boundary_conditions=case.boundary_conditions,
         initial_state=case.initial_state,
         workload=case.workload,
-        service_racks=case.actual["service_racks"].to_numpy().tolist(),
+        service_racks=case.true_series["service_racks"].to_numpy().tolist(),
         seed=seed,
         out_of_service=tuple(out_of_service),
     )
@@ -67,43 +71,43 @@ def build_scene(
 class SimulatedRunResult:
     """Result of a run over MQTT.
 
-    - `settlement`, `work`, `violations`: settled costs, work done, and minutes of violation by
-      limit.
-    - `counts`: messages by kind, orders refused, and quarter-hours without decision.
+    - `settlement`, `work`, `violated_minutes`: settled costs, work done, and minutes of violation
+      by limit.
+    - `event_counts`: messages by kind, orders refused, and quarter-hours without decision.
     """
 
     seed: int
     trajectory: xr.Dataset
     settlement: Settlement
     work: WorkBalance
-    violations: xr.DataArray
-    counts: Counter[str]
+    violated_minutes: xr.DataArray
+    event_counts: Counter[str]
 
     @property
     def summary(self) -> PolicySummary:
         """Summary of the run, as those of a back-test."""
-        return PolicySummary.of(self.settlement, self.work, int(self.violations.sum()))
+        return PolicySummary.of(self.settlement, self.work, int(self.violated_minutes.sum()))
 
     def as_json(self) -> dict[str, object]:
         """Return the object for the JSON file."""
-        violated = self.violations.to_series()
+        violated = self.violated_minutes.to_series()
         return {
             "seed": self.seed,
             "start": format_minute(self.trajectory["time"].to_numpy()[0]),
             "steps": self.trajectory.sizes["time"],
-            "undecided": self.counts["undecided"],
+            "undecided": self.event_counts["undecided"],
             "summary": asdict(self.summary),
             "accounts": self.settlement.accounts,
             "violations": {str(name): int(count) for name, count in violated[violated > 0].items()},
-            "messages": {name: int(count) for name, count in sorted(self.counts.items())},
+            "messages": {name: int(count) for name, count in sorted(self.event_counts.items())},
         }
 
 
 def settle_run(case: BacktestCase, result: SimulationResult, *, seed: int) -> SimulatedRunResult:
     """Settle the run of a simulated plant, which may have been stopped early."""
-    count = len(result.steps)
-    actual = case.actual.isel(time=slice(0, count), instant=slice(0, count + 1))
-    site, work = case.site, work_balance(result.queue, result.steps)
+    count = len(result.backlog_and_progress)
+    actual = case.true_series.isel(time=slice(0, count), instant=slice(0, count + 1))
+    site, work = case.site, work_balance(result.queue, result.backlog_and_progress)
     bill = settle(
         site,
         result.record,
@@ -112,15 +116,18 @@ def settle_run(case: BacktestCase, result: SimulationResult, *, seed: int) -> Si
         peak_power=float(case.initial_state["peak_power"]),
     )
     trajectory = build_trajectory(
-        replace(case, actual=actual), result.record, steps=result.steps, decisions=()
+        replace(case, true_series=actual),
+        result.record,
+        steps=result.backlog_and_progress,
+        decisions=(),
     )
     return SimulatedRunResult(
         seed=seed,
         trajectory=trajectory,
         settlement=bill,
         work=work,
-        violations=count_violations(site, result.record),
-        counts=result.counts,
+        violated_minutes=count_violations(site, result.record),
+        event_counts=result.event_counts,
     )
 
 

@@ -51,7 +51,7 @@ LOG_TAIL_LINES: Final = 5
 """Lines of a log that an error shows. [1]"""
 
 
-SETTLE_TIME_S: Final = 0.5
+RETAINED_MESSAGES_QUIET_TIME_S: Final = 0.5
 """Time without a message after which all retained ones count as received. [s]"""
 
 
@@ -60,21 +60,21 @@ class BrokerTraffic:
     """Messages seen on the broker.
 
     - `revisions`, `accepted`: revisions of published schedules, and of those acknowledged with A01.
-    - `refused`: acknowledgements with A02. [1]
+    - `refusal_count`: acknowledgements with A02. [1]
     - `first_accepted_at`: time of the first A01 since 1970; None before. [s]
     - `step`, `steps`: interval that the plant has reached, and their total.
-    - `power`: net import of the first interval of the last schedule. [MW]
+    - `scheduled_net_import`: net import of the first interval of the last schedule. [MW]
     - `source`: source of the last schedule: ``optimum`` or a fallback.
     """
 
     revisions: set[int] = field(default_factory=set)
     accepted: set[int] = field(default_factory=set)
-    refused: int = 0
+    refusal_count: int = 0
     first_accepted_at: float | None = None
     step: int = 0
     steps: int = 0
     time: np.datetime64 = field(default_factory=lambda: np.datetime64("NaT", "us"))
-    power: float | None = None
+    scheduled_net_import: float | None = None
     source: str = ""
     has_ended: bool = False
 
@@ -83,7 +83,7 @@ class BrokerTraffic:
 class DemoConfig:
     """Settings of a demo.
 
-    - `source`: name of a declared site, or path of its file, for the processes.
+    - `site_name_or_file`: name of a declared site, or path of its file, for the processes.
     - `folder`: folder for state, logs and results; an earlier demo in it is removed.
     - `steps`: quarter-hours to run. [1]
     - `speed`: simulated seconds per second; None for the fastest speed. [1]
@@ -92,7 +92,7 @@ class DemoConfig:
     """
 
     site: Site
-    source: str
+    site_name_or_file: str
     folder: Path
     broker: str | None = None
     steps: int = 96
@@ -142,11 +142,11 @@ def run_demo(
         if config.broker:
             clear_retained(broker, name, clients=[f"gigatwin-{name}"], tls=tls)
         service = ChildProcess(config.folder, "service")
-        service.start(["run", config.source, *_service_options(config, broker, state)])
+        service.start(["run", config.site_name_or_file, *_service_options(config, broker, state)])
         stack.callback(service.terminate)
         monitor = stack.enter_context(BrokerMonitor(broker, name, tls=tls))
         plant = ChildProcess(config.folder, "plant")
-        plant.start(["plant", config.source, *_plant_options(config, broker)])
+        plant.start(["plant", config.site_name_or_file, *_plant_options(config, broker)])
         stack.callback(plant.terminate)
         partner = ChildProcess(config.folder, "partner")
         keys = config.folder / f"{PARTNER_NAME}.keys.json"
@@ -178,7 +178,13 @@ def run_demo(
 def _comparison_arguments(config: DemoConfig) -> list[str]:
     numbers = str(config.steps), str(config.seed)
     module = "optimizer.demo.plant_run"
-    return ["-m", module, config.source, *numbers, str(config.folder / OTHER_POLICIES_FILE)]
+    return [
+        "-m",
+        module,
+        config.site_name_or_file,
+        *numbers,
+        str(config.folder / OTHER_POLICIES_FILE),
+    ]
 
 
 class ChildProcess:
@@ -230,9 +236,9 @@ class ChildProcess:
             try:
                 self._process.wait(DEMO_EXIT_TIMEOUT_S)
             except subprocess.TimeoutExpired:
-                self.fail(f"has not ended within {DEMO_EXIT_TIMEOUT_S:g} s")
+                self.raise_failure(f"has not ended within {DEMO_EXIT_TIMEOUT_S:g} s")
 
-    def fail(self, reason: str) -> NoReturn:
+    def raise_failure(self, reason: str) -> NoReturn:
         """Raise ServiceError with the reason and the end of the log."""
         raise ServiceError.single(
             "demo",
@@ -333,19 +339,21 @@ def _wait_for_end(
         on_progress(day)
         for process in processes:
             if process.code is not None and not day.traffic.has_ended:
-                process.fail(f"ended with code {process.code}")
+                process.raise_failure(f"ended with code {process.code}")
         now = day.traffic.step, len(day.traffic.accepted)
         if now != before:
             last_progress, before = time.monotonic(), now
         if time.monotonic() - last_progress > timeout:
             if day.traffic.has_ended:
                 return
-            processes[0].fail(f"no progress for {timeout:.0f} s")
+            processes[0].raise_failure(f"no progress for {timeout:.0f} s")
 
 
 def _is_done(traffic: BrokerTraffic) -> bool:
     """Return whether the plant has ended and the partner has acknowledged every schedule."""
-    return traffic.has_ended and len(traffic.accepted) + traffic.refused >= len(traffic.revisions)
+    return traffic.has_ended and len(traffic.accepted) + traffic.refusal_count >= len(
+        traffic.revisions
+    )
 
 
 def clear_retained(
@@ -367,8 +375,8 @@ def clear_retained(
     client.connect(CONNECT_TIMEOUT_S)
     found: set[str] = set()
     last_message = time.monotonic()
-    while time.monotonic() - last_message < SETTLE_TIME_S:
-        messages = client.poll(timeout=SETTLE_TIME_S / 5.0)
+    while time.monotonic() - last_message < RETAINED_MESSAGES_QUIET_TIME_S:
+        messages = client.poll(timeout=RETAINED_MESSAGES_QUIET_TIME_S / 5.0)
         client.acknowledge(messages)
         own = {m.topic for m in messages if m.retain and _is_topic_of(m.topic, site)}
         if own - found:
@@ -437,7 +445,7 @@ class BrokerMonitor:
     def _process_schedule(self, message: ReceivedMessage) -> None:
         document = read_schedule(_payload(message))
         self.traffic.revisions.add(document["revision"])
-        self.traffic.power = document["intervals"][0]["scheduled_mw"]
+        self.traffic.scheduled_net_import = document["intervals"][0]["scheduled_mw"]
         self.traffic.source = document["meta"]["source"]
 
     def _process_acknowledgement(self, message: ReceivedMessage) -> None:
@@ -446,7 +454,7 @@ class BrokerMonitor:
             self.traffic.accepted.add(acknowledgement["revision"])
             self.traffic.first_accepted_at = self.traffic.first_accepted_at or time.time()
         else:
-            self.traffic.refused += 1
+            self.traffic.refusal_count += 1
 
 
 def _payload(message: ReceivedMessage) -> bytes:

@@ -44,7 +44,7 @@ class TailScenario:
     scenario: str
     probability: float
     cost: float
-    violations: float
+    violation_cost: float
     difference_from_mean: Mapping[str, float]
 
 
@@ -52,7 +52,7 @@ class TailScenario:
 class HedgeSummary:
     """Summary of a stochastic plan: mean cost, CVaR [EUR], and the most expensive scenarios."""
 
-    scenarios: int
+    scenario_count: int
     risk: RiskPreference
     mean: float
     tail: float
@@ -62,7 +62,7 @@ class HedgeSummary:
         """Return the summary as lines of text."""
         worst = f"{1.0 - self.risk.level:.0%}"
         lines = [
-            f"hedged over {self.scenarios} scenarios: mean {self.mean:,.0f} EUR, "
+            f"hedged over {self.scenario_count} scenarios: mean {self.mean:,.0f} EUR, "
             f"mean of the worst {worst} {self.tail:,.0f} EUR"
         ]
         for one in self.worst:
@@ -76,7 +76,7 @@ class HedgeSummary:
     def as_json(self) -> dict[str, object]:
         """Return the summary as plain values."""
         return {
-            "scenarios": self.scenarios,
+            "scenarios": self.scenario_count,
             "level": self.risk.level,
             "weight": self.risk.weight,
             "mean_eur": round(self.mean, 2),
@@ -86,7 +86,7 @@ class HedgeSummary:
                     "scenario": one.scenario,
                     "probability": round(one.probability, 4),
                     "cost_eur": round(one.cost, 2),
-                    "violations_eur": round(one.violations, 2),
+                    "violations_eur": round(one.violation_cost, 2),
                     "beside_the_mean": {
                         name: round(v, 2) for name, v in one.difference_from_mean.items()
                     },
@@ -103,21 +103,21 @@ class Explanation:
 
     ``penalties`` are the weights of exceeded limits in the objective, which nobody is paid, by
     account; accounts leave them out [EUR].
-    Texts are ``changes`` since the last plan, further limits with ``uncertain`` duals, the reason
-    of a ``degraded`` plan, reserve capacity by product and block, and chillers beyond the plan.
-    ``failures`` are single failures that lead to a limit, the soonest first, as in
+    Texts are ``changes`` since the last plan, further limits whose dual is
+    uncertain, the reason of a degraded plan, reserve capacity by product and block, and chillers
+    beyond the plan. ``failures`` are single failures that lead to a limit, the soonest first, as in
     :meth:`twin.contingency.coverage.ContingencyCoverage.rows`.
     """
 
     accounts: Mapping[str, float]
     binding: Sequence[BindingLimit]
     changes: Sequence[str]
-    uncertain: Sequence[str] = ()
-    degraded: str = ""
+    limits_with_uncertain_dual: Sequence[str] = ()
+    degradation_reason: str = ""
     failures: Sequence[Mapping[str, object]] = ()
     soft_constraints: Sequence[SoftConstraintViolation] = ()
     reserves: Sequence[str] = ()
-    units: Sequence[str] = ()
+    extra_chiller_texts: Sequence[str] = ()
     hedge: HedgeSummary | None = None
     penalties: Mapping[str, float] = field(default_factory=dict)
 
@@ -133,12 +133,12 @@ class Explanation:
             "penalties": {name: round(money, 2) for name, money in self.penalties.items()},
             "binding": [limit.as_json() for limit in self.binding],
             "changes": list(self.changes),
-            "doubtful": list(self.uncertain),
-            "degraded": self.degraded,
+            "doubtful": list(self.limits_with_uncertain_dual),
+            "degraded": self.degradation_reason,
             "failures": [dict(row) for row in self.failures],
             "softened": [target.as_json() for target in self.soft_constraints],
             "reserves": list(self.reserves),
-            "units": list(self.units),
+            "units": list(self.extra_chiller_texts),
             **({"hedge": self.hedge.as_json()} if self.hedge else {}),
         }
 
@@ -157,10 +157,10 @@ def explain_schedule(
         },
         binding=binding_limits(solution, schedule),
         changes=() if previous is None else _changes(previous, schedule, fees),
-        uncertain=uncertain_limits(solution),
+        limits_with_uncertain_dual=uncertain_limits(solution),
         soft_constraints=soft_constraint_report(solution),
         reserves=reserve_messages(solution, schedule),
-        degraded=str(schedule.attrs.get("degraded", "")),
+        degradation_reason=str(schedule.attrs.get("degraded", "")),
     )
 
 
@@ -309,8 +309,8 @@ def _marginal(solution: Solution, product: ReserveProduct) -> FloatArray:
     found = [solution.duals[row] for row in rows if row in solution.duals]
     power = {"up": product.power_up, "down": product.power_down}
     found += [
-        -solution.duals[limit.name] * power[limit.spec.reserves]
+        -solution.duals[limit.name] * power[limit.spec.reserve_direction]
         for limit in solution.limits
-        if limit.spec.reserves
+        if limit.spec.reserve_direction
     ]
     return np.asarray(np.sum(found, axis=0))

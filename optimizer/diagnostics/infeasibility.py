@@ -31,7 +31,7 @@ SHORTAGE_TOLERANCE_MW: Final = 1e-3
 
 BALANCE_PREFIX: Final = "balance."
 
-SERVICE_SHARE: Final = 0.9
+RESOLVING_SERVICE_SHARE: Final = 0.9
 """Share of the demand of inference below which less inference surely resolves a shortage. [1]"""
 
 CAPACITY_WIDENING: Final = 1e-4
@@ -43,12 +43,12 @@ class CarrierShortage:
     """Shortage of a carrier in each interval, negative for excess, ``(time,)``. [MW]"""
 
     carrier: str
-    power: FloatArray
+    shortage: FloatArray
 
     def describe(self, problem: Problem) -> str:
         """Return the shortage as text."""
-        steps = np.flatnonzero(np.abs(self.power) > SHORTAGE_TOLERANCE_MW)
-        worst = self.power[np.abs(self.power).argmax()]
+        steps = np.flatnonzero(np.abs(self.shortage) > SHORTAGE_TOLERANCE_MW)
+        worst = self.shortage[np.abs(self.shortage).argmax()]
         sense = "short" if worst > 0.0 else "too much"
         return f"{self.carrier} is {abs(worst):.3g} MW {sense} {_describe_time(problem, steps)}"
 
@@ -62,7 +62,8 @@ def explain_infeasibility(data: ModelData, arrays: ModelArrays) -> NoScheduleErr
     has_min_load = any(limit.spec.label == MIN_OUTPUT_LABEL for limit, _ in causes)
     start = format_minute(problem.outlook["instant"].to_numpy()[0])
     message = (
-        f"{problem.site.name}, {start}, {problem.hours.sum():g} h: no schedule keeps every limit\n"
+        f"{problem.site.name}, {start}, {problem.interval_hours.sum():g} h: "
+        "no schedule keeps every limit\n"
         f"  {'; '.join(one.describe(problem) for one in short) or 'no carrier is short'}\n"
         f"  binding limits: {'; '.join(limits) or 'none identified'}\n"
         f"  remedy: {', or '.join(_remedies(data, short, has_min_load=has_min_load))}"
@@ -86,14 +87,14 @@ def _widened(data: ModelData, arrays: ModelArrays) -> ModelArrays:
 class ElasticSolution:
     """Minimal violation of equations, negative for excess, and its causes.
 
-    ``rows``, and the lower and upper bounds ``low`` and ``high`` of columns, would reduce it where
-    they are marked.
+    ``causing_rows``, and the bounds of columns ``causing_lower_bounds`` and
+    ``causing_upper_bounds``, would reduce it where they are marked.
     """
 
     violations: FloatArray
-    rows: BoolArray
-    low: BoolArray
-    high: BoolArray
+    causing_rows: BoolArray
+    causing_lower_bounds: BoolArray
+    causing_upper_bounds: BoolArray
 
 
 def _shortages(
@@ -114,7 +115,9 @@ def _shortages(
         elastic = elastic_model.minimise_violations()
         if elastic is not None:
             own = {f"{BALANCE_PREFIX}{carrier}" for carrier in _carriers(data, arrays, elastic)}
-            may = np.repeat([name in own or name in units for name in names], len(data.hours))
+            may = np.repeat(
+                [name in own or name in units for name in names], len(data.interval_hours)
+            )
             is_elsewhere = own and (np.abs(elastic.violations[~may]) > SHORTAGE_TOLERANCE_MW).any()
             fewer = elastic_model.minimise_violations(may) if is_elsewhere else None
             elastic = elastic if fewer is None else fewer
@@ -126,7 +129,7 @@ def _short(
     data: ModelData, names: list[str], elastic: ElasticSolution
 ) -> Iterator[CarrierShortage]:
     """Yield shortages and excesses of carriers."""
-    outputs = {one.owner: one.output for one in data.problem.site.conversions}
+    outputs = {one.owner: one.output_carrier for one in data.problem.site.conversions}
     found: dict[str, FloatArray] = {}
     for name, missed in zip(names, np.split(elastic.violations, len(names)), strict=True):
         is_balance = name.startswith(BALANCE_PREFIX)
@@ -134,18 +137,20 @@ def _short(
         found[carrier] = found.get(carrier, 0.0) + (missed if is_balance else -missed)
     for carrier, power in found.items():
         if np.abs(power).max() > SHORTAGE_TOLERANCE_MW:
-            yield CarrierShortage(carrier=carrier, power=power)
+            yield CarrierShortage(carrier=carrier, shortage=power)
 
 
 def _carriers(data: ModelData, arrays: ModelArrays, elastic: ElasticSolution) -> set[str]:
     """Return the carriers of the machines whose limits cause the shortage."""
     site = data.problem.site
-    gives = {one.owner: one.output for one in site.conversions}
+    gives = {one.owner: one.output_carrier for one in site.conversions}
     gives |= {store.owner: store.carrier for store in site.stores}
     gives |= {exchange.owner: exchange.carrier for exchange in site.exchanges}
     found = {limit.owner for limit, _ in _causes(arrays, elastic)}
-    found |= {n.partition(".")[0] for n, at in arrays.rows.items() if elastic.rows[at].any()}
-    bounds = elastic.low | elastic.high
+    found |= {
+        n.partition(".")[0] for n, at in arrays.rows.items() if elastic.causing_rows[at].any()
+    }
+    bounds = elastic.causing_lower_bounds | elastic.causing_upper_bounds
     found |= {
         limit.owner
         for limit in arrays.limits
@@ -162,17 +167,17 @@ def _remedies(
 
     Less inference helps only if a plan without any exists, because idle racks draw power too.
     """
-    lacking = [one for one in short if one.power.max() > SHORTAGE_TOLERANCE_MW]
+    lacking = [one for one in short if one.shortage.max() > SHORTAGE_TOLERANCE_MW]
     is_sure = not has_min_load and all(_is_small(data, one) for one in lacking)
     is_enough = is_sure or _has_a_plan_without_service(data)
     if lacking and is_enough:
-        dearest = max(lacking, key=lambda one: one.power.max() / _service_draw(data, one))
+        dearest = max(lacking, key=lambda one: one.shortage.max() / _service_draw(data, one))
         whose = f" of {dearest.carrier}" if len(lacking) > 1 else ""
-        power = f"{dearest.power.max():.3g} MW{whose}"
+        power = f"{dearest.shortage.max():.3g} MW{whose}"
         yield f"lower the service by what {power} serve in these hours"
-    most = min(short, key=lambda one: one.power.min(), default=None)
-    if most is not None and -most.power.min() > SHORTAGE_TOLERANCE_MW:
-        yield f"draw {-most.power.min():.3g} MW more of {most.carrier} in these hours"
+    most = min(short, key=lambda one: one.shortage.min(), default=None)
+    if most is not None and -most.shortage.min() > SHORTAGE_TOLERANCE_MW:
+        yield f"draw {-most.shortage.min():.3g} MW more of {most.carrier} in these hours"
         if has_min_load:
             yield "lower the least load of these units"
     if not short:
@@ -192,8 +197,10 @@ def _service_draw(data: ModelData, short: CarrierShortage) -> float:
 def _is_small(data: ModelData, short: CarrierShortage) -> bool:
     """Return whether inference draws far more of a carrier than its shortage."""
     rack = float(RackPool.from_site(data.problem.site).power_above_idle(1.0))
-    draw = SERVICE_SHARE * (_service_draw(data, short) * rack * data.problem.service_racks)
-    return bool((short.power <= np.maximum(draw, SHORTAGE_TOLERANCE_MW)).all())
+    draw = RESOLVING_SERVICE_SHARE * (
+        _service_draw(data, short) * rack * data.problem.service_racks
+    )
+    return bool((short.shortage <= np.maximum(draw, SHORTAGE_TOLERANCE_MW)).all())
 
 
 def _has_a_plan_without_service(data: ModelData) -> bool:
@@ -202,7 +209,9 @@ def _has_a_plan_without_service(data: ModelData) -> bool:
     idle = outlook.assign(service_racks=0.0 * outlook["service_racks"])
     idle_problem = replace(data.problem, outlook=variables.tag_dataset(idle))
     other = replace(build_model_data(idle_problem), block=data.block)
-    return is_feasible(compile_model(signature_of(other)).arrays(parameter_values(other)))
+    return is_feasible(
+        compile_model(signature_of(other)).with_parameter_values(parameter_values(other))
+    )
 
 
 def _causes(arrays: ModelArrays, elastic: ElasticSolution) -> Iterator[tuple[Limit, BoolArray]]:
@@ -212,10 +221,12 @@ def _causes(arrays: ModelArrays, elastic: ElasticSolution) -> Iterator[tuple[Lim
         arrays.limits, key=lambda one: (one.is_row, one.spec.label != MIN_OUTPUT_LABEL)
     ):
         if limit.is_row:
-            hits = elastic.rows[arrays.rows[limit.name]]
+            hits = elastic.causing_rows[arrays.rows[limit.name]]
         else:
             at = arrays.columns[limit.name]
-            hits = (elastic.low if limit.is_low else elastic.high)[at]
+            hits = (elastic.causing_lower_bounds if limit.is_low else elastic.causing_upper_bounds)[
+                at
+            ]
         if limit.spec.label in CAPACITY_LABELS:
             hits[:, :-1] = False
         if limit.spec.label and hits.any() and limit.name not in found:
@@ -288,7 +299,7 @@ class ElasticModel:
         prices = found.reduced_costs[: self._columns]
         return ElasticSolution(
             violations=np.array([1.0, -1.0]) @ added,
-            rows=np.abs(found.duals) > DUAL_TOLERANCE,
-            low=prices > DUAL_TOLERANCE,
-            high=prices < -DUAL_TOLERANCE,
+            causing_rows=np.abs(found.duals) > DUAL_TOLERANCE,
+            causing_lower_bounds=prices > DUAL_TOLERANCE,
+            causing_upper_bounds=prices < -DUAL_TOLERANCE,
         )

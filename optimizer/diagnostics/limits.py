@@ -27,7 +27,7 @@ from optimizer.model.rows import Limit, owned_label
 from optimizer.problem.obligations_and_reserves import obligations_in_outlook
 from optimizer.problem.problem import ramp_limited_intervals
 from optimizer.solver.solution import Solution
-from twin.feasibility.connection import IMPORT_LIMIT
+from twin.feasibility.connection import IMPORT_LIMIT_VARIABLE
 from twin.physics import FloatArray
 from twin.physics.numerics import BoolArray
 from twin.relations import OBLIGATION_UNITS, Obligation
@@ -97,18 +97,18 @@ def _limit_prices(solution: Solution) -> Iterator[tuple[Limit, str, FloatArray]]
     ``duals`` are the saving per unit, not negative, to first order; if many limits meet, one of
     many possible values. A demand charge is one limit for each billing period. [EUR per its unit]
     """
-    numbers, steps = plan_numbers(solution), len(solution.data.hours)
+    numbers, steps = plan_numbers(solution), len(solution.data.interval_hours)
     for limit in solution.limits:
         if not limit.spec.label or not limit.spec.is_priced:
             continue
         duals = solution.duals[limit.name]
-        share = limit.shares(limit.spec.share, numbers, duals.shape)
-        savings = planned_share(solution.data, limit) * limit.savings(duals, share)
+        share = limit.shares(limit.spec.change_per_unit, numbers, duals.shape)
+        savings = usable_limit_share(solution.data, limit) * limit.savings(duals, share)
         prices = limit.by_interval(savings, numbers, steps)
         if limit.spec.periods is None:
             yield limit, limit.label, prices
         else:
-            for label, is_within in limit.spec.periods(limit.numbers(numbers)):
+            for label, is_within in limit.spec.periods(limit.block_numbers(numbers)):
                 yield limit, owned_label(label, limit.owner), np.where(is_within, prices, 0.0)
 
 
@@ -122,7 +122,7 @@ def plan_numbers(solution: Solution) -> Mapping[str, FloatArray]:
     return {**solution.parameters, **solution.values}
 
 
-def planned_share(data: ModelData, limit: Limit) -> float:
+def usable_limit_share(data: ModelData, limit: Limit) -> float:
     """Return the share of a limit that a plan may use; the rest is margin. [1]"""
     margin = limit.spec.margin
     return 1.0 - float(getattr(data.problem.margins, margin)) if margin else 1.0
@@ -186,7 +186,7 @@ def penalty_costs(data: ModelData) -> dict[str, tuple[str, FloatArray]]:
     variable. [EUR per unit] A variable that a model lacks, such as a ramp that cannot bind, is also
     listed.
     """
-    problem, hours = data.problem, data.hours
+    problem, hours = data.problem, data.interval_hours
     site, weights = problem.site, account_weights(problem.weights)
     short = RESERVE_SHORTFALL_PENALTY_EUR_PER_MW_H * hours
     found = {f"{name}_reserve.shortfall": ("reserve_shortfall", short) for name in site.reserves}
@@ -273,7 +273,7 @@ def _ramp(solution: Solution) -> Iterator[SoftConstraintViolation]:
     if off.any():
         exchange = next(one for one in problem.site.exchanges if one.owner == grid)
         steps = np.array(ramp_limited_intervals(exchange, problem))[off]
-        first, last = _period(solution, np.isin(np.arange(len(problem.hours)), steps))
+        first, last = _period(solution, np.isin(np.arange(len(problem.interval_hours)), steps))
         yield SoftConstraintViolation(
             target=owned_label("ramp of the connection", grid),
             first=first,
@@ -295,7 +295,9 @@ def _connection_limit(solution: Solution) -> Iterator[SoftConstraintViolation]:
             target=owned_label("external import limit of the connection", grid),
             first=first,
             last=last,
-            above=float(np.maximum(imported - problem.series(IMPORT_LIMIT)[off], 0.0).max()),
+            above=float(
+                np.maximum(imported - problem.series(IMPORT_LIMIT_VARIABLE)[off], 0.0).max()
+            ),
             unit="MW",
         )
 
@@ -304,11 +306,13 @@ def _soc_return(solution: Solution) -> Iterator[SoftConstraintViolation]:
     """Yield the stores that return to their windows later than intended."""
     problem = solution.data.problem
     for store in problem.site.stores:
-        distance = solution.values.get(f"{store.owner}.soc_violation", np.zeros(len(problem.hours)))
+        distance = solution.values.get(
+            f"{store.owner}.soc_violation", np.zeros(len(problem.interval_hours))
+        )
         off = distance > VIOLATION_TOLERANCE
         if off.any():
             is_below = problem.initial_level(store) < store.min_level
-            cost = SOC_RETURN_PENALTY_EUR_PER_MWH_H * float(problem.hours @ distance)
+            cost = SOC_RETURN_PENALTY_EUR_PER_MWH_H * float(problem.interval_hours @ distance)
             first, last = _period(solution, off)
             yield SoftConstraintViolation(
                 target=owned_label("return of the store to its window", store.owner),

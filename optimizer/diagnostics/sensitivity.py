@@ -15,7 +15,12 @@ import xarray as xr
 
 from optimizer.compiler.arrays import IntArray, ModelArrays
 from optimizer.compiler.structure import compile_model
-from optimizer.diagnostics.limits import MIN_DUAL_EUR, exceeded_columns, plan_numbers, planned_share
+from optimizer.diagnostics.limits import (
+    MIN_DUAL_EUR,
+    exceeded_columns,
+    plan_numbers,
+    usable_limit_share,
+)
 from optimizer.model.objective import account_weights
 from optimizer.model.rows import Limit, owned_label
 from optimizer.solver.highs import LpSolver
@@ -33,13 +38,13 @@ MIN_RELAXATION: Final = 1e-3
 """Smallest relaxation. [unit of the limit]"""
 
 
-RANGE_TOLERANCE: Final = 0.01
+VALID_RANGE_TOLERANCE: Final = 0.01
 """Share by which the mean saving may fall within the range of a value. [1]"""
 
-RANGE_STEP_FACTOR: Final = 4.0
+VALID_RANGE_STEP_FACTOR: Final = 4.0
 """Factor from one relaxation to the next while a range is searched. [1]"""
 
-RANGE_BISECTIONS: Final = 6
+VALID_RANGE_BISECTION_COUNT: Final = 6
 """Bisections of the end of a range; they locate it within 5 % of it. [1]"""
 
 
@@ -50,7 +55,7 @@ class RelaxableBound:
     """
 
     limit: Limit
-    share: FloatArray
+    change_per_unit: FloatArray
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +78,7 @@ class SensitivityModel:
 
     def __init__(self, solution: Solution) -> None:
         problem, signature = solution.data.problem, solution.warm_start.model_signature
-        arrays = compile_model(signature).arrays(solution.parameters)
+        arrays = compile_model(signature).with_parameter_values(solution.parameters)
         self._arrays = _with_fixed_columns(solution, _without_unreachable_rows(solution, arrays))
         self._is_fixed = (self._arrays.column_low != arrays.column_low) | (
             self._arrays.column_high != arrays.column_high
@@ -89,21 +94,21 @@ class SensitivityModel:
         """
         return self._mean_saving(limit, self._first_step(limit))
 
-    def range_of(self, limit: PlanLimit) -> float:
+    def valid_range(self, limit: PlanLimit) -> float:
         """Return how many further units save what the first one does. [unit of the limit]
 
         The limit is relaxed in growing steps, up to its own size, until the mean saving falls;
         the end is then located between the last two steps.
         """
         low = self._first_step(limit)
-        value = (1.0 - RANGE_TOLERANCE) * self._mean_saving(limit, low)
+        value = (1.0 - VALID_RANGE_TOLERANCE) * self._mean_saving(limit, low)
         end, high = max(self._greatest(limit), low), low
         while high < end:
-            high = min(RANGE_STEP_FACTOR * low, end)
+            high = min(VALID_RANGE_STEP_FACTOR * low, end)
             if self._mean_saving(limit, high) < value:
                 break
             low = high
-        for _ in range(RANGE_BISECTIONS if low < high else 0):
+        for _ in range(VALID_RANGE_BISECTION_COUNT if low < high else 0):
             middle = 0.5 * (low + high)
             if self._mean_saving(limit, middle) < value:
                 high = middle
@@ -126,7 +131,7 @@ class SensitivityModel:
     def _relax(self, bound: RelaxableBound, step: float) -> None:
         """Relax bounds; fixed columns keep theirs, and a lower bound stays above zero."""
         places, low, high = self._bounds(bound.limit)
-        by = step * bound.share
+        by = step * bound.change_per_unit
         if not bound.limit.is_row:
             by = np.where(self._is_fixed[places], 0.0, by)
         if not bound.limit.is_low:
@@ -145,7 +150,7 @@ class SensitivityModel:
         first = limit.bounds[0]
         _, low, high = self._bounds(first.limit)
         values = low if first.limit.is_low else high
-        is_relaxed = np.isfinite(values) & (first.share > 0.0)
+        is_relaxed = np.isfinite(values) & (first.change_per_unit > 0.0)
         return float(np.abs(values[is_relaxed]).max(initial=0.0))
 
     def _bounds(self, limit: Limit) -> tuple[IntArray, FloatArray, FloatArray]:
@@ -210,11 +215,11 @@ def plan_limits(solution: Solution) -> dict[str, PlanLimit]:
     for limit, label, _ in relaxed:
         spec, unit = limit.spec, limit.spec.relaxed_unit or limit.spec.unit
         if spec.is_priced and (spec.periods or label == limit.label) and label not in found:
-            margin = planned_share(solution.data, limit)
+            margin = usable_limit_share(solution.data, limit)
             found[label] = PlanLimit(label=label, unit=unit, planned_share=margin)
     for limit, label, shares in relaxed:
         if label in found and (shares > 0.0).any():
-            bound = RelaxableBound(limit=limit, share=found[label].planned_share * shares)
+            bound = RelaxableBound(limit=limit, change_per_unit=found[label].planned_share * shares)
             found[label].bounds.append(bound)
     return found
 
@@ -223,22 +228,22 @@ def _relaxations(limit: Limit, solution: Solution) -> Iterator[tuple[str, FloatA
     """Yield the labels of the limits in which a bound is relaxed, each with its shares."""
     spec, shape, numbers = limit.spec, solution.duals[limit.name].shape, plan_numbers(solution)
     if spec.periods is None:
-        for label, share in (spec.relaxed_with or {spec.label: spec.share}).items():
+        for label, share in (spec.relaxed_with or {spec.label: spec.change_per_unit}).items():
             yield label, limit.shares(share, numbers, shape)
         return
     periods: dict[str, FloatArray] = {}
-    for label, is_within in spec.periods(limit.numbers(numbers)):
+    for label, is_within in spec.periods(limit.block_numbers(numbers)):
         periods[label] = periods.get(label, 0.0) + is_within.astype(float)
     yield from periods.items()
 
 
 def binding_intervals(solution: Solution, limit: PlanLimit) -> BoolArray:
     """Return the intervals in which any row or column of a limit has a dual, ``(time,)``."""
-    numbers, steps = plan_numbers(solution), len(solution.data.hours)
+    numbers, steps = plan_numbers(solution), len(solution.data.interval_hours)
     found = np.zeros(steps, dtype=bool)
     for bound in limit.bounds:
         if bound.limit.spec.is_bound_of_limit:
-            savings = bound.limit.savings(solution.duals[bound.limit.name], bound.share)
+            savings = bound.limit.savings(solution.duals[bound.limit.name], bound.change_per_unit)
             found |= bound.limit.by_interval(savings, numbers, steps) > MIN_DUAL_EUR
     return found
 
@@ -283,7 +288,7 @@ def limit_values(
     )
     each = [(one, binding_intervals(solution, one)) for one in plan_limits(solution).values()]
     binding = [(limit, at) for limit, at in each if at.any()]
-    model, hours, found = SensitivityModel(solution), solution.data.hours, []
+    model, hours, found = SensitivityModel(solution), solution.data.interval_hours, []
     for number, (limit, is_binding) in enumerate(binding):
         value = model.value_of(limit)
         if value > MIN_DUAL_EUR:
@@ -293,7 +298,7 @@ def limit_values(
                     unit=limit.unit,
                     marginal_value=value,
                     hours=float(hours[is_binding].sum()),
-                    valid_for=model.range_of(limit),
+                    valid_for=model.valid_range(limit),
                 )
             )
         on_progress(number + 1, len(binding))

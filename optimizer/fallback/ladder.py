@@ -14,11 +14,11 @@ import numpy as np
 import structlog
 import xarray as xr
 
-from optimizer.curves.operating_range import restart_setpoints
+from optimizer.curves.operating_range import start_setpoints_at_present_temperature
 from optimizer.fallback.plan_by_rule import (
-    baseline_plan,
+    constant_work_plan,
     hall_power,
-    safe_horizon,
+    shorten_to_safe_horizon,
     with_connection_power,
 )
 from optimizer.planner.decision import Decision
@@ -36,10 +36,10 @@ from twin.variables import net_import
 MIN_REMAINING_PLAN: Final = np.timedelta64(12, "h")
 """Shortest remainder of a plan that may be followed again."""
 
-WORK_SHARES: Final = (1.0, 0.75, 0.5, 0.25, 0.0)
+TRIED_WORK_SHARES: Final = (1.0, 0.75, 0.5, 0.25, 0.0)
 """Shares of the running work that a plan by rule tries to keep, in this order. [1]"""
 
-MIN_RELIEF: Final = 0.9
+MAX_RELIEVED_EXCESS_SHARE: Final = 0.9
 """A violation counts as relieved below this share of its former excess. [1]"""
 
 RUNNING_POWER_TOLERANCE_MW: Final = 1e-6
@@ -105,7 +105,7 @@ def choose_schedule(
         reason = str(error)
         logger.warning("no optimum", site=problem.site.name, because=reason)
         if isinstance(error, NoScheduleError):
-            part = safe_horizon(problem)
+            part = shorten_to_safe_horizon(problem)
     try:
         if part is not None:
             return _verified_optimum(part, decide(part, last), reason=_partial_reason(part, reason))
@@ -219,7 +219,9 @@ def _with_current_outlook(problem: Problem, remaining: xr.Dataset) -> xr.Dataset
     renewable power that is used stays the same. Set points start from the current water
     temperature.
     """
-    plan = restart_setpoints(problem, remaining).assign_attrs(problem.outlook.attrs)
+    plan = start_setpoints_at_present_temperature(problem, remaining).assign_attrs(
+        problem.outlook.attrs
+    )
     known, wanted = time_axes.interval_edges(problem.outlook), time_axes.interval_edges(remaining)
     if wanted[-1] > known[-1]:
         raise NoScheduleError("the previous plan reaches beyond the forecasts")
@@ -256,11 +258,11 @@ def plan_by_rule(
     """
     refusal = NoScheduleError(f"{problem.site.name}: no plan by rule")
     found: ScheduleChoice | None = None
-    for share in WORK_SHARES:
+    for share in TRIED_WORK_SHARES:
         try:
-            schedule = baseline_plan(problem, share * running_power)
+            schedule = constant_work_plan(problem, share * running_power)
             # during a HOLD no work is shed to reduce exposure
-            is_last = share == WORK_SHARES[-1] or source is ScheduleSource.HOLD
+            is_last = share == TRIED_WORK_SHARES[-1] or source is ScheduleSource.HOLD
             replay, verdict = _verify(problem, schedule, may_be_exposed=is_last)
         except (NoScheduleError, InvalidInputError) as error:
             refusal = NoScheduleError(str(error))
@@ -270,7 +272,7 @@ def plan_by_rule(
         )
         if source is ScheduleSource.HOLD or not exceeds_load_targets(problem.outlook, schedule):
             break
-    if found is None and (part := safe_horizon(problem)) is not None:
+    if found is None and (part := shorten_to_safe_horizon(problem)) is not None:
         reasons = f"{reason}\n{_partial_reason(part, str(refusal))}"
         return plan_by_rule(part, running_power, source=source, reason=reasons)
     if found is None:
@@ -289,11 +291,11 @@ def shed_all_work(problem: Problem, running_power: float) -> ShedResult | None:
     schedule is returned as well, since caps follow the inference service. `running_power` is the
     power above idle of the work that runs now [MW].
     """
-    schedule = baseline_plan(problem, 0.0)
+    schedule = constant_work_plan(problem, 0.0)
     verdict = verify(problem.site, problem.state, schedule)
     if running_power <= RUNNING_POWER_TOLERANCE_MW:
         return (schedule, verdict, NOTHING_TO_SHED) if verdict.replay is not None else None
-    continued = verify(problem.site, problem.state, baseline_plan(problem, running_power))
+    continued = verify(problem.site, problem.state, constant_work_plan(problem, running_power))
     if verdict.replay is None or continued.replay is None:
         return None
     names = {limit.name for limit in limits.operating_limits(problem.site)}
@@ -314,7 +316,7 @@ def stop_all_work(problem: Problem, reason: str) -> ScheduleChoice:
 
     A simulated plant needs orders also where no schedule is safe; a service issues none.
     """
-    schedule = baseline_plan(problem, 0.0)
+    schedule = constant_work_plan(problem, 0.0)
     verdict = verify(problem.site, problem.state, schedule)
     return ScheduleChoice(
         schedule=schedule,
@@ -327,14 +329,14 @@ def stop_all_work(problem: Problem, reason: str) -> ScheduleChoice:
 
 def _is_worse(before: Violation, after: Violation) -> bool:
     """Return whether a limit is violated earlier, or by more, than before."""
-    return after.time < before.time or after.excess * MIN_RELIEF > before.excess
+    return after.time < before.time or after.excess * MAX_RELIEVED_EXCESS_SHARE > before.excess
 
 
 def _is_relieved(before: Violation, after: Violation | None) -> bool:
     """Return whether a limit is met now, violated later, or by clearly less."""
     if after is None:
         return True
-    return after.time > before.time or after.excess < MIN_RELIEF * before.excess
+    return after.time > before.time or after.excess < MAX_RELIEVED_EXCESS_SHARE * before.excess
 
 
 def _describe_relief(relieved: Sequence[Violation], after: dict[str, Violation]) -> str:

@@ -18,7 +18,7 @@ from twin.equipment import Battery
 from twin.feasibility.connection import max_import_change
 from twin.physics import FloatArray
 from twin.simulation import simulate
-from twin.simulation.setpoints import UNITS_ON
+from twin.simulation.setpoints import UNITS_ON_VARIABLE
 from twin.site import Site
 from twin.units import QUARTER_HOUR_H
 from twin.variables import net_import, values_by_machine
@@ -46,29 +46,29 @@ JOB_POWER_TOLERANCE_MW: Final = 1e-6
 """Power of jobs above the plan that counts as equal. [MW]"""
 
 
-def baseline_plan(problem: Problem, work_power: float) -> xr.Dataset:
+def constant_work_plan(problem: Problem, work_power: float) -> xr.Dataset:
     """Return the plan with constant work, whose batteries keep the connection's ramp limit.
 
     `work_power` is the power of the work above idle [MW].
     """
     return with_connection_power(
-        problem, smooth_ramps(problem, curtailed_baseline(problem, work_power))
+        problem, smooth_ramps(problem, curtailed_constant_work_plan(problem, work_power))
     )
 
 
-def safe_horizon(problem: Problem) -> Problem | None:
+def shorten_to_safe_horizon(problem: Problem) -> Problem | None:
     """Return the problem shortened to the hours before a violation that no load shedding can avoid.
 
     A limit that tomorrow's heat breaks must not leave the site without a plan today. The result is
     None if the violation is near or beyond the horizon. Storage and work at the shortened end are
     valued at the highest price, since they will be needed.
     """
-    violations = verify(problem.site, problem.state, baseline_plan(problem, 0.0)).violations
+    violations = verify(problem.site, problem.state, constant_work_plan(problem, 0.0)).violations
     start = problem.outlook["time"].to_numpy()[0]
     hours = min(
         [VERIFIED_PERIOD_H, *(float((one.time - start) / time_axes.HOUR) for one in violations)]
     )
-    if not MIN_PARTIAL_HORIZON_H <= hours < problem.hours.sum():
+    if not MIN_PARTIAL_HORIZON_H <= hours < problem.interval_hours.sum():
         return None
     outlook = time_axes.first_hours(problem.outlook, hours)
     terminal = outlook["terminal_price"]
@@ -76,7 +76,7 @@ def safe_horizon(problem: Problem) -> Problem | None:
     return replace(problem, outlook=outlook.assign(terminal_price=terminal.copy(data=highest)))
 
 
-def curtailed_baseline(problem: Problem, work_power: float) -> xr.Dataset:
+def curtailed_constant_work_plan(problem: Problem, work_power: float) -> xr.Dataset:
     """Return the plan of :func:`_constant_work` without renewable power that has no use."""
     plan = with_connection_power(problem, _constant_work(problem, work_power))
     for _ in range(CURTAILMENT_PASSES):
@@ -104,7 +104,7 @@ def with_connection_power(problem: Problem, plan: xr.Dataset) -> xr.Dataset:
     """Return a plan with the connection power that the twin simulates from the current state."""
     replay = simulate.simulate(problem.site, problem.state, plan)
     planned = {*plan.data_vars, "grid_import_power", "grid_export_power", "facility_power"}
-    names = planned - {UNITS_ON}  # units that ran in the replay are not orders
+    names = planned - {UNITS_ON_VARIABLE}  # units that ran in the replay are not orders
     return plan.assign({name: replay[name] for name in replay.data_vars if name in names})
 
 
@@ -144,7 +144,7 @@ def smooth_ramps(problem: Problem, plan: xr.Dataset) -> xr.Dataset:
     before = float(net_import(problem.state))
     net = net_import(plan).to_numpy()
     grid = problem.site.exchanges[0]
-    step = float(max_import_change(grid, problem.hours).min())
+    step = float(max_import_change(grid, problem.interval_hours).min())
     max_import = problem.available_import(grid) * (1.0 - problem.margins.power)
     flow = _smoothing_power(net, before, step, max_import=max_import)
     power = sum(battery.power for battery in batteries)

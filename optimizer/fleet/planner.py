@@ -27,7 +27,7 @@ from optimizer.solver.highs import LpSolver
 from twin.errors import NoScheduleError
 from twin.physics import FloatArray
 
-SETTLEMENT_MARGIN: Final = 1e-6
+FIXED_MIGRATION_MARGIN_SHARE: Final = 1e-6
 """Share by which fixed migration is reduced, so that each site stays feasible. [1]"""
 
 FLEET_TIME_LIMIT_S: Final = 3600.0
@@ -38,22 +38,22 @@ FLEET_TIME_LIMIT_S: Final = 3600.0
 class FleetRelaxation:
     """Cheapest plan of a fleet in the relaxation.
 
-    - `costs`: cost of each site without payments for migration. [EUR]
-    - `net_sent`: work sent less work received by each site, ``(block, route)``, in work of the
+    - `relaxed_site_costs`: cost of each site without payments for migration. [EUR]
+    - `net_sent_work`: work sent less work received by each site, ``(block, route)``, in work of the
       fleet. [MWh]
     - `prices`: prices of the routes, ``(block, route)``. [EUR MWh-1]
     - `values`: ``<site>.<owner>.<variable>`` -> values.
     """
 
-    costs: tuple[float, ...]
-    net_sent: tuple[FloatArray, ...]
+    relaxed_site_costs: tuple[float, ...]
+    net_sent_work: tuple[FloatArray, ...]
     prices: FloatArray
     values: Mapping[str, FloatArray]
 
     @property
     def cost(self) -> float:
         """Cost of the fleet, a lower bound of what its decisions cost. [EUR]"""
-        return sum(self.costs)
+        return sum(self.relaxed_site_costs)
 
     def income(self, net: FloatArray) -> float:
         """Return what a site earns at the prices by the work it receives, less what it pays. [EUR]
@@ -72,10 +72,10 @@ def solve_relaxation(problems: Sequence[Problem]) -> FleetRelaxation:
     names = tuple(problem.site.name for problem in problems)
     routes = _routes(problems[0])
     balance = MigrationBalanceSignature(
-        sites=names, migration_routes=len(routes.migration_routes), starts=routes.edges[:-1]
+        sites=names, route_count=len(routes.migration_routes), starts=routes.edges[:-1]
     )
     signature = replace(signature_of(*model_data), couplings=(("sharing", balance),))
-    arrays = compile_model(signature).arrays(parameter_values(*model_data))
+    arrays = compile_model(signature).with_parameter_values(parameter_values(*model_data))
     weights = {
         f"{problem.site.name}.{account}": price
         for problem in problems
@@ -92,11 +92,11 @@ def solve_relaxation(problems: Sequence[Problem]) -> FleetRelaxation:
     paid = arrays.cost_by_account(found.values, weights)
     values = {name: found.values[at] for name, at in arrays.columns.items()}
     return FleetRelaxation(
-        costs=tuple(
+        relaxed_site_costs=tuple(
             sum(float(cost.sum()) for account, cost in paid.items() if _is_of(account, name))
             for name in names
         ),
-        net_sent=tuple(values[f"{name}.migration.net"] for name in names),
+        net_sent_work=tuple(values[f"{name}.migration.net"] for name in names),
         prices=-found.duals[arrays.rows["sharing.migration_balance"]],
         values=values,
     )
@@ -113,14 +113,14 @@ class FleetDecision:
 
     - `isolated_costs`: site -> cost of its decision without migration; if a site has none, the
       relaxed costs of all. [EUR]
-    - `net_sent`: work sent less work received by each site, ``(block, route)``, in work of the
+    - `net_sent_work`: work sent less work received by each site, ``(block, route)``, in work of the
       fleet. [MWh]
     - `relaxation`: cheapest plan in the relaxation, with the prices of the routes.
     """
 
     decisions: Mapping[str, Decision]
     isolated_costs: Mapping[str, float]
-    net_sent: tuple[FloatArray, ...]
+    net_sent_work: tuple[FloatArray, ...]
     transfers: tuple[WorkTransfer, ...]
     relaxation: FleetRelaxation
 
@@ -150,14 +150,14 @@ class FleetDecision:
     @property
     def incomes(self) -> tuple[float, ...]:
         """Income of each site from migration, at the prices. [EUR]"""
-        return tuple(self.relaxation.income(net) for net in self.net_sent)
+        return tuple(self.relaxation.income(net) for net in self.net_sent_work)
 
     def as_json(self) -> dict[str, object]:
         """Return the object that ``gigatwin fleet --json`` writes."""
         relaxed, costs = self.relaxation, self.costs
         bounds = [
             cost - relaxed.income(net)
-            for cost, net in zip(relaxed.costs, relaxed.net_sent, strict=True)
+            for cost, net in zip(relaxed.relaxed_site_costs, relaxed.net_sent_work, strict=True)
         ]
         sites = {
             name: {
@@ -165,8 +165,8 @@ class FleetDecision:
                 "objective": round(costs[name], 2),
                 "bound": round(bounds[number], 2),
                 "earned_by_moves": round(self.incomes[number], 2),
-                "sends_mwh": round(float(self.net_sent[number].clip(min=0.0).sum()), 3),
-                "takes_in_mwh": round(float((-self.net_sent[number]).clip(min=0.0).sum()), 3),
+                "sends_mwh": round(float(self.net_sent_work[number].clip(min=0.0).sum()), 3),
+                "takes_in_mwh": round(float((-self.net_sent_work[number]).clip(min=0.0).sum()), 3),
                 "is_safe": decision.verdict.is_safe,
                 "explanation": decision.explanation.as_json(),
             }
@@ -218,7 +218,7 @@ def decide_fleet(problems: Sequence[Problem]) -> FleetDecision:
     return FleetDecision(
         decisions=dict(zip(names, decisions, strict=True)),
         isolated_costs=dict(zip(names, isolated_costs, strict=True)),
-        net_sent=tuple(net_sent),
+        net_sent_work=tuple(net_sent),
         transfers=list_transfers(problems, net_sent, relaxation.prices),
         relaxation=relaxation,
     )
@@ -228,12 +228,12 @@ def decide_fleet(problems: Sequence[Problem]) -> FleetDecision:
 class RollingFleetDecision:
     """Decisions of a fleet in closed loop.
 
-    - `net_sent`: work sent less work received by each site, ``(block, route)``, in work of the
+    - `net_sent_work`: work sent less work received by each site, ``(block, route)``, in work of the
       fleet. [MWh]
     """
 
     decisions: Mapping[str, Decision]
-    net_sent: tuple[FloatArray, ...]
+    net_sent_work: tuple[FloatArray, ...]
 
 
 def decide_rolling(
@@ -254,7 +254,7 @@ def decide_rolling(
     decisions = _decide_each(problems, net_sent, previous=previous)
     names = [problem.site.name for problem in problems]
     return RollingFleetDecision(
-        decisions=dict(zip(names, decisions, strict=True)), net_sent=tuple(net_sent)
+        decisions=dict(zip(names, decisions, strict=True)), net_sent_work=tuple(net_sent)
     )
 
 
@@ -276,8 +276,8 @@ def _decide_each(
 def _settled(relaxation: FleetRelaxation) -> list[FloatArray]:
     """Return the net work sent by each site, without residues of the solver. [MWh]"""
     return [
-        (1.0 - SETTLEMENT_MARGIN) * np.where(np.abs(net) > WORK_TOLERANCE_MWH, net, 0.0)
-        for net in relaxation.net_sent
+        (1.0 - FIXED_MIGRATION_MARGIN_SHARE) * np.where(np.abs(net) > WORK_TOLERANCE_MWH, net, 0.0)
+        for net in relaxation.net_sent_work
     ]
 
 
@@ -290,7 +290,7 @@ def _relaxed_isolated_costs(
         for problem, net in zip(problems, nothing, strict=True)
     ]
     try:
-        return list(solve_relaxation(closed).costs)
+        return list(solve_relaxation(closed).relaxed_site_costs)
     except NoScheduleError:
         raise refusal from None
 

@@ -92,9 +92,9 @@ def _with_routes(problem: Problem, routes: Mapping[str, FleetRoute], block: floa
             name=name,
             kind=route.kind,
             can_send=_is_listed(site.name, route.origins) and route.kind in site.work,
-            can_host=_is_listed(site.name, route.hosts) and route.kind in site.work,
+            can_receive=_is_listed(site.name, route.hosts) and route.kind in site.work,
             transfer_time=route.transfer_time,
-            window=route.window,
+            arrival_to_deadline=route.window,
             job_length=route.job_length,
             send_cost=route.transfer_cost,
         )
@@ -104,7 +104,7 @@ def _with_routes(problem: Problem, routes: Mapping[str, FleetRoute], block: floa
     return replace(
         problem,
         outlook=outlook,
-        migration=open_migration(migration_routes, problem.hours, block=block),
+        migration=open_migration(migration_routes, problem.interval_hours, block=block),
     )
 
 
@@ -196,7 +196,7 @@ def _shared_route_values(problem: Problem) -> object:
     """Return the values of the routes that must be equal at all sites."""
     if (migration := problem.migration) is None:
         return None
-    names = ("name", "kind", "transfer_time", "window", "job_length")
+    names = ("name", "kind", "transfer_time", "arrival_to_deadline", "job_length")
     return migration.edges, [
         [getattr(route, name) for name in names] for route in migration.migration_routes
     ]

@@ -31,16 +31,16 @@ MIN_JOB_SHARE: Final = 0.5
 class WorkTransfer:
     """Work that one site sends to another by a route.
 
-    - `energy`: work sent in each block. [MWh]
+    - `work_by_block`: work sent in each block. [MWh]
     - `starts`, `ends`: first and last instant of each block.
     - `price`: mean price of the route, weighted by the work. [EUR MWh-1]
     """
 
     route: str
     kind: str
-    origin: str
-    host: str
-    energy: tuple[float, ...]
+    sending_site: str
+    receiving_site: str
+    work_by_block: tuple[float, ...]
     starts: tuple[np.datetime64, ...]
     ends: tuple[np.datetime64, ...]
     price: float
@@ -48,15 +48,16 @@ class WorkTransfer:
     @property
     def total(self) -> float:
         """Total work sent. [MWh]"""
-        return sum(self.energy)
+        return sum(self.work_by_block)
 
     def __str__(self) -> str:
         """Return the transfer in words."""
-        largest = int(np.argmax(self.energy))
+        largest = int(np.argmax(self.work_by_block))
         begin, end = format_minute(self.starts[largest]), format_minute(self.ends[largest])
         return (
-            f"{self.origin} sends {self.total:.1f} MWh of {self.kind} to {self.host} by "
-            f"{self.route}, most of it from {begin} to {end}, at {self.price:.1f} EUR/MWh"
+            f"{self.sending_site} sends {self.total:.1f} MWh of {self.kind} to "
+            f"{self.receiving_site} by {self.route}, most of it from {begin} to {end}, at "
+            f"{self.price:.1f} EUR/MWh"
         )
 
     def as_json(self) -> dict[str, object]:
@@ -64,13 +65,15 @@ class WorkTransfer:
         return {
             "lane": self.route,
             "kind": self.kind,
-            "origin": self.origin,
-            "host": self.host,
+            "origin": self.sending_site,
+            "host": self.receiving_site,
             "mwh": round(self.total, 3),
             "price_eur_mwh": round(self.price, 3),
             "blocks": [
                 {"from": format_minute(begin), "to": format_minute(end), "mwh": round(energy, 3)}
-                for begin, end, energy in zip(self.starts, self.ends, self.energy, strict=True)
+                for begin, end, energy in zip(
+                    self.starts, self.ends, self.work_by_block, strict=True
+                )
             ],
         }
 
@@ -103,9 +106,9 @@ def list_transfers(
             WorkTransfer(
                 route=migration.migration_routes[p].name,
                 kind=migration.migration_routes[p].kind,
-                origin=names[origin],
-                host=names[host],
-                energy=sent,
+                sending_site=names[origin],
+                receiving_site=names[host],
+                work_by_block=sent,
                 starts=tuple(instants[migration.edges[k]] for k in blocks),
                 ends=tuple(instants[migration.edges[k + 1]] for k in blocks),
                 price=float(np.average(prices[blocks, p], weights=sent)),
@@ -131,21 +134,21 @@ def pair_sites(net_sent: list[float]) -> Iterator[tuple[int, int, float]]:
 class JobTransfer:
     """Jobs that leave one site for another.
 
-    - `departure`, `ready`: when they leave, and when they may run. [datetime64, UTC]
+    - `departure`, `earliest_start`: when they leave, and when they may run. [datetime64, UTC]
     - `energy`: their work. [MWh]
     - `cost`: cost of moving them with their data. [EUR]
-    - `numbers`: their numbers at the origin.
-    - `jobs`: the same jobs with numbers of the host.
+    - `numbers_at_origin`: their numbers at the sending site.
+    - `jobs`: the same jobs with numbers of the receiving site.
     """
 
     route: str
-    origin: str
-    host: str
+    sending_site: str
+    receiving_site: str
     departure: np.datetime64
-    ready: np.datetime64
+    earliest_start: np.datetime64
     energy: float
     cost: float
-    numbers: IntArray
+    numbers_at_origin: IntArray
     jobs: Jobs
 
 
@@ -227,17 +230,17 @@ def _job_transfer(
     )
     return JobTransfer(
         route=migration_route.name,
-        origin=names[0],
-        host=names[1],
+        sending_site=names[0],
+        receiving_site=names[1],
         departure=queue.instant,
-        ready=ready,
+        earliest_start=ready,
         energy=queue.backlog,
         cost=queue.backlog * (migration_route.send_cost + migration_route.host_cost),
-        numbers=queue.jobs.number,
+        numbers_at_origin=queue.jobs.number,
         jobs=jobs,
     )
 
 
 def _first_block(migration: Migration, problem: Problem) -> float:
     """Return the length of the first block. [h]"""
-    return float(problem.hours[: migration.edges[1]].sum())
+    return float(problem.interval_hours[: migration.edges[1]].sum())

@@ -47,7 +47,7 @@ NO_CARBON_NOTE: Final = (
 )
 """Note on prices without carbon intensity."""
 
-COMMON_SERIES: Final = 3
+COMMON_SERIES_COUNT: Final = 3
 """Series that every site has: prices, carbon, weather. [1]"""
 
 DEFAULT_WIND_SPEED: Final = 3.0
@@ -144,7 +144,8 @@ def read_run_inputs(site: Site, files: SeriesFiles, *, start: str, days: int) ->
     last = first + days * DAY
     parts = read_series(site, files, start=first - FORECAST_HISTORY, end=last)
     inside = [
-        (name, select_period(part, start=first, end=last)) for name, part in parts[:COMMON_SERIES]
+        (name, select_period(part, start=first, end=last))
+        for name, part in parts[:COMMON_SERIES_COUNT]
     ]
     notes = series_notes(site, parts)
     arrivals = read_trace(files.jobs, start=first - FORECAST_HISTORY, end=last)
@@ -154,7 +155,7 @@ def read_run_inputs(site: Site, files: SeriesFiles, *, start: str, days: int) ->
         jobs=arrivals,
         start=first,
         end=last,
-        gaps=collect_notes((*inside, *parts[COMMON_SERIES:]), "gaps"),
+        gaps=collect_notes((*inside, *parts[COMMON_SERIES_COUNT:]), "gaps"),
         notes=tuple(notes),
         has_carbon=NO_CARBON_NOTE not in parts[1][1].attrs["notes"],
     )
@@ -180,7 +181,7 @@ def read_series(
 
 def series_notes(site: Site, parts: Sequence[tuple[str, xr.Dataset]]) -> list[str]:
     """Return the notes on series of :func:`read_series`."""
-    return [*collect_notes(parts, "notes"), *weather_notes(site, *parts[COMMON_SERIES - 1])]
+    return [*collect_notes(parts, "notes"), *weather_notes(site, *parts[COMMON_SERIES_COUNT - 1])]
 
 
 def read_carbon_intensity(site: Site, prices: xr.Dataset, files: SeriesFiles) -> xr.Dataset:

@@ -78,7 +78,7 @@ def signature_of(*many: ModelData) -> ModelSignature:
     is_fleet = len(many) > 1
     names = [inputs.name if is_fleet else "" for inputs in many]
     return ModelSignature(
-        interval_count=len(many[0].hours),
+        interval_count=len(many[0].interval_hours),
         sites=tuple(
             SiteSignature(name=name, components=tuple(_component_signatures(inputs)))
             for name, inputs in zip(names, many, strict=True)
@@ -96,7 +96,7 @@ def parameter_values(*many: ModelData) -> dict[str, FloatArray]:
         for block, component, relation in (*_components(inputs), *_contract_components(inputs)):
             for name, values in component.parameters(relation, inputs).items():
                 arrays[f"{prefix}{block}.{name}"] = np.asarray(values, dtype=float)
-        arrays[f"{prefix}water.hours"] = inputs.hours
+        arrays[f"{prefix}water.hours"] = inputs.interval_hours
     return arrays
 
 
@@ -165,7 +165,7 @@ def _components(data: ModelData) -> Iterator[tuple[str, Any, Any]]:
     for relation in (*site.conversions, *site.stores, *site.exchanges, *site.demand_charges):
         charge = f"_{relation.name}" if isinstance(relation, DemandCharge) else ""
         yield f"{relation.owner}{charge}", COMPONENT_OF_RELATION[type(relation)], relation
-        if getattr(relation, "units", None) is not None:
+        if getattr(relation, "switchable_units", None) is not None:
             yield relation.owner, unit_commitment, relation
         if isinstance(relation, Store) and site.reserves:
             yield relation.owner, storage_reserve, relation

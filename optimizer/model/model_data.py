@@ -46,9 +46,9 @@ class ModelData:
         return self.block or self.problem.site.name
 
     @property
-    def hours(self) -> FloatArray:
+    def interval_hours(self) -> FloatArray:
         """Lengths of the intervals. [h]"""
-        return self.problem.hours
+        return self.problem.interval_hours
 
     @property
     def terminal_carbon(self) -> dict[str, float]:
@@ -121,7 +121,7 @@ def _terminal_value(problem: Problem, curves: Mapping[str, ConvexSegments]) -> d
     price = max(float(problem.outlook["terminal_price"]), 0.0)
     carbon = carbon_after_horizon(problem)
     fees = problem.site.mean_import_fees(problem.outlook["instant"].to_numpy())
-    fee = float(problem.hours @ fees / problem.hours.sum())
+    fee = float(problem.interval_hours @ fees / problem.interval_hours.sum())
     energy = problem.weights["money"] * (price + fee)
     purchase_cost = {
         "grid": energy + problem.weights["carbon"] * carbon,
@@ -139,9 +139,9 @@ def delivered_cost(
     """
     cost = dict(purchase_cost)
     for convert in reversed(problem.site.conversions):
-        if convert.output not in cost:
-            slopes = {c: _last_slope(curves[convert.owner], c) for c in convert.inputs}
-            cost[convert.output] = sum(cost.get(c, 0.0) * s for c, s in slopes.items())
+        if convert.output_carrier not in cost:
+            slopes = {c: _last_slope(curves[convert.owner], c) for c in convert.input_carriers}
+            cost[convert.output_carrier] = sum(cost.get(c, 0.0) * s for c, s in slopes.items())
     return cost
 
 
@@ -153,7 +153,9 @@ def carbon_after_horizon(problem: Problem) -> float:
     """
     for contract in problem.site.machines_of(HourlyMatching):
         return contract.residual_intensity
-    return float(problem.hours @ problem.series("carbon_intensity") / problem.hours.sum())
+    return float(
+        problem.interval_hours @ problem.series("carbon_intensity") / problem.interval_hours.sum()
+    )
 
 
 def _last_slope(curve: ConvexSegments, carrier: str) -> float:
@@ -165,7 +167,7 @@ def _last_slope(curve: ConvexSegments, carrier: str) -> float:
     (wide,) = np.nonzero(curve.width.sum(axis=1) > MIN_OUTPUT_RANGE_MW)
     if len(wide):
         return float(curve.mean_slope[carrier][wide[-1]])
-    return float(curve.offset[carrier][-1] / max(curve.low[-1], MIN_OUTPUT_RANGE_MW))
+    return float(curve.draw_at_min_output[carrier][-1] / max(curve.low[-1], MIN_OUTPUT_RANGE_MW))
 
 
 def cap_levels(kind: WorkKind) -> FloatArray:

@@ -19,7 +19,7 @@ HARD_OBLIGATION_PENALTY: Final = {"net_import": 3e4, "import": 3e4, "carbon": 10
 """Penalty of a hard obligation, above those of all other soft limits. [EUR per unit]"""
 
 
-ACCOUNTS: Final = {
+WEIGHT_OF_ACCOUNT: Final = {
     "electricity": "money",  # energy bought less energy sold
     "network": "money",  # fees on import and export
     "renewables": "money",  # paid for contracted solar and wind
@@ -48,7 +48,7 @@ ACCOUNTS: Final = {
 
 def account_weights(weights: Mapping[str, float]) -> dict[str, float]:
     """Return the cost of a unit of every account under the weights of a decision. [EUR per unit]"""
-    return {name: weights.get(weight, 1.0) for name, weight in ACCOUNTS.items()}
+    return {name: weights.get(weight, 1.0) for name, weight in WEIGHT_OF_ACCOUNT.items()}
 
 
 RAMP_PENALTY_EUR_PER_MW: Final = 1e5

@@ -71,12 +71,14 @@ class RowSpec:
     - `margin`: margin of the site that a plan keeps from it, "" for none.
     - `is_priced`: whether people can change it; weather, for example, has no price.
     - `max_trusted_dual`: dual above which it is reported without one. [EUR per unit]
-    - `share`: change of the bound per unit of the limit, 0 where it is no limit; by default 1.
+    - `change_per_unit`: change of the bound per unit of the limit, 0 where it is no limit; by
+      default 1.
     - `relaxed_with`: labels of the limits of the same owner in which it is relaxed too, each with
       its share; then it is no limit of its own when limits are relaxed.
     - `relaxed_unit`: unit of a limit that is relaxed over the whole horizon; by default `unit`.
     - `is_bound_of_limit`: whether its dual shows that the limit binds; others only move along.
-    - `reserves`: "up" or "down" if the reserves of all products share it, in that direction.
+    - `reserve_direction`: "up" or "down" if the reserves of all products share it, in that
+      direction.
     - `windows`: intervals of each row, ``(row, time)``, where a row sums several intervals.
     - `periods`: labels and intervals ``(time,)`` of the billing periods in which it is one number.
     """
@@ -87,11 +89,11 @@ class RowSpec:
     margin: str = ""
     is_priced: bool = True
     max_trusted_dual: float = np.inf
-    share: RowShare | None = None
+    change_per_unit: RowShare | None = None
     relaxed_with: Mapping[str, RowShare | None] = field(default_factory=dict)
     relaxed_unit: str = ""
     is_bound_of_limit: bool = True
-    reserves: str = ""
+    reserve_direction: str = ""
     windows: Callable[[BlockNumbers], BoolArray] | None = None
     periods: Callable[[BlockNumbers], Iterator[tuple[str, BoolArray]]] | None = None
 
@@ -118,7 +120,7 @@ class Limit:
         """Label with its owner."""
         return owned_label(self.spec.label, self.owner)
 
-    def numbers(self, every: Mapping[str, FloatArray]) -> BlockNumbers:
+    def block_numbers(self, every: Mapping[str, FloatArray]) -> BlockNumbers:
         """Return the numbers of its block, from ``<block>.<name>`` -> values."""
         return lambda name: every[f"{self.block}.{name}"]
 
@@ -126,7 +128,7 @@ class Limit:
         self, share: RowShare | None, every: Mapping[str, FloatArray], shape: tuple[int, ...]
     ) -> FloatArray:
         """Return the change of each bound per unit of a limit, on all axes; 0 if it is given."""
-        each = np.asarray(1.0 if share is None else share(self.numbers(every)), dtype=float)
+        each = np.asarray(1.0 if share is None else share(self.block_numbers(every)), dtype=float)
         found = np.broadcast_to(each.reshape(each.shape + (1,) * (len(shape) - each.ndim)), shape)
         if self.spec.windows is not None:
             return found
@@ -142,7 +144,7 @@ class Limit:
         """Return the largest value of each interval, ``(time,)``; 0 where it has none."""
         found, each = np.zeros(steps), values.reshape(len(values), -1).max(axis=1, initial=0.0)
         if self.spec.windows is not None:
-            within = self.spec.windows(self.numbers(every))
+            within = self.spec.windows(self.block_numbers(every))
             return np.asarray(np.where(within, each[:, None], 0.0).max(axis=0, initial=0.0))
         inside = self.intervals >= 0
         found[self.intervals[inside]] = each[inside]
@@ -154,7 +156,7 @@ def owned_label(label: str, owner: str) -> str:
     return f"{label} ({owner})" if owner else label
 
 
-def is_positive(name: str) -> RowShare:
+def share_where_positive(name: str) -> RowShare:
     """Return the share of bounds that are limits where a parameter is positive."""
     return lambda of: of(name) > 0.0
 

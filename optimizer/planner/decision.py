@@ -97,7 +97,7 @@ class Decision:
 
     def with_degradation(self, reason: str) -> Self:
         """Return the decision, continued for a stated reason."""
-        return replace(self, explanation=replace(self.explanation, degraded=reason))
+        return replace(self, explanation=replace(self.explanation, degradation_reason=reason))
 
     def as_record(self) -> dict[str, object]:
         """Return the decision as a back-test stores it: start, attempts and explanation."""

@@ -21,7 +21,7 @@ import numpy as np
 import xarray as xr
 
 from twin import time_axes, variables
-from twin.feasibility.connection import IMPORT_LIMIT
+from twin.feasibility.connection import IMPORT_LIMIT_VARIABLE
 from twin.feasibility.reserve_activation import (
     connection_headroom,
     deferred_work,
@@ -120,7 +120,7 @@ class NetImportProfile:
 
     edges: FloatArray
     net: FloatArray
-    before: float
+    net_import_before: float
     low: float
     high: FloatArray
 
@@ -131,14 +131,14 @@ class NetImportProfile:
         net = net_import(schedule).to_numpy()
         margin = site.margins.power * site.grid_connection.import_limit
         limit = np.full(len(net), site.grid_connection.import_limit)
-        if IMPORT_LIMIT in schedule:  # the connection is not firm
-            limit = np.minimum(limit, schedule[IMPORT_LIMIT].to_numpy())
+        if IMPORT_LIMIT_VARIABLE in schedule:  # the connection is not firm
+            limit = np.minimum(limit, schedule[IMPORT_LIMIT_VARIABLE].to_numpy())
         if TARGET_VARIABLE in schedule:  # a target of one partner limits offers to all
             limit = np.minimum(limit, schedule[TARGET_VARIABLE].min("contract").to_numpy())
         return cls(
             edges=np.asarray(edges, dtype=float),
             net=net,
-            before=float(net[0]) if before is None else before,
+            net_import_before=float(net[0]) if before is None else before,
             low=-max(site.grid_connection.export_limit - margin, 0.0),
             high=limit - margin,
         )
@@ -171,7 +171,7 @@ class NetImportProfile:
         """
         minutes = 60.0 * np.diff(self.edges)
         over = np.minimum(minutes, limits.SET_POINT_TRANSITION_MIN * minutes / 15.0)
-        begins = np.diff(self.net, prepend=self.before) / over
+        begins = np.diff(self.net, prepend=self.net_import_before) / over
         ends = np.append(begins[1:], 0.0)
         falls = np.maximum(-np.minimum(begins, ends), 0.0)
         rises = np.maximum(np.maximum(begins, ends), 0.0)

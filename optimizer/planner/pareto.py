@@ -90,7 +90,7 @@ def _check_arguments(problem: object, carbon_prices: Sequence[float]) -> None:
 def _point_of_front(solution: Solution) -> dict[str, float]:
     """Return the figures of a plan."""
     problem, schedule = solution.data.problem, build_schedule(solution)
-    hours, weight = problem.hours, problem.weights["carbon"]
+    hours, weight = problem.interval_hours, problem.weights["carbon"]
     imported = schedule["grid_import_power"].to_numpy()
     paid = {name: float(amount.sum()) for name, amount in solution.accounts.items()}
     late, carbon = problem.weights["lateness"], _carbon(solution)
@@ -120,7 +120,7 @@ def _carbon(solution: Solution) -> float:
         is_worth = own[f"{store.owner}.terminal_value"] > 0.0
         each = later.get(store.carrier, 0.0) * store.discharge_efficiency
         numbers[f"{store.owner}.terminal_value"] = np.where(is_worth, each, 0.0)
-    arrays = compile_model(solution.warm_start.model_signature).arrays(numbers)
+    arrays = compile_model(solution.warm_start.model_signature).with_parameter_values(numbers)
     own_units = dict.fromkeys(arrays.accounts.names, 1.0)
     paid = arrays.cost_by_account(solution.column_values(arrays), own_units)
     return float(sum(paid[name].sum() for name in ("carbon", "terminal") if name in paid))

@@ -84,7 +84,7 @@ def solve_problem(
             model_signature=model.shape,
             instants=instants,
             basis=basis,
-            units=units,
+            units_on=units,
             past_units=problem.past_units,
         ),
     )
@@ -92,7 +92,7 @@ def solve_problem(
 
 def with_past_units(problem: Problem, warm_start: WarmStart | None) -> Problem:
     """Return the problem with past units of the last plan, where it does not define them."""
-    if warm_start is None or not warm_start.units:
+    if warm_start is None or not warm_start.units_on:
         return problem
     now, then = problem.outlook["instant"].to_numpy()[:2]
     known = warm_start.limited_to(unit_counts(problem.site))
@@ -133,12 +133,14 @@ class _CompiledProblem:
 
     def penalties(self, lp_solution: LpSolution) -> dict[str, FloatArray]:
         """Return the penalties of exceeded limits by account, ``(time,)``. [EUR]"""
-        arrays, steps = self.arrays, len(self.data.hours)
+        arrays, steps = self.arrays, len(self.data.interval_hours)
         found: dict[str, FloatArray] = {}
         for name, (account, cost) in penalty_costs(self.data).items():
             if (places := arrays.columns.get(name)) is not None and places.size:
                 paid = np.broadcast_to(cost, places.shape) * lp_solution.values[places]
-                by_step = np.bincount(arrays.step[places], weights=paid, minlength=steps)
+                by_step = np.bincount(
+                    arrays.interval_of_column[places], weights=paid, minlength=steps
+                )
                 found[account] = found.get(account, 0.0) + by_step
         return found
 
@@ -166,7 +168,7 @@ def _compile(
 ) -> _CompiledProblem:
     data = build_model_data(problem)
     shape, parameters = signature_of(data), parameter_values(data)
-    free = compile_model(shape).arrays(parameters)
+    free = compile_model(shape).with_parameter_values(parameters)
     return _CompiledProblem(
         data=data,
         shape=shape,
@@ -272,7 +274,7 @@ def decide(
             explanation = replace(
                 explain_schedule(solution, schedule, last),
                 failures=verdict.coverage.limiting_rows() if verdict.coverage else (),
-                units=[str(called) for called in verdict.banks_with_extra_units],
+                extra_chiller_texts=[str(called) for called in verdict.banks_with_extra_units],
             )
             return Decision(
                 schedule=schedule,
@@ -339,7 +341,7 @@ def _tightened(
             used = schedule["work_power"].sum("cohort").to_numpy()
             work_limit[short] = np.minimum(work_limit, share * used)[short]
         for row in np.flatnonzero(is_tank & coverage.is_uncovered.any(axis=1)).tolist():
-            owner = coverage.contingencies[row].owner
+            owner = coverage.contingencies[row].failed_machine
             discharge_limits[owner] = _discharge_limit(
                 problem, schedule, coverage, row=row, share=share
             )
@@ -361,11 +363,13 @@ def _discharge_limit(
     The second holds in all of them, because the optimum moves the discharge to other intervals. At
     ``share`` 0 the tank is idle.
     """
-    owner = coverage.contingencies[row].owner
+    owner = coverage.contingencies[row].failed_machine
     store = next(store for store in problem.site.stores if store.owner == owner)
     limit, short = problem.max_discharge(store), np.flatnonzero(coverage.is_uncovered[row])
     planned = machine_values(schedule, "tank_discharge", owner)[short]
-    ratio = DISCHARGE_DERATING * coverage.minutes[row][short] / coverage.required_minutes
+    ratio = (
+        DISCHARGE_DERATING * coverage.ride_through_minutes[row][short] / coverage.required_minutes
+    )
     limit[short] = np.minimum(limit[short], planned * np.minimum(ratio, DISCHARGE_DERATING))
     if share == 0.0:
         return np.zeros_like(limit)

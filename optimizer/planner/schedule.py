@@ -129,7 +129,7 @@ def _stores(solution: Solution, owners: Mapping[str, list[str]]) -> ScheduleVari
                 _columns(solution, names, direction),
             )
         levels = [solution.values[f"{name}.level"] for name in names]
-        empty = np.empty((len(solution.data.hours) + 1, 0))
+        empty = np.empty((len(solution.data.interval_hours) + 1, 0))
         variables_of_schedule[f"{kind}_level"] = (
             ("instant", kind),
             np.stack(levels, axis=-1) if levels else empty,
@@ -147,11 +147,11 @@ def _stores(solution: Solution, owners: Mapping[str, list[str]]) -> ScheduleVari
 def _units(solution: Solution, banks: list[str]) -> ScheduleVariables:
     """Return the units on of every bank."""
     on = np.ceil(np.maximum(_columns(solution, banks, "on") - UNIT_TOLERANCE, 0.0))
-    return {setpoints.UNITS_ON: (("time", "cooling_plant"), on)} if banks else {}
+    return {setpoints.UNITS_ON_VARIABLE: (("time", "cooling_plant"), on)} if banks else {}
 
 
 def _columns(solution: Solution, owners: list[str], variable: str) -> FloatArray:
-    count = len(solution.data.hours)
+    count = len(solution.data.interval_hours)
     columns = [np.maximum(solution.values[f"{owner}.{variable}"], 0.0) for owner in owners]
     return np.stack(columns, axis=-1) if columns else np.empty((count, 0))
 
@@ -208,7 +208,7 @@ def add_reserve_variables(data: xr.Dataset, solution: Solution) -> xr.Dataset:
         [p.sellable_capacity(_column(solution, p, "offered")) for p in products], axis=-1
     )
     capacity = required - shortfall + offered
-    steps, cohorts = len(problem.hours), outlook.sizes["cohort"]
+    steps, cohorts = len(problem.interval_hours), outlook.sizes["cohort"]
     rows = [[_reserve(solution, name, p, (steps,)) for name in batteries] for p in products]
     stored = np.reshape(rows, (len(products), -1, steps)).transpose(2, 0, 1)
     worked = np.stack([_reserve(solution, "work", p, (steps, cohorts)) for p in products], axis=1)

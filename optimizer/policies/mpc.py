@@ -17,7 +17,7 @@ from optimizer.fallback.plan_by_rule import orders_by_rule, with_urgent_jobs
 from optimizer.model.objective import RiskPreference
 from optimizer.planner.decision import Decision
 from optimizer.planner.planner import decide
-from optimizer.policies.policy import FORESIGHT_VARIABLES, JOB_FORESIGHT, Observation
+from optimizer.policies.policy import FORESIGHT_VARIABLES, JOB_FORESIGHT_KIND, Observation
 from optimizer.problem.checks import unit_counts
 from optimizer.problem.planning_outlook import (
     ExternalRequests,
@@ -97,7 +97,7 @@ class MpcPolicy:
         return self._controller.orders(self._schedule, observation.state, observation.queue)
 
     @property
-    def last(self) -> Decision | None:
+    def plan_in_force(self) -> Decision | None:
         """The plan in force, if there is one."""
         return self._last
 
@@ -261,7 +261,9 @@ class StochasticMpcPolicy(MpcPolicy):
 
     def _decide_problem(self, problem: Problem, observation: Observation) -> Decision:
         known = ScenarioInputs(
-            record=self._record, queue=observation.queue, past=self._workload.past(observation.now)
+            record=self._record,
+            queue=observation.queue,
+            past_jobs=self._workload.past(observation.now),
         )
         export = self._model_file(observation.now)
         return self._planner.decide(problem, self._last, known, count=self._count, export=export)
@@ -283,7 +285,7 @@ class PartialForesightPolicy(MpcPolicy):
     def _problem(self, observation: Observation, grid: xr.Dataset | None = None) -> Problem:
         problem = super()._problem(observation, grid)
         grid = time_axes.interval_axes(time_axes.interval_edges(problem.outlook))
-        if self._foresight == JOB_FORESIGHT:
+        if self._foresight == JOB_FORESIGHT_KIND:
             flexibility = work_flexibility(observation.queue, grid, future=self._workload.jobs)
             remaining = problem.outlook.drop_dims("cohort")
             complete = flexibility.merge(remaining, compat="override").assign_attrs(remaining.attrs)

@@ -23,12 +23,12 @@ PLANNER_ALIAS: Final = "optimal"
 """Name that stands for the default planner; results store the name of the planner."""
 
 REFERENCE_RULE: Final = "threshold_capped"
-RULES: Final = (REFERENCE_RULE, "threshold")
+CAPTURE_RULES: Final = (REFERENCE_RULE, "threshold")
 """Rules over which capture is computed; the first is the harder one and gives the headline."""
 
-PERFECT_FORESIGHT: Final = "perfect"
+PERFECT_FORESIGHT_POLICY: Final = "perfect"
 
-JOB_FORESIGHT: Final = "jobs"
+JOB_FORESIGHT_KIND: Final = "jobs"
 
 RULE_ORDERS: Final[Mapping[str, Callable[..., DispatchOrders]]] = {
     "immediate": price_rules.order_immediate,
@@ -44,7 +44,7 @@ FORESIGHT_VARIABLES: Final = {
         *("air_temperature", "relative_humidity", "air_pressure", "wind_speed"),
         *("global_irradiance", "renewable_available_power"),
     ),
-    JOB_FORESIGHT: (),
+    JOB_FORESIGHT_KIND: (),
 }
 """Kind of foresight -> variables of the outlook that take their true values."""
 
@@ -56,18 +56,18 @@ DEFAULT_POLICIES: Final = (
     "threshold",
     REFERENCE_RULE,
     PLANNER_ALIAS,
-    PERFECT_FORESIGHT,
+    PERFECT_FORESIGHT_POLICY,
 )
 """Policies that are run by default, in order."""
 
 KNOWN_POLICIES: Final = (
     "immediate",
-    *RULES,
+    *CAPTURE_RULES,
     "carbonscaler",
     DEFAULT_PLANNER,
     "hedged",
     *FORESIGHT_POLICIES,
-    PERFECT_FORESIGHT,
+    PERFECT_FORESIGHT_POLICY,
 )
 """All policies: ``threshold`` runs work in the cheapest known hours, ``threshold_capped`` also caps
 it, and ``carbonscaler`` is a published rule that follows the carbon intensity of the grid.

@@ -24,13 +24,13 @@ from twin.time_axes import HOUR
 from twin.variables import values_by_machine
 from twin.workload.queue import JobQueue, running_power, sustained_power
 
-RULE_DAY_H: Final = 24.0
+REPEATED_PRICES_H: Final = 24.0
 """Length of the known prices that is repeated where none are published yet. [h]"""
 
-BUSY_RACK_SHARE: Final = 0.8
+LATER_PLANNABLE_RACK_SHARE: Final = 0.8
 """Share of the racks that a rule reserves in later hours; the remainder is for new jobs. [1]"""
 
-SCARCE_RACK_SHARE: Final = 0.65
+MAX_DUE_WORK_SHARE_WITH_CAPS: Final = 0.65
 """Work due by a deadline per rack-hour until then, from which jobs run uncapped. [1]"""
 
 INTERVAL_TOLERANCE: Final = 1e-6
@@ -39,7 +39,7 @@ INTERVAL_TOLERANCE: Final = 1e-6
 RULE_HORIZON_H: Final = 96.0
 """Horizon over which a rule assigns jobs to intervals. [h]"""
 
-MIN_CARBON_KG_PER_MWH: Final = 1e-3
+CARBON_FLOOR_KG_PER_MWH: Final = 1e-3
 """Carbon intensity below which intervals count as equal. [kg MWh-1]"""
 
 
@@ -129,7 +129,9 @@ def _cheapest_hour_caps(
     must_run_now = must_run(queue, hours)
     fast, slow = _interval_counts(queue, hours)
     has_spare_racks = (
-        caps_work and price[0] > 0 and _due_work_share(queue, free, hours) < SCARCE_RACK_SHARE
+        caps_work
+        and price[0] > 0
+        and _due_work_share(queue, free, hours) < MAX_DUE_WORK_SHARE_WITH_CAPS
     )
     may_cap = (queue.laxity >= hours) & has_spare_racks
     min_power, loss = queue.kind_values("min_power_share"), queue.kind_values("pause_loss")
@@ -161,14 +163,14 @@ def extend_series(
     """
     value, hours = outlook[variable].to_numpy(), float(outlook["duration"][0])
     service = outlook["service_racks"].to_numpy()
-    count, day = len(value), round(RULE_DAY_H / hours)
+    count, day = len(value), round(REPEATED_PRICES_H / hours)
     last_deadline = float(np.max((queue.jobs.deadline - queue.instant) / HOUR, initial=hours))
     missing = int(min(last_deadline, RULE_HORIZON_H) / hours) - count
     if missing > 0:
         beyond = value[-day:] if count >= day else value.mean()
         value = np.append(value, np.resize(beyond, missing))
         service = np.append(service, np.resize(service[-day:], missing))
-    free = BUSY_RACK_SHARE * np.minimum(
+    free = LATER_PLANNABLE_RACK_SHARE * np.minimum(
         queue.pool.racks - service,
         headroom.max_work_power_within_peak / float(queue.pool.power_above_idle(1.0)),
     )
@@ -260,7 +262,7 @@ def allocate_steps(
       first.
     - `need`: work to be done, in the unit of `work`.
     """
-    work_per_carbon = work / power / np.maximum(carbon, MIN_CARBON_KG_PER_MWH)[:, None]
+    work_per_carbon = work / power / np.maximum(carbon, CARBON_FLOOR_KG_PER_MWH)[:, None]
     order = np.argsort(-work_per_carbon, axis=None, kind="stable")
     slot, step = np.unravel_index(order, work_per_carbon.shape)
     before = np.cumsum(work[step]) - work[step]

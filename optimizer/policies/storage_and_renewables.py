@@ -17,7 +17,7 @@ from twin.weather import Weather
 PRICE_QUANTILE: Final = 0.25
 """Share of the day that counts as its cheapest, and as its most expensive, hours. [1]"""
 
-STORAGE_DAY_H: Final = 24.0
+PRICE_COMPARISON_PERIOD_H: Final = 24.0
 """Length of the day over which prices are compared. [h]"""
 
 HOLDING_TIME_H: Final = 8.0
@@ -48,10 +48,10 @@ def order_storage(
         )
         if store.carrier == "chilled":
             charge = min(charge, headroom.spare_cooling)
-            discharge = min(discharge, headroom.chilled_load)
+            discharge = min(discharge, headroom.idle_chilled_load)
         else:
             charge = min(charge, max(spare - net, 0.0))
-            discharge = min(discharge, max(headroom.base_power + net, 0.0))
+            discharge = min(discharge, max(headroom.site_power_without_work + net, 0.0))
             net += charge - discharge
         for direction, power in (("charge", charge), ("discharge", discharge)):
             if power > 0:
@@ -103,7 +103,7 @@ def _price_driven_power(
 ) -> tuple[float, float]:
     """Return the charge and discharge that prices suggest and the store allows. [MW]"""
     hours = float(outlook["duration"][0])
-    price = outlook["electricity_price"].to_numpy()[: round(STORAGE_DAY_H / hours)]
+    price = outlook["electricity_price"].to_numpy()[: round(PRICE_COMPARISON_PERIOD_H / hours)]
     low, high = np.quantile(price, [PRICE_QUANTILE, 1.0 - PRICE_QUANTILE])
     retained = (1.0 - store.standing_loss) ** HOLDING_TIME_H
     efficiency = store.charge_efficiency * store.discharge_efficiency * retained

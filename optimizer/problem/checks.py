@@ -24,7 +24,7 @@ from twin.markets.reserve_products import (
     RESERVE_SERIES,
     ReserveProduct,
     block_edges,
-    is_valid,
+    is_product_valid,
     starts_block,
 )
 from twin.physics import FloatArray
@@ -480,7 +480,7 @@ def _find_reserve_value_issues(
             [[False], within & (np.abs(np.diff(values)) > CAPACITY_TOLERANCE_MW)]
         )
         reasons.append((change, _describe_block(product, instants[int(np.argmax(change))])))
-        lost = (values > CAPACITY_TOLERANCE_MW) & ~is_valid(product, instants)
+        lost = (values > CAPACITY_TOLERANCE_MW) & ~is_product_valid(product, instants)
         validity = f"no capacity before {product.valid_from}, when the product begins"
         if product.valid_to is not None:
             validity += f", nor from {product.valid_to} on"

@@ -27,24 +27,24 @@ INCOMING_SUFFIX: Final = "guest"
 class MigrationRoute:
     """A route at one site.
 
-    - `can_send`, `can_host`: whether the site may send work, and whether it may receive work.
+    - `can_send`, `can_receive`: whether the site may send work, and whether it may receive work.
     - `transfer_time`: from the sending site to the receiving one. [h]
-    - `window`: time from arrival to deadline. [h]
+    - `arrival_to_deadline`: time from arrival to deadline. [h]
     - `job_length`: length of the jobs without cap; limits the racks that work at once. [h]
     - `send_cost`, `host_cost`: cost of data per MWh of sent and of received work. [EUR MWh-1]
-    - `work_ratio`: work of the fleet per MWh of the site's racks. [1]
+    - `fleet_work_per_site_work`: work of the fleet per MWh of the site's racks. [1]
     """
 
     name: str
     kind: str
     can_send: bool
-    can_host: bool
+    can_receive: bool
     transfer_time: float
-    window: float
+    arrival_to_deadline: float
     job_length: float
     send_cost: float = 0.0
     host_cost: float = 0.0
-    work_ratio: float = 1.0
+    fleet_work_per_site_work: float = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,7 +117,7 @@ def add_incoming_cohorts(
 
     These cohorts have no deadline here and may use all racks.
     """
-    hosted = [route for route in migration_routes if route.can_host]
+    hosted = [route for route in migration_routes if route.can_receive]
     if not hosted:
         return outlook
     pool, hours = RackPool.from_site(site), outlook["duration"].to_numpy()

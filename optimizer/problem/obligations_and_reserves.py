@@ -12,7 +12,7 @@ import xarray as xr
 from twin import variables
 from twin.argument_checks import value_issues
 from twin.errors import IssueCode, ValidationIssue
-from twin.feasibility.reserve_deliverability import eligible_stores, may_pause
+from twin.feasibility.reserve_deliverability import eligible_stores, work_may_hold
 from twin.markets.contracts import DayAheadPosition, HourlyMatching
 from twin.markets.reserve_products import ReserveProduct
 from twin.physics import FloatArray
@@ -57,7 +57,7 @@ def required_capacity(outlook: xr.Dataset, product: ReserveProduct) -> FloatArra
     return sold_capacity(outlook, product) * (1.0 if called is None else 1.0 - called)
 
 
-def max_capacity(site: Site, product: ReserveProduct) -> float:
+def reserve_capacity_bound(site: Site, product: ReserveProduct) -> float:
     """Return a capacity that no plan can exceed. [MW]"""
     stores = sum(s.charge_limit + s.discharge_limit for s in eligible_stores(site, product))
     racks = sum(work.racks * work.full_power for work in site.flexible_loads)
@@ -66,7 +66,7 @@ def max_capacity(site: Site, product: ReserveProduct) -> float:
 
 def eligible_work(site: Site, product: ReserveProduct) -> tuple[WorkKind, ...]:
     """Return the kinds of work that may provide a product."""
-    return tuple(kind for kind in site.work.values() if may_pause(product, kind))
+    return tuple(kind for kind in site.work.values() if work_may_hold(product, kind))
 
 
 def _series(outlook: xr.Dataset, variable: str, product: str) -> FloatArray | None:

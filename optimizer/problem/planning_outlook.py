@@ -25,7 +25,7 @@ from twin.physics import FloatArray
 from twin.physics.numerics import BoolArray
 from twin.site import Site
 from twin.time_axes import QUARTER_HOUR, interval_edges, regrid
-from twin.units import QUARTERS_PER_DAY
+from twin.units import QUARTER_HOURS_PER_DAY
 
 HOURLY_HORIZON: Final = ((6.0, 15.0), (66.0, 60.0), (96.0, 240.0))
 """Horizon of hourly data: hours covered, and minutes per interval.
@@ -87,7 +87,7 @@ def _varies_within_hour(data: xr.Dataset) -> bool:
 
 IMBALANCE_PRICE_VARIABLES: Final = ("imbalance_short_price", "imbalance_long_price")
 
-KNOWN_SHARE: Final = 1.0 - 1e-9
+MIN_KNOWN_SHARE: Final = 1.0 - 1e-9
 """Share of an interval that must be known. [1]"""
 
 
@@ -128,7 +128,7 @@ def _means(
     is_known = np.isfinite(values) & (record["time"].to_numpy() < until)
     stacked = np.stack([np.where(is_known, values, 0.0), is_known.astype(float)])
     means, share = regrid(stacked, interval_edges(record), edges)
-    known = (share >= KNOWN_SHARE).astype(float)
+    known = (share >= MIN_KNOWN_SHARE).astype(float)
     return means * known, known
 
 
@@ -153,7 +153,7 @@ def reserve_outlook(
     edges = interval_edges(axes)
     first = record["time"].to_numpy()[0]
     places = ((edges - first) // QUARTER_HOUR).astype(int)
-    rows = np.arange(places[0] - PRICE_LOOKBACK_DAYS * QUARTERS_PER_DAY, places[-1])
+    rows = np.arange(places[0] - PRICE_LOOKBACK_DAYS * QUARTER_HOURS_PER_DAY, places[-1])
     instants = first + np.append(rows, places[-1]) * QUARTER_HOUR
     products = site.reserves.values()
     known = [_is_known(one, instants, now, foresight=foresight) for one in products]
@@ -192,7 +192,7 @@ def _values(
 
 def _max_over_interval(known: FloatArray, places: np.ndarray, _: ReserveProduct) -> FloatArray:
     """Return the largest capacity of every interval. [MW]"""
-    horizon = np.nan_to_num(known[PRICE_LOOKBACK_DAYS * QUARTERS_PER_DAY :])
+    horizon = np.nan_to_num(known[PRICE_LOOKBACK_DAYS * QUARTER_HOURS_PER_DAY :])
     return np.asarray(np.maximum.reduceat(horizon, places[:-1] - places[0]))
 
 
@@ -200,12 +200,14 @@ def _mean(known: FloatArray, places: np.ndarray, product: ReserveProduct) -> Flo
     """Return the mean price of every interval, continued from the days before. [EUR MW-1 h-1]"""
     found = known.copy()
     for back in range(
-        QUARTERS_PER_DAY, PRICE_LOOKBACK_DAYS * QUARTERS_PER_DAY + 1, QUARTERS_PER_DAY
+        QUARTER_HOURS_PER_DAY,
+        PRICE_LOOKBACK_DAYS * QUARTER_HOURS_PER_DAY + 1,
+        QUARTER_HOURS_PER_DAY,
     ):
         before = np.concatenate([np.full(back, np.nan), known[:-back]])
         found = np.where(np.isnan(found), before, found)
     horizon = np.where(np.isnan(found), product.price, found)[
-        PRICE_LOOKBACK_DAYS * QUARTERS_PER_DAY :
+        PRICE_LOOKBACK_DAYS * QUARTER_HOURS_PER_DAY :
     ]
     return np.asarray(np.add.reduceat(horizon, places[:-1] - places[0]) / np.diff(places))
 

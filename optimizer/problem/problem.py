@@ -86,10 +86,12 @@ class Problem:
             issues += checks.find_outlook_value_issues(self.site, self.outlook)
             issues += checks.find_state_issues(self.site, self.state)
             issues += checks.find_past_unit_issues(self.site, self.past_units)
-            issues += checks.find_limit_issues("work_limit", self.work_power_limit, self.hours)
+            issues += checks.find_limit_issues(
+                "work_limit", self.work_power_limit, self.interval_hours
+            )
             for owner, limit in self.discharge_limits.items():
                 place = f"discharge_limits, {owner}"
-                issues += checks.find_limit_issues(place, limit, self.hours)
+                issues += checks.find_limit_issues(place, limit, self.interval_hours)
         ProblemError.raise_if_any(f"problem of {self.site.name}", issues)
         object.__setattr__(self, "state", _clip_levels(self.site, self.state))
 
@@ -111,7 +113,7 @@ class Problem:
         return self.site.margins
 
     @cached_property
-    def hours(self) -> FloatArray:
+    def interval_hours(self) -> FloatArray:
         """Lengths of the intervals, ``(time,)``. [h]"""
         return self.outlook["duration"].to_numpy().astype(float)
 
@@ -119,14 +121,14 @@ class Problem:
     def max_work_power(self) -> FloatArray:
         """Limit of the power of work above idle, ``(time,)``. [MW]"""
         return (
-            np.full_like(self.hours, np.inf)
+            np.full_like(self.interval_hours, np.inf)
             if self.work_power_limit is None
             else self.work_power_limit
         )
 
     def max_discharge(self, store: Store) -> FloatArray:
         """Return the largest discharge of a store, ``(time,)``. [MW]"""
-        limit = self.discharge_limits.get(store.owner, np.full_like(self.hours, np.inf))
+        limit = self.discharge_limits.get(store.owner, np.full_like(self.interval_hours, np.inf))
         return np.minimum(limit, store.discharge_limit)
 
     @cached_property
@@ -142,7 +144,7 @@ class Problem:
 
     def available_import(self, exchange: Exchange) -> FloatArray:
         """Return the largest possible import of an exchange, ``(time,)``. [MW]"""
-        limit = np.full_like(self.hours, exchange.import_limit)
+        limit = np.full_like(self.interval_hours, exchange.import_limit)
         if exchange.owner == self.site.grid_connection.name:
             state, least = self.state, self.unavoidable_import
             return connection.plannable_import_limit(
@@ -238,7 +240,10 @@ def ramp_limited_intervals(exchange: Exchange, problem: Problem) -> tuple[int, .
     The net import before the first interval may lie outside these limits.
     """
     low, high = -exchange.export_limit, exchange.import_limit
-    most, before = max_import_change(exchange, problem.hours), float(net_import(problem.state))
+    most, before = (
+        max_import_change(exchange, problem.interval_hours),
+        float(net_import(problem.state)),
+    )
     widest = np.full_like(most, high - low)
     widest[0] = max(high, before) - min(low, before)
     return tuple(np.flatnonzero((most > 0.0) & (most < widest)).tolist())

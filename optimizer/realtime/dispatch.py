@@ -51,16 +51,18 @@ def dispatch_jobs(
     per_rack = queue.pool.rack_power * hours
     wanted = planned + np.array([carry.get(name, 0.0) for name in names]) / per_rack
     must = must_run(queue, hours)
-    committed = np.array([headroom.committed_work.get(name, 0.0) for name in names])
+    committed = np.array([headroom.reserve_committed_power.get(name, 0.0) for name in names])
     required = planned * committed / np.maximum(power, RACK_POWER_TOLERANCE)
-    start_limits = np.array([headroom.start_limits.get(name, np.inf) for name in names])
+    rack_limits_before_target = np.array(
+        [headroom.rack_limits_before_target.get(name, np.inf) for name in names]
+    )
     on = _select_jobs(
         queue,
         wanted,
         must,
         hours=hours,
         required=required,
-        start_limits=start_limits,
+        rack_limits_before_target=rack_limits_before_target,
         racks=headroom.available_racks,
     )
     caps = _caps(queue, on, planned, power=power, hours=hours)
@@ -110,18 +112,18 @@ def _select_jobs(
     *,
     hours: float,
     required: FloatArray,
-    start_limits: FloatArray,
+    rack_limits_before_target: FloatArray,
     racks: float,
 ) -> NDArray[np.bool_]:
     """Return which jobs run, the most urgent first, on no more racks than are free.
 
     The racks that reserves require of a kind come before all jobs that can wait. No job that can
-    wait starts beyond `start_limits` of its kind.
+    wait starts beyond `rack_limits_before_target` of its kind.
     """
-    urgent, mean_racks = at_risk(queue, hours), _mean_racks(queue, hours)
+    urgent, mean_racks = must_run_uncapped_if_delayed(queue, hours), _mean_racks(queue, hours)
     left = wanted.copy()
     required_left = required - RACK_POWER_TOLERANCE
-    startable = start_limits.copy()
+    startable = rack_limits_before_target.copy()
     on = np.zeros(len(queue.jobs), dtype=bool)
     order = priority_order(queue, must, urgent).tolist()
     for is_required in (True, False) if (required_left > 0.0).any() else (False,):
@@ -220,7 +222,7 @@ def within_min_runtime(queue: JobQueue) -> NDArray[np.bool_]:
     return np.asarray(queue.is_running & (queue.run_hours < queue.kind_values("minimum_run")))
 
 
-def at_risk(queue: JobQueue, hours: float) -> NDArray[np.bool_]:
+def must_run_uncapped_if_delayed(queue: JobQueue, hours: float) -> NDArray[np.bool_]:
     """Return which jobs could not be capped later if they waited for the interval. [h]"""
     tolerance = queue.kind_values("tolerance")
     return queue.laxity < hours + queue.remaining_hours * tolerance / (1.0 - tolerance)
@@ -247,7 +249,7 @@ def priority_order(
     return np.lexsort((np.where(must, queue.remaining_hours, queue.laxity), rank))
 
 
-def start_limits(site: Site, plan: xr.Dataset, now: np.datetime64) -> dict[str, float]:
+def rack_limits_before_target(site: Site, plan: xr.Dataset, now: np.datetime64) -> dict[str, float]:
     """Return the racks up to which jobs of each kind may start before a coming load target. [1]
 
     A job that starts now runs for its minimum time. The limit is the fewest racks planned during

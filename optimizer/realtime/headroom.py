@@ -33,7 +33,7 @@ MAX_WARMING_SHARE: Final = 0.75
 INTERVAL_MARGIN_SHARE: Final = 0.75
 """Share of the margin kept within the quarter-hour; the remainder is for load noise. [1]"""
 
-LOAD_SHARE_TOLERANCE: Final = 1e-6
+MIN_LOAD_SENSITIVITY: Final = 1e-6
 """Lowest sensitivity of a circuit's load to the halls' power. [1]"""
 
 LOAD_LEVEL_COUNT: Final = 7
@@ -58,34 +58,35 @@ class Headroom:
       largest that does not raise the billing peak. [MW]
     - `max_load_step`: largest increase of work before valves follow, without overheating a circuit.
       [MW]
-    - `base_power`, `site_power_per_work_power`: power of the whole site without work [MW], and its
-      increase with the power of work. [1]
+    - `site_power_without_work`, `site_power_per_work_power`: power of the whole site without work
+      [MW], and its increase with the power of work. [1]
     - `onsite_power`: planned power of renewables and batteries. [MW]
     - `max_uncharged_import`: import that raises no charge and breaks no partner's target. [MW]
     - `import_limit`: import that no minute may exceed; a part of the margin is left for load noise.
       [MW]
-    - `chilled_load`, `spare_cooling`: load of the chilled circuit with all racks idle, and spare
-      cooling with all racks at work; they bound what a tank can do. [MW]
+    - `idle_chilled_load`, `spare_cooling`: load of the chilled circuit with all racks idle, and
+      spare cooling with all racks at work; they bound what a tank can do. [MW]
     - `export_limit`: largest export; if negative, least import. [MW]
-    - `committed_work`: Kind -> power above idle that must run, since reserves count on its pause.
-      [MW]
-    - `start_limits`: Kind -> racks up to which work may start, because of a coming target. [1]
+    - `reserve_committed_power`: Kind -> power above idle that must run, since reserves count on its
+      pause. [MW]
+    - `rack_limits_before_target`: Kind -> racks up to which work may start, because of a coming
+      target. [1]
     """
 
     available_racks: float
     max_work_power: float
     max_work_power_within_peak: float
     max_load_step: float = np.inf
-    base_power: float = 0.0
+    site_power_without_work: float = 0.0
     site_power_per_work_power: float = 1.0
     onsite_power: float = 0.0
     max_uncharged_import: float = np.inf
     import_limit: float = np.inf
-    chilled_load: float = 0.0
+    idle_chilled_load: float = 0.0
     spare_cooling: float = 0.0
     export_limit: float = 0.0
-    committed_work: Mapping[str, float] = field(default_factory=dict)
-    start_limits: Mapping[str, float] = field(default_factory=dict)
+    reserve_committed_power: Mapping[str, float] = field(default_factory=dict)
+    rack_limits_before_target: Mapping[str, float] = field(default_factory=dict)
 
     def reduced_by(self, power: float) -> Self:
         """Return the headroom less a further power of the site [MW] where peaks count."""
@@ -98,7 +99,7 @@ class Headroom:
 
     def site_power_at(self, work_power: float) -> float:
         """Return the power of the whole site at a power of work above idle. [MW]"""
-        return self.base_power + self.site_power_per_work_power * work_power
+        return self.site_power_without_work + self.site_power_per_work_power * work_power
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,9 +145,9 @@ def compute_headroom(site: Site, state: xr.Dataset, outlook: xr.Dataset) -> Head
     pool, now = RackPool.from_site(site), _first_interval(outlook)
     racks = float(pool.racks - now["service_racks"][0])
     curve = site_load_curve(site, now)
-    halls = curve.halls
+    halls = curve.hall_power
     floor = halls[0] + (pool.racks - racks) * float(pool.power_above_idle(1.0))
-    power, onsite = curve.power, _onsite_power(now)
+    power, onsite = curve.site_power, _onsite_power(now)
     connection = ConnectionLimits.from_outlook(site, state, outlook)
     supplied = connection.max_import + onsite - _renewable_decline(outlook.isel(time=slice(0, 2)))
     hard = max(_requested_import(site, now, is_hard=True), _planned(now)) + onsite
@@ -161,16 +162,16 @@ def compute_headroom(site: Site, state: xr.Dataset, outlook: xr.Dataset) -> Head
         max_work_power=max(allowed - floor, 0.0),
         max_work_power_within_peak=max(safe - floor, 0.0),
         max_load_step=_max_load_step(site, curve, state, now),
-        base_power=base,
+        site_power_without_work=base,
         site_power_per_work_power=(full - base) / (halls[-1] - floor) if halls[-1] > floor else 1.0,
         onsite_power=onsite,
         max_uncharged_import=peak,
         import_limit=(1.0 - INTERVAL_MARGIN_SHARE * site.margins.power)
         * connection.plannable_import_limit,
-        chilled_load=load,
+        idle_chilled_load=load,
         spare_cooling=spare,
         export_limit=connection.max_export,
-        committed_work={
+        reserve_committed_power={
             kind: float(power[0]) for kind, power in required_running_work(site, now).items()
         },
     )
@@ -195,14 +196,14 @@ def max_export(site: Site) -> float:
 class SiteLoadCurve:
     """Power of the site and load of its cooling plants at each power of its halls.
 
-    - `halls`, `power`: power of all halls, from idle to full, and of the whole site, ``(level,)``.
-      [MW]
+    - `hall_power`, `site_power`: power of all halls, from idle to full, and of the whole site,
+      ``(level,)``. [MW]
     - `loads`: cooling plant -> its load, ``(level,)``. [MW]
     - `max_loads`: cooling plant -> load that plans may use in this air. [MW]
     """
 
-    halls: FloatArray
-    power: FloatArray
+    hall_power: FloatArray
+    site_power: FloatArray
     loads: dict[str, FloatArray]
     max_loads: dict[str, float]
 
@@ -210,7 +211,11 @@ class SiteLoadCurve:
 def _cooling_limit(site: Site, curve: SiteLoadCurve) -> float:
     """Return the largest hall power that every circuit can carry. [MW]"""
     return min(
-        float(np.interp(_max_plant_load(site, curve, plant), curve.loads[plant.name], curve.halls))
+        float(
+            np.interp(
+                _max_plant_load(site, curve, plant), curve.loads[plant.name], curve.hall_power
+            )
+        )
         for plant in site.machines_of(CoolingPlant)
     )
 
@@ -224,13 +229,13 @@ def _max_load_step(site: Site, curve: SiteLoadCurve, state: xr.Dataset, now: xr.
     max_step = np.inf
     for plant in site.machines_of(CoolingPlant):
         target = plant.supply_temperature
-        if setpoints.SUPPLY_SET_POINT in now:
-            target = float(machine_values(now, setpoints.SUPPLY_SET_POINT, plant.name)[0])
+        if setpoints.SUPPLY_SET_POINT_VARIABLE in now:
+            target = float(machine_values(now, setpoints.SUPPLY_SET_POINT_VARIABLE, plant.name)[0])
         water = float(machine_values(state, "facility_supply_temperature", plant.name))
         margin = MAX_WARMING_SHARE * max(plant.supply_limit - max(water, target), 0.0)
         lag = site.contingency.valve_time_constant(plant.loop)
         share = max(
-            float(np.ptp(curve.loads[plant.name]) / np.ptp(curve.halls)), LOAD_SHARE_TOLERANCE
+            float(np.ptp(curve.loads[plant.name]) / np.ptp(curve.hall_power)), MIN_LOAD_SENSITIVITY
         )
         max_step = min(max_step, margin * plant.loop.heat_capacity / lag / share)
     return max_step
@@ -382,8 +387,8 @@ def _simulate_curve(case: _LoadCurveKey) -> SiteLoadCurve:
         },
     )
     return SiteLoadCurve(
-        halls=halls,
-        power=run.flows["facility_power", ""],
+        hall_power=halls,
+        site_power=run.flows["facility_power", ""],
         loads={name: run.flows["cooling_load", name] for name in capacities},
         max_loads={
             p.name: float(capacities[p.name].plannable(p)[0])

@@ -14,7 +14,7 @@ from typing import Final, Self
 
 import numpy as np
 
-from optimizer.realtime.orders import DispatchOrders, apply_tank_priority, caps_in_queue_order
+from optimizer.realtime.orders import DispatchOrders, caps_in_queue_order, limit_tank_charging
 from twin.feasibility.connection import TAPER_RAMP_SHARE
 from twin.physics import FloatArray
 from twin.relations import Store
@@ -84,11 +84,11 @@ class MeteringIntervalControl:
     - `initial_import`, `expected_import`: net import at the start, and expected once the plant has
       followed; NaN if unknown. [MW]
     - `discharge_margin`: Battery -> largest move towards discharge, where it holds reserves. [MW]
-    - `initial_shed`: reduction from the start on, whatever the meter shows. [MW]
+    - `shed_from_start`: reduction from the start on, whatever the meter shows. [MW]
     - `export_limit`: largest export; if negative, least import. [MW]
     - `orders_before_tank`: orders of the plan without tank corrections; by default `planned`.
-    - `shedding`: jobs that may be capped to keep the limit; by default none.
-    - `reduction`: total reduction once the plant has followed, `initial_shed` included. [MW]
+    - `sheddable_jobs`: jobs that may be capped to keep the limit; by default none.
+    - `reduction`: total reduction once the plant has followed, `shed_from_start` included. [MW]
     - `shed_work_power`: the part of it from work. [MW]
     """
 
@@ -99,10 +99,10 @@ class MeteringIntervalControl:
     initial_import: float = math.nan
     expected_import: float = math.nan
     discharge_margin: Mapping[str, float] = field(default_factory=dict)
-    initial_shed: float = 0.0
+    shed_from_start: float = 0.0
     export_limit: float = math.inf
     orders_before_tank: DispatchOrders | None = None
-    shedding: LoadShedding | None = None
+    sheddable_jobs: LoadShedding | None = None
     reduction: float = field(init=False)
     shed_work_power: float = field(init=False, default=0.0)
     _excess: float = field(init=False, default=0.0)
@@ -113,7 +113,7 @@ class MeteringIntervalControl:
 
     def __post_init__(self) -> None:
         """Start with the initial reduction."""
-        self.reduction = self._initial_cut = self.initial_shed
+        self.reduction = self._initial_cut = self.shed_from_start
         self.orders_before_tank = self.orders_before_tank or self.planned
 
     @property
@@ -129,7 +129,7 @@ class MeteringIntervalControl:
 
     @property
     def mean_reduction(self) -> float:
-        """Mean reduction beyond `initial_shed` if nothing changes. [MW]"""
+        """Mean reduction beyond `shed_from_start` if nothing changes. [MW]"""
         return self._reduction_energy(METERING_PERIOD_MIN) / METERING_PERIOD_MIN
 
     @property
@@ -142,11 +142,13 @@ class MeteringIntervalControl:
         self._initial_cut, self._cut_time = before._initial_cut, before._cut_time
         self._cut_energy, self._ordered_energy = before._cut_energy, before._ordered_energy
         self.reduction, self.shed_work_power = (
-            max(before.reduction, self.initial_shed),
+            max(before.reduction, self.shed_from_start),
             before.shed_work_power,
         )
 
-    def check_meter(self, *, minutes: float, mean: float, latest: float) -> DispatchOrders | None:
+    def adjust_to_meter(
+        self, *, minutes: float, mean: float, latest: float
+    ) -> DispatchOrders | None:
         """Return new orders for the rest of the quarter-hour, or None if the orders stay.
 
         Batteries charge less or discharge more; work is capped if the limit requires more than
@@ -168,7 +170,7 @@ class MeteringIntervalControl:
         rise = max(2.0 * (latest - mean) / minutes, 0.0) if minutes else 0.0
         coming = latest + rise * mean_ramp_fraction(left, RISE_LOOKAHEAD_MIN) * RISE_LOOKAHEAD_MIN
         now = self._cut_at(minutes)
-        wanted = max(now + (coming - allowed) / mean_ramp_fraction(left), self.initial_shed)
+        wanted = max(now + (coming - allowed) / mean_ramp_fraction(left), self.shed_from_start)
         limit_cut = self._limit_reduction(minutes, mean=mean, latest=latest)
         if math.isfinite(self.expected_import):
             self._excess = (
@@ -176,7 +178,7 @@ class MeteringIntervalControl:
             )
         wanted = min(
             max(wanted, limit_cut),
-            max(self._max_reduction(latest + now, minutes), self.initial_shed),
+            max(self._max_reduction(latest + now, minutes), self.shed_from_start),
         )
         if abs(wanted - self.reduction) <= MIN_SHAVED_POWER_MW:
             return None
@@ -206,12 +208,16 @@ class MeteringIntervalControl:
         rise = 0.0
         if minutes:
             slow = (
-                latest + now - self.initial_shed - mean - self._reduction_energy(minutes) / minutes
+                latest
+                + now
+                - self.shed_from_start
+                - mean
+                - self._reduction_energy(minutes) / minutes
             )
             fast = (
                 latest
                 + self.reduction
-                - self.initial_shed
+                - self.shed_from_start
                 - mean
                 - self._ordered_reduction_energy(minutes) / minutes
             )
@@ -226,18 +232,18 @@ class MeteringIntervalControl:
 
     def _with_less_work(self, orders: DispatchOrders, cut: float) -> tuple[DispatchOrders, float]:
         """Return orders with capped work, and the reduction of its power. [MW]"""
-        if self.shedding is None or cut <= MIN_SHAVED_POWER_MW:
+        if self.sheddable_jobs is None or cut <= MIN_SHAVED_POWER_MW:
             return orders, 0.0
-        jobs, work_cut = self.shedding.shed(cut)
+        jobs, work_cut = self.sheddable_jobs.shed(cut)
         return replace(orders, jobs=jobs), work_cut
 
-    def check_water(self, water: Mapping[str, float]) -> DispatchOrders | None:
+    def adjust_to_water(self, water: Mapping[str, float]) -> DispatchOrders | None:
         """Return new orders if water is too warm for tank charging, or None if the orders stay.
 
         Within the quarter-hour tanks only change towards discharge. `water` maps circuits to supply
         temperatures [degC]; circuits without a reading change nothing.
         """
-        corrected = apply_tank_priority(self.orders_before_tank or self.planned, self.site, water)
+        corrected = limit_tank_charging(self.orders_before_tank or self.planned, self.site, water)
         now = self.planned
         changed_tanks = [
             tank.owner
@@ -287,18 +293,18 @@ class MeteringIntervalControl:
         return self._initial_cut + (self.reduction - self._initial_cut) * progress
 
     def _ordered_reduction_energy(self, until: float) -> float:
-        """Return the reduction ordered beyond `initial_shed` up to a minute. [MW min]"""
-        return self._ordered_energy + (self.reduction - self.initial_shed) * max(
+        """Return the reduction ordered beyond `shed_from_start` up to a minute. [MW min]"""
+        return self._ordered_energy + (self.reduction - self.shed_from_start) * max(
             until - self._cut_time, 0.0
         )
 
     def _reduction_energy(self, until: float) -> float:
-        """Return the effective reduction beyond `initial_shed` up to a minute. [MW min]"""
+        """Return the effective reduction beyond `shed_from_start` up to a minute. [MW min]"""
         span = until - self._cut_time
         if span <= 0.0:
             return self._cut_energy
         change = (self.reduction - self._initial_cut) * mean_ramp_fraction(span)
-        return self._cut_energy + (self._initial_cut - self.initial_shed + change) * span
+        return self._cut_energy + (self._initial_cut - self.shed_from_start + change) * span
 
 
 def mean_ramp_fraction(span: float, over: float = SET_POINT_TRANSITION_MIN) -> float:

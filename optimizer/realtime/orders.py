@@ -36,7 +36,7 @@ CURTAILMENT_THRESHOLD_MW: Final = 0.01
 USED_POWER_TOLERANCE_MW: Final = 1e-6
 """Power that is treated as zero. [MW]"""
 
-SUPPLY_TOLERANCE_K: Final = 0.5
+TANK_CHARGING_SUPPLY_TOLERANCE_K: Final = 0.5
 """Rise of supply water above its set point that does not reduce tank charging. [K]"""
 
 
@@ -129,16 +129,17 @@ def _renewable_caps(interval: xr.Dataset, room: float) -> dict[str, float]:
 class CurtailmentResult:
     """Difference between the orders and the plan for batteries and renewables.
 
-    - `reduced`, `extra`: power that is less, and power that may be more, than planned. [MW]
+    - `power_below_plan`, `power_above_plan`: power that is less, and power that may be more, than
+      planned. [MW]
     - `reducible`: ordered power that could still be reduced. [MW]
     """
 
-    reduced: float
-    extra: float
+    power_below_plan: float
+    power_above_plan: float
     reducible: float
 
     @classmethod
-    def of(
+    def compare_with_plan(
         cls, interval: xr.Dataset, *, discharge: Mapping[str, float], caps: Mapping[str, float]
     ) -> Self:
         """Compare battery discharge and renewable caps [MW] with a schedule's interval."""
@@ -151,25 +152,25 @@ class CurtailmentResult:
             ).items()
         ]
         return cls(
-            reduced=sum(max(planned - ordered, 0.0) for planned, ordered in pairs),
-            extra=sum(max(ordered - planned, 0.0) for planned, ordered in pairs),
+            power_below_plan=sum(max(planned - ordered, 0.0) for planned, ordered in pairs),
+            power_above_plan=sum(max(ordered - planned, 0.0) for planned, ordered in pairs),
             reducible=sum(min(planned, ordered) for planned, ordered in pairs),
         )
 
 
-def apply_tank_priority(
+def limit_tank_charging(
     orders: DispatchOrders, site: Site, water: Mapping[str, float]
 ) -> DispatchOrders:
     """Return orders that charge no tank with cooling which its circuit lacks.
 
-    Tanks charge in full up to :data:`SUPPLY_TOLERANCE_K` above the set point, not at all from the
-    limit less the margin, and by a share in between. Above, the tank discharges, fully at the
-    limit; its own controller stops an empty one. If the set point is that close to the limit, the
-    range ends at the limit itself. `water` maps circuits to supply temperatures [degC]; for others
-    nothing changes.
+    Tanks charge in full up to :data:`TANK_CHARGING_SUPPLY_TOLERANCE_K` above the set point, not at
+    all from the limit less the margin, and by a share in between. Above, the tank discharges, fully
+    at the limit; its own controller stops an empty one. If the set point is that close to the
+    limit, the range ends at the limit itself. `water` maps circuits to supply temperatures [degC];
+    for others nothing changes.
     """
     circuit_of = {
-        one.output: site.equipment[one.owner]
+        one.output_carrier: site.equipment[one.owner]
         for one in site.relations
         if isinstance(one, Conversion)
     }
@@ -196,10 +197,10 @@ def supply_temperatures(state: xr.Dataset) -> dict[str, float]:
 def _charge_share(plant: CoolingPlant, orders: DispatchOrders, site: Site, water: float) -> float:
     """Return the share of charge that a circuit can supply; if negative, of discharge. [1]"""
     set_point = orders.facility_supply_set_point.get(plant.name, plant.supply_temperature)
-    first, limit = set_point + SUPPLY_TOLERANCE_K, plant.supply_limit
+    first, limit = set_point + TANK_CHARGING_SUPPLY_TOLERANCE_K, plant.supply_limit
     last = limit - site.margins.temperature
     if last <= first:
         last = limit
     if water >= last:
-        return -min((water - last) / max(limit - last, SUPPLY_TOLERANCE_K), 1.0)
+        return -min((water - last) / max(limit - last, TANK_CHARGING_SUPPLY_TOLERANCE_K), 1.0)
     return (last - water) / (last - first) if water > first else 1.0

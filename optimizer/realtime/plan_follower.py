@@ -17,7 +17,7 @@ from typing import Final, cast
 import numpy as np
 import xarray as xr
 
-from optimizer.realtime.dispatch import dispatch_jobs, start_limits
+from optimizer.realtime.dispatch import dispatch_jobs, rack_limits_before_target
 from optimizer.realtime.headroom import ConnectionLimits, Headroom, compute_headroom
 from optimizer.realtime.intra_interval import (
     LoadShedding,
@@ -28,7 +28,7 @@ from optimizer.realtime.intra_interval import (
 from optimizer.realtime.orders import (
     CurtailmentResult,
     DispatchOrders,
-    apply_tank_priority,
+    limit_tank_charging,
     supply_temperatures,
 )
 from twin import time_axes
@@ -93,17 +93,17 @@ class RealtimeController:
         )
         headroom = replace(
             self.limit_work_rise(headroom, queue),
-            start_limits=start_limits(self.site, plan, queue.instant),
+            rack_limits_before_target=rack_limits_before_target(self.site, plan, queue.instant),
         )
         planned_orders, self._next_carry = dispatch_jobs(
             step, queue, headroom=headroom, carry=self._carry_at_start
         )
-        orders = apply_tank_priority(planned_orders, self.site, supply_temperatures(state))
+        orders = limit_tank_charging(planned_orders, self.site, supply_temperatures(state))
         shedding = LoadShedding.from_orders(queue, orders.jobs)
-        curtailment = CurtailmentResult.of(
+        curtailment = CurtailmentResult.compare_with_plan(
             step, discharge=planned_orders.battery_discharge, caps=planned_orders.renewable_cap
         )
-        expected = headroom.net_import_at(shedding.power) + curtailment.reduced
+        expected = headroom.net_import_at(shedding.power) + curtailment.power_below_plan
         excess = expected + max(excess_before, 0.0) - headroom.max_uncharged_import
         limit = expected + headroom.export_limit
         ordered, shaved = shave_peak(orders, self.site, min(excess, limit), discharge_margin=spare)
@@ -116,13 +116,13 @@ class RealtimeController:
             initial_import=float(net_import(state)),
             expected_import=expected,
             discharge_margin=spare,
-            initial_shed=shaved,
+            shed_from_start=shaved,
             export_limit=headroom.export_limit,
             orders_before_tank=planned_orders,
-            shedding=shedding,
+            sheddable_jobs=shedding,
         )
         self._store_expected_import(expected - shaved, state, queue.instant, curtailment)
-        if is_again and before and before.reduction > before.initial_shed:
+        if is_again and before and before.reduction > before.shed_from_start:
             self.interval_control.continue_from(before)
             return self.interval_control.current_orders
         return ordered
@@ -193,7 +193,10 @@ class RealtimeController:
         mean = before + (final_import - before) * mean_ramp_fraction(time_axes.METERING_PERIOD_MIN)
         self._expected_final_import = final_import
         self._has_reducible_power = curtailment.reducible > 0.0
-        self._expected_range = min(mean, final_import) - curtailment.extra, max(mean, final_import)
+        self._expected_range = (
+            min(mean, final_import) - curtailment.power_above_plan,
+            max(mean, final_import),
+        )
         self._interval_end = now + time_axes.QUARTER_HOUR
 
 

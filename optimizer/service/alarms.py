@@ -32,10 +32,10 @@ logger = structlog.get_logger(__name__)
 SILENCE_ALARM_PERIODS: Final = 3
 """Repetition periods without a reading after which a point raises the alarm for silence. [1]"""
 
-CLEAR_LEVEL: Final = 0.7
+ALARM_CLEAR_LEVEL: Final = 0.7
 """Level of an analogue quantity below which its alarm clears; it is raised at 1. [1]"""
 
-CHATTER_DELAY_S: Final = 10.0
+CONNECTION_CLEAR_DELAY_S: Final = 10.0
 """Time without a condition of a connection after which its alarm clears. [s]"""
 
 SENSOR_RAISE_DELAY_S: Final = 1800.0
@@ -53,8 +53,8 @@ class AlarmDefinition:
     """Severity, remedy and delays of the alarms of one code.
 
     - `raise_delay_s`, `clear_delay_s`: time for which the condition must be present or absent. [s]
-    - `is_by_decision`: whether these times are counted from decision to decision, by the service's
-      time; otherwise by the monotonic clock.
+    - `is_timed_by_decisions`: whether these times are counted from decision to decision, by the
+      service's time; otherwise by the monotonic clock.
     """
 
     severity: Severity
@@ -62,14 +62,14 @@ class AlarmDefinition:
     _: KW_ONLY
     raise_delay_s: float = 0.0
     clear_delay_s: float = 0.0
-    is_by_decision: bool = False
+    is_timed_by_decisions: bool = False
 
 
 ALARM_DEFINITIONS: Final[Mapping[AlarmCode, AlarmDefinition]] = {
     AlarmCode.BROKER: AlarmDefinition(
         Severity.HIGH,
         "check broker and network; the service reconnects by itself",
-        clear_delay_s=CHATTER_DELAY_S,
+        clear_delay_s=CONNECTION_CLEAR_DELAY_S,
     ),
     AlarmCode.CLEARTEXT: AlarmDefinition(
         Severity.LOW, "use mqtts://, and remove --allow-cleartext"
@@ -80,7 +80,7 @@ ALARM_DEFINITIONS: Final[Mapping[AlarmCode, AlarmDefinition]] = {
     AlarmCode.PLANT: AlarmDefinition(
         Severity.HIGH,
         "check the plant's gateway; local control decides until it reports",
-        clear_delay_s=CHATTER_DELAY_S,
+        clear_delay_s=CONNECTION_CLEAR_DELAY_S,
     ),
     AlarmCode.FEED: AlarmDefinition(Severity.MEDIUM, "ask the partner; the feed shows its status"),
     AlarmCode.SERIES: AlarmDefinition(Severity.MEDIUM, "check the source of the files"),
@@ -89,7 +89,7 @@ ALARM_DEFINITIONS: Final[Mapping[AlarmCode, AlarmDefinition]] = {
         "repair what the text names; unstored data is not acknowledged, and is sent again",
     ),
     AlarmCode.RECORD: AlarmDefinition(
-        Severity.HIGH, "free space on the disk", clear_delay_s=CHATTER_DELAY_S
+        Severity.HIGH, "free space on the disk", clear_delay_s=CONNECTION_CLEAR_DELAY_S
     ),
     AlarmCode.HOLD: AlarmDefinition(Severity.HIGH, "free space on the disk, or set the clock"),
     AlarmCode.HOLD_END: AlarmDefinition(
@@ -100,23 +100,25 @@ ALARM_DEFINITIONS: Final[Mapping[AlarmCode, AlarmDefinition]] = {
         Severity.MEDIUM,
         "see the reason; the next quarter-hour is planned again",
         clear_delay_s=DECISION_CLEAR_DELAY_S,
-        is_by_decision=True,
+        is_timed_by_decisions=True,
     ),
     AlarmCode.CONNECTION: AlarmDefinition(
         Severity.MEDIUM,
         "inform the grid operator; gigatwin explain states the excess; the site can do no more",
         clear_delay_s=DECISION_CLEAR_DELAY_S,
-        is_by_decision=True,
+        is_timed_by_decisions=True,
     ),
     AlarmCode.TELEMETRY: AlarmDefinition(
-        Severity.MEDIUM, "check the sensors and clocks named", clear_delay_s=CHATTER_DELAY_S
+        Severity.MEDIUM,
+        "check the sensors and clocks named",
+        clear_delay_s=CONNECTION_CLEAR_DELAY_S,
     ),
     AlarmCode.SENSOR: AlarmDefinition(
         Severity.MEDIUM,
         "compare the sensor named with a second one, and its machine with the site file",
         raise_delay_s=SENSOR_RAISE_DELAY_S,
         clear_delay_s=SENSOR_CLEAR_DELAY_S,
-        is_by_decision=True,
+        is_timed_by_decisions=True,
     ),
     AlarmCode.JOBS: AlarmDefinition(
         Severity.HIGH, "check the scheduler's agent and its clock; place a HOLD if jobs are unknown"
@@ -129,7 +131,7 @@ ALARM_DEFINITIONS: Final[Mapping[AlarmCode, AlarmDefinition]] = {
         Severity.MEDIUM,
         "check the machines named; plans use them again when they report availability",
         clear_delay_s=DECISION_CLEAR_DELAY_S,
-        is_by_decision=True,
+        is_timed_by_decisions=True,
     ),
     AlarmCode.WEAR: AlarmDefinition(
         Severity.LOW, "plan maintenance; see `gigatwin calibrate SITE --drift`"
@@ -214,10 +216,10 @@ class AlarmList:
     ) -> tuple[AuditEvent, Alarm] | None:
         """Return the event of one code and subject; None without one."""
         definition = ALARM_DEFINITIONS[key[0]]
-        moment, tracked = moments[definition.is_by_decision], self._tracked.get(key)
+        moment, tracked = moments[definition.is_timed_by_decisions], self._tracked.get(key)
         alarm = tracked.alarm if tracked else None
         is_present = condition is not None and condition.limit_ratio >= (
-            CLEAR_LEVEL if alarm else 1.0
+            ALARM_CLEAR_LEVEL if alarm else 1.0
         )
         if tracked is None or (not is_present and alarm is None):
             self._tracked.pop(key, None)
@@ -303,13 +305,14 @@ class AlarmMonitor:
         texts = {
             AlarmCode.BROKER: link.error,
             AlarmCode.CLEARTEXT: link.cleartext_warning,
-            AlarmCode.UNSIGNED_TARGETS: self._partners.unsigned_times,
+            AlarmCode.UNSIGNED_TARGETS: self._partners.contracts_accepting_unsigned_times,
             AlarmCode.PLANT: link.silence_error,
             AlarmCode.ARCHIVE: link.archive_error,
             AlarmCode.RECORD: self._partners.audit_error,
             AlarmCode.HOLD: self._hold_register.alarm_text,
             AlarmCode.DECISION: missing,
-            AlarmCode.JOBS: link.jobs.error(now) or (link.jobs.missing_queue if missing else ""),
+            AlarmCode.JOBS: link.jobs.outdated_report_error(now)
+            or (link.jobs.missing_queue if missing else ""),
             AlarmCode.RACKS: rack_name_alarm(link, now),
         }
         for code, text in texts.items():

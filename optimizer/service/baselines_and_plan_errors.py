@@ -22,7 +22,7 @@ GATE_LEAD_MIN: Final = 45
 LEAD_TIME_EDGES_H: Final = (1.0, 3.0, 6.0, 12.0)
 """Edges between the lead-time classes of errors. [h]"""
 
-MIN_ERRORS: Final = 20
+MIN_ERRORS_FOR_BAND: Final = 20
 """Errors of a class below which the site's margin is used as band. [1]"""
 
 MAX_STORED_ERRORS: Final = 672
@@ -126,17 +126,17 @@ class PlanErrors:
                     -MAX_STORED_ERRORS:
                 ]
 
-    def band(self, lead: FloatArray, *, margin: float) -> tuple[FloatArray, FloatArray]:
+    def error_band(self, lead: FloatArray, *, margin: float) -> tuple[FloatArray, FloatArray]:
         """Return the 10 % error quantiles below and above a plan by ``lead`` [h]. [MW]
 
         They are at most 0 and at least 0, so the band contains the plan. ``margin`` [MW] is used
-        while a class has fewer than :data:`MIN_ERRORS` errors.
+        while a class has fewer than :data:`MIN_ERRORS_FOR_BAND` errors.
         """
         low, high = [], []
         for values in self.errors:
             below, above = (
                 np.quantile(values, BAND_QUANTILES)
-                if len(values) >= MIN_ERRORS
+                if len(values) >= MIN_ERRORS_FOR_BAND
                 else (-margin, margin)
             )
             low.append(min(float(below), 0.0))
@@ -157,7 +157,7 @@ class PlanRecord:
     errors: PlanErrors = field(default_factory=PlanErrors)
     baselines: dict[str, Baseline] = field(default_factory=dict)
 
-    def of(self, partner: str) -> Baseline:
+    def baseline_of(self, partner: str) -> Baseline:
         """Return the baseline of a partner."""
         return self.baselines.setdefault(partner, Baseline())
 

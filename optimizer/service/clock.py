@@ -17,7 +17,7 @@ from twin.time_axes import QUARTER_HOUR
 STOP_POLL_S: Final = 0.2
 """Longest wait between two checks of the stop event and of a clock that may have jumped. [s]"""
 
-NOT_STARTED: Final = np.datetime64("2000-01-01", "us")
+TIME_BEFORE_FIRST_TICK: Final = np.datetime64("2000-01-01", "us")
 """Time of a simulated clock before its first tick."""
 
 LOST_SAMPLE_TIMEOUT_S: Final = 0.5
@@ -123,10 +123,10 @@ class SimulatedClock:
         self._batches: dict[np.datetime64, set[str]] = {}
         self._points: dict[np.datetime64, set[str]] = {}
         self._last_sample_at = self.monotonic()
-        self._now = NOT_STARTED
-        self._queue = NOT_STARTED
+        self._now = TIME_BEFORE_FIRST_TICK
+        self._queue = TIME_BEFORE_FIRST_TICK
         self._is_first = True
-        self._done = NOT_STARTED
+        self._done = TIME_BEFORE_FIRST_TICK
 
     def now(self) -> np.datetime64:
         """Return the time of the last tick whose telemetry has arrived, UTC."""

@@ -37,7 +37,7 @@ ANSWER_TIMEOUT_S: Final = 5.0
 CONTROL_POLL_S: Final = 0.1
 """Time between two checks whether to end. [s]"""
 
-CONTROL_DEADLINE_S: Final = 60.0
+CONTROL_STALL_LIMIT_S: Final = 60.0
 """Longest time in which the socket accepts no command. [s]"""
 
 CLOSED_ERRORS: Final = (BrokenPipeError, ConnectionResetError, ValueError)
@@ -86,7 +86,7 @@ class ControlServer:
         self.thread = self._server.thread = SupervisedThread(
             lambda: self._server.serve_forever(CONTROL_POLL_S),
             name="control",
-            deadline_s=CONTROL_DEADLINE_S,
+            deadline_s=CONTROL_STALL_LIMIT_S,
             ended=self._ended,
         )
 
@@ -274,7 +274,7 @@ class OrderAnswer(TypedDict):
     operator: NotRequired[str]
 
 
-class HoldOrders(Protocol):
+class HoldOrderExecutor(Protocol):
     """What carries out orders about HOLDs: a service, or a folder without one."""
 
     def hold(
@@ -300,7 +300,11 @@ class HoldOrders(Protocol):
 
 
 def carry_out(
-    orders: HoldOrders, command: Mapping[str, object], *, channel: Channel, uid: int | None = None
+    orders: HoldOrderExecutor,
+    command: Mapping[str, object],
+    *,
+    channel: Channel,
+    uid: int | None = None,
 ) -> OrderAnswer:
     """Carry out an order about a HOLD, and return the answer.
 

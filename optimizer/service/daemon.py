@@ -17,7 +17,7 @@ from optimizer.fallback.ladder import ScheduleSource
 from optimizer.inputs.live_series import LiveSeries
 from optimizer.realtime.orders import supply_temperatures
 from optimizer.service.alarms import AlarmMonitor
-from optimizer.service.clock import NOT_STARTED
+from optimizer.service.clock import TIME_BEFORE_FIRST_TICK
 from optimizer.service.config import ServiceConfig, ServiceEnvironment, Solver
 from optimizer.service.decision_engine import (
     DecisionEngine,
@@ -108,7 +108,7 @@ class SiteService:
             engine = DecisionEngine(
                 site=self.site,
                 solve_problem=worker.decide,
-                caps=self._link.caps,
+                last_ordered_caps=self._link.last_ordered_caps,
                 last_estimate=read_estimate(self._estimate_path, self.site),
                 is_shadow=self.settings.is_shadow,
                 stopwatch=self._clock.monotonic,
@@ -273,7 +273,7 @@ class SiteService:
     def periodic_tasks(self) -> Mapping[str, Sequence[Callable[[], None]]]:
         """Name of a thread -> its tasks."""
         return {
-            "heartbeat": [self._watchdog.update],
+            "heartbeat": [self._watchdog.send_heartbeat_if_due],
             "partners": [self._poll_partners, self._report_actuals],
             "tasks": [
                 self._readiness.redecide_when_ready,
@@ -345,7 +345,7 @@ class SiteService:
                 title=self.site.title,
                 time_zone=self.site.time_zone,
                 is_synthetic=self.settings.is_synthetic,
-                time=None if now == NOT_STARTED else format_second(now),
+                time=None if now == TIME_BEFORE_FIRST_TICK else format_second(now),
                 clock=self._clock.mode,
                 mode=service_mode(
                     decision,

@@ -27,7 +27,7 @@ from optimizer.problem.problem import Problem, add_service_racks, build_problem
 from optimizer.realtime.intra_interval import MeteringIntervalControl
 from optimizer.realtime.orders import COPIED_FLOWS, DispatchOrders
 from optimizer.realtime.plan_follower import RealtimeController
-from optimizer.service.decision_inputs import APPLIED_VARIABLES, available_site
+from optimizer.service.decision_inputs import APPLIED_SETPOINT_VARIABLES, available_site
 from optimizer.service.state_folder import read_state_file
 from optimizer.stochastic.scenarios import MIN_SCENARIOS, ScenarioInputs
 from telemetry.durable_files import json_with_checksum, write_atomic
@@ -37,7 +37,7 @@ from twin.estimation.measurement_update import StateVariableFilter, restore_filt
 from twin.estimation.observer import StateEstimate, estimate_state, state_scales
 from twin.physics import FloatArray
 from twin.simulation import state as states
-from twin.simulation.setpoints import SUPPLY_SET_POINT
+from twin.simulation.setpoints import SUPPLY_SET_POINT_VARIABLE
 from twin.site import Site
 from twin.time_axes import QUARTER_HOUR
 from twin.workload.jobs import Jobs
@@ -101,7 +101,7 @@ class DecisionEngine:
     """Decide quarter-hour after quarter-hour.
 
     - `solve_problem`: calls the solver; with ``scenario_inputs`` where the site weighs scenarios.
-    - `caps`: Number of each running job -> its cap, as last ordered. [1]
+    - `last_ordered_caps`: Number of each running job -> its cap, as last ordered. [1]
     - `last_estimate`: last estimate of the state, also from before a restart.
     - `is_shadow`: whether nothing is ordered, so that the plant does not follow the decisions.
     - `stopwatch`: monotonic clock that measures decisions, by default none. [s]
@@ -109,7 +109,7 @@ class DecisionEngine:
 
     site: Site
     solve_problem: Callable[..., Decision]
-    caps: Mapping[int, float] = field(default_factory=dict)
+    last_ordered_caps: Mapping[int, float] = field(default_factory=dict)
     last_estimate: StateEstimate | None = None
     is_shadow: bool = False
     stopwatch: Callable[[], float] = float
@@ -139,7 +139,11 @@ class DecisionEngine:
         estimate = self._estimate(inputs)
         problem, absent = self._build_problem(inputs, estimate.state)
         last = self._decision
-        if not inputs.accepts_setpoints and last is not None and SUPPLY_SET_POINT in last.schedule:
+        if (
+            not inputs.accepts_setpoints
+            and last is not None
+            and SUPPLY_SET_POINT_VARIABLE in last.schedule
+        ):
             last = None
         unusable = f"telemetry: {'; '.join(estimate.messages)}" if estimate.is_unusable else ""
         hold = inputs.hold_reason or unusable
@@ -169,7 +173,7 @@ class DecisionEngine:
             raise LoadShedError(result)
         self._last, self.last_estimate = result, estimate
         if not self.is_shadow:
-            self.caps = result.orders.jobs
+            self.last_ordered_caps = result.orders.jobs
         self._decision = choice.decision or self._decision
         return result
 
@@ -224,13 +228,13 @@ class DecisionEngine:
         if self.site.scenarios.count < MIN_SCENARIOS:
             return self.solve_problem
         scenario_inputs = ScenarioInputs(
-            record=inputs.series, queue=inputs.queue, past=inputs.past_jobs
+            record=inputs.series, queue=inputs.queue, past_jobs=inputs.past_jobs
         )
         return partial(self.solve_problem, scenario_inputs=scenario_inputs)
 
     def _caps_of(self, queue: JobQueue) -> FloatArray:
         """Return the last ordered caps of running jobs, in the order of the queue. [1]"""
-        known = [self.caps.get(number, 1.0) for number in queue.jobs.number.tolist()]
+        known = [self.last_ordered_caps.get(number, 1.0) for number in queue.jobs.number.tolist()]
         return np.where(queue.is_running, known, 0.0)
 
     def _orders(
@@ -261,7 +265,7 @@ class DecisionEngine:
             if name in step:
                 ordered = getattr(last.orders, name, {}) if not self.is_shadow else {}
                 step[name] = _measured_or_ordered(
-                    step[name], observed.get(APPLIED_VARIABLES.get(name, name)), ordered
+                    step[name], observed.get(APPLIED_SETPOINT_VARIABLES.get(name, name)), ordered
                 )
         return step
 

@@ -17,7 +17,7 @@ import numpy as np
 import xarray as xr
 
 from optimizer.problem.problem import LEVEL_NOISE_SHARE
-from optimizer.service.clock import NOT_STARTED, ServiceClock
+from optimizer.service.clock import TIME_BEFORE_FIRST_TICK, ServiceClock
 from optimizer.service.watchdog import PERIODIC_TASK_INTERVAL_S
 from telemetry.live.state import LiveState
 from telemetry.messages import topics
@@ -41,7 +41,7 @@ from twin.variables import values_by_machine
 from twin.workload.jobs import ARRIVAL_HISTORY, Jobs
 from twin.workload.queue import JobQueue, RackPool, open_queue
 
-DERATABLE: Final[Mapping[type, tuple[str, ...]]] = {
+RATINGS_OF_DERATABLE_MACHINES: Final[Mapping[type, tuple[str, ...]]] = {
     Battery: ("power",),
     ChilledWaterTank: ("power",),
     Photovoltaic: ("power", "module_power"),
@@ -111,7 +111,7 @@ def derate_unavailable(site: Site, observed: xr.Dataset) -> tuple[Site, dict[str
             continue
         is_out = state is MachineState.OUT_OF_SERVICE
         status = f"{name} is {state}" if is_out else f"{share:.0%} of {name} is in service"
-        ratings = DERATABLE.get(type(machine))
+        ratings = RATINGS_OF_DERATABLE_MACHINES.get(type(machine))
         if ratings is None:
             messages[name] = f"{status}, and plans still count on all of it{_hold_advice(machine)}"
             continue
@@ -142,15 +142,16 @@ def _hold_advice(machine: Equipment) -> str:
     return ": hold the service if it does not come back" * isinstance(machine, CoolingPlant)
 
 
-REQUEST_VARIABLES: Final = {
+SETPOINT_REQUEST_VARIABLES: Final = {
     "facility_supply_set_point": "facility_supply_request",
     "facility_range_set_point": "facility_range_request",
     "technology_range_set_point": "technology_range_request",
 }
 """Set point of a plan -> variable of the request."""
 
-APPLIED_VARIABLES: Final = {
-    word: request.replace("_request", "_applied") for word, request in REQUEST_VARIABLES.items()
+APPLIED_SETPOINT_VARIABLES: Final = {
+    word: request.replace("_request", "_applied")
+    for word, request in SETPOINT_REQUEST_VARIABLES.items()
 }
 """Set point of a plan -> variable of the set point that the plant applies."""
 
@@ -207,12 +208,12 @@ class SchedulerJobs:
         self._arrivals = joined.select(np.argsort(joined.arrival, kind="stable"))
         return self._arrivals.arriving_between(now - ARRIVAL_HISTORY, now)
 
-    def error(self, now: np.datetime64) -> str:
+    def outdated_report_error(self, now: np.datetime64) -> str:
         """Return why reports of the scheduler are outdated; empty if they are not.
 
         Before a simulated clock starts, ages are unknown.
         """
-        return "" if now == NOT_STARTED else self._window.scheduler.error(now)
+        return "" if now == TIME_BEFORE_FIRST_TICK else self._window.scheduler.error(now)
 
     def rejected_orders(self) -> Mapping[str, str]:
         """Return scheduler, hall or ``wide jobs`` -> rejected orders or excluded jobs."""

@@ -75,7 +75,8 @@ class Hold:
     - `since`, `until`: seconds since 1970, by the wall clock; ``until`` is None without an end. [s]
     - `is_self_ending`: whether it ends by itself at ``until``; otherwise it awaits a person.
     - `is_signed_in`: whether its author is an operator; otherwise the author only states a name.
-    - `folded`: number of HOLDs that it stands for, beyond those listed one by one; 0 if one. [1]
+    - `combined_hold_count`: number of HOLDs that it stands for, beyond those listed one by one; 0
+      if one. [1]
     - `is_expiry_reported`: whether its expiry was reported; the next start does not report it
       again.
     """
@@ -87,7 +88,7 @@ class Hold:
     until: float | None = None
     is_self_ending: bool = False
     is_signed_in: bool = True
-    folded: int = 0
+    combined_hold_count: int = 0
     is_expiry_reported: bool = field(default=False, compare=False)
 
     def as_json(self) -> dict[str, object]:
@@ -101,7 +102,7 @@ class Hold:
             "is_self_ending": self.is_self_ending,
             "is_signed_in": self.is_signed_in,
             "is_told": self.is_expiry_reported,
-        } | ({"folded": self.folded} if self.folded else {})
+        } | ({"folded": self.combined_hold_count} if self.combined_hold_count else {})
 
     def as_status(self) -> HoldStatus:
         """Return the HOLD as page and commands show it."""
@@ -164,14 +165,14 @@ class Hold:
 class TimedHold:
     """A HOLD with its state, and its end by the time that passes in this process.
 
-    - `elapsed_end`: time of the monotonic clock at which its hours have passed; None until it is
+    - `monotonic_end`: time of the monotonic clock at which its hours have passed; None until it is
       first checked. [s]
     - `is_counted_from_start`: whether its hours were counted from its beginning.
     - `expired_at`: time of the monotonic clock at which it expired; NaN before. [s]
     """
 
     hold: Hold
-    elapsed_end: float | None = None
+    monotonic_end: float | None = None
     is_counted_from_start: bool = False
     state: HoldState = HoldState.HELD
     expired_at: float = float("nan")
@@ -185,12 +186,12 @@ class TimedHold:
         until = self.hold.until
         if until is None or not self.hold.is_self_ending or self.state is HoldState.ENDED:
             return self.state
-        if self.elapsed_end is None:
-            self.elapsed_end = moment + min(until - now, until - self.hold.since)
-        if now < until or moment < self.elapsed_end:
+        if self.monotonic_end is None:
+            self.monotonic_end = moment + min(until - now, until - self.hold.since)
+        if now < until or moment < self.monotonic_end:
             if self.state is HoldState.EXPIRED:
                 self._enter(HoldState.HELD)
-                self.elapsed_end = None  # the clock had been ahead: count again
+                self.monotonic_end = None  # the clock had been ahead: count again
                 self.hold = replace(self.hold, is_expiry_reported=False)
         elif self.state is HoldState.HELD:
             self._enter(HoldState.EXPIRED)
@@ -211,9 +212,13 @@ class TimedHold:
 
     def clock_conflict(self, now: float, moment: float) -> str:
         """Return why it is in force although one clock is past its end; else empty."""
-        if self.state is not HoldState.HELD or self.elapsed_end is None or self.hold.until is None:
+        if (
+            self.state is not HoldState.HELD
+            or self.monotonic_end is None
+            or self.hold.until is None
+        ):
             return ""
-        by_clock, to_pass = self.hold.until - now, self.elapsed_end - moment
+        by_clock, to_pass = self.hold.until - now, self.monotonic_end - moment
         if min(by_clock, to_pass) > 0.0 or abs(by_clock - to_pass) <= CLOCK_TOLERANCE_S:
             return ""
         head = f"HOLD {self.hold.number} of {self.hold.author} stays in force"
@@ -246,7 +251,7 @@ def read_hold(row: object) -> Hold | None:
                 until=until,
                 is_self_ending=others.get("is_self_ending", is_timed) is True,
                 is_signed_in=others.get("is_signed_in", is_signed_in) is True,
-                folded=folded if isinstance(folded, int) else 0,
+                combined_hold_count=folded if isinstance(folded, int) else 0,
                 is_expiry_reported=others.get("is_told") is True,
             )
     return None

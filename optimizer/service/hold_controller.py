@@ -71,7 +71,7 @@ class HoldController:
         self._hold_register, self._clock, self._link = hold_register, clock, plant_link
         self._partners, self._intra_interval = partner_link, intra_interval
         self._folder, self._lock, self._is_shadow = hold_register.folder, lock, is_shadow
-        self._previous_hold = self.in_force
+        self._previous_hold = self.combined_hold
         self._last_ended: EndedHold | None = None
 
     @property
@@ -82,7 +82,7 @@ class HoldController:
         return SiteHoldState.FREE if self._last_ended is None else SiteHoldState.RELEASED
 
     @property
-    def in_force(self) -> Hold | None:
+    def combined_hold(self) -> Hold | None:
         """The HOLDs in force combined into one, or None."""
         return Hold.combine(self.all_in_force)
 
@@ -94,7 +94,7 @@ class HoldController:
     @property
     def description(self) -> str:
         """Description of the HOLD in force; empty if there is none."""
-        hold = self.in_force
+        hold = self.combined_hold
         return hold.describe() if hold else ""
 
     @property
@@ -108,7 +108,7 @@ class HoldController:
 
     def publish_no_plan(self, reason: PublicReason = PublicReason.NO_PLAN) -> None:
         """Publish to partners that there is no plan, or the HOLD, if any."""
-        is_held = self.in_force is not None
+        is_held = self.combined_hold is not None
         reason = PublicReason.HOLD_BY_PERSON if is_held else reason
         state: FeedStateName = "hold" if is_held else "degraded"
         self._partners.publish_status(state, reason=reason, now=self._clock.now())
@@ -140,7 +140,9 @@ class HoldController:
         )
         logger.warning("HOLD", number=placed.number, author=placed.author, reason=placed.reason)
         combined = self._execute(placed)
-        if placed.folded <= 1:  # each order that is folded into a HOLD would take a line
+        if (
+            placed.combined_hold_count <= 1
+        ):  # each order that is folded into a HOLD would take a line
             self._record(order_event(AuditEvent.HOLD, placed, requester, hours=hours))
         others = f"in force now: {combined.describe()}" if combined != placed else ""
         error = self._hold_register.trouble
@@ -197,8 +199,8 @@ class HoldController:
 
         HOLDs that commands wrote to the file, because the service did not answer, take effect.
         """
-        previous, now = self._previous_hold, self.in_force
-        for one in self._hold_register.take_adopted():
+        previous, now = self._previous_hold, self.combined_hold
+        for one in self._hold_register.take_holds_of_other_processes():
             logger.warning("HOLD from its file", number=one.number, author=one.author)
             self._execute(one)
             event = {"event": AuditEvent.HOLD, "hold": one.number, "author": one.author}
@@ -226,12 +228,12 @@ class HoldController:
             self._record(event)
         else:
             with self._lock:
-                self._previous_hold = self.in_force or self._previous_hold
+                self._previous_hold = self.combined_hold or self._previous_hold
 
     def _execute(self, hold: Hold) -> Hold:
         """Stop optimising; return the combined HOLD in force."""
         with self._lock:
-            combined = self._previous_hold = self.in_force or hold
+            combined = self._previous_hold = self.combined_hold or hold
             self._last_ended = None
             now = self._clock.now()
             self._intra_interval.stop()
@@ -244,7 +246,7 @@ class HoldController:
     def _end(self, how: str) -> None:
         """Publish the end of a HOLD, unless another one is in force."""
         with self._lock:
-            if self.in_force:
+            if self.combined_hold:
                 return
             ended, self._previous_hold = self._previous_hold, None
             self._last_ended = EndedHold(

@@ -59,7 +59,7 @@ PENDING_REASON: Final = "pending"
 SERVICE_AUTHOR: Final = "gigatwin"
 """Author of a HOLD that no person placed."""
 
-STATE_NAMES: Final = ("audit.jsonl", "feed", "orders.json", "record.json", "targets.json")
+EARLIER_SERVICE_FILES: Final = ("audit.jsonl", "feed", "orders.json", "record.json", "targets.json")
 """Names in a state folder that only a service that ran there, or a backup of it, has left."""
 
 logger = structlog.get_logger(__name__)
@@ -100,7 +100,7 @@ class HoldRegister:
         with self._exclusive():
             self._adopted.clear()
 
-    def in_force(self, now: float) -> Hold | None:
+    def combined_hold(self, now: float) -> Hold | None:
         """Return the HOLDs in force at ``now`` combined into one, or None. [s since 1970]"""
         return Hold.combine(self.all_in_force(now))
 
@@ -175,8 +175,10 @@ class HoldRegister:
         with self._exclusive():
             folded = 0
             if not is_signed_in and self._has_many_unsigned():
-                if folding := next((one for one in self._holds if one.hold.folded), None):
-                    folding.hold = _fold(folding.hold, folding.hold.folded + 1)
+                if folding := next(
+                    (one for one in self._holds if one.hold.combined_hold_count), None
+                ):
+                    folding.hold = _fold(folding.hold, folding.hold.combined_hold_count + 1)
                     return folding.hold
                 folded, hours, until, is_self_ending = 1, None, None, False
             self._last_number += 1
@@ -219,7 +221,7 @@ class HoldRegister:
                 author=_cut(author),
                 is_signed_in=True,
                 reason=reason or before.reason,
-                folded=0,
+                combined_hold_count=0,
             )
             if hours is None:
                 changed = replace(timed, hold=after)
@@ -278,7 +280,7 @@ class HoldRegister:
             remedy="see gigatwin status or the page for those in force",
         )
 
-    def take_adopted(self) -> list[Hold]:
+    def take_holds_of_other_processes(self) -> list[Hold]:
         """Return HOLDs that other processes have placed and that were not returned before."""
         with self._lock:
             found, self._adopted = self._adopted, []
@@ -405,7 +407,7 @@ def read_holds(path: Path) -> tuple[tuple[Hold, ...], int]:
 
 def _of_missing_file(path: Path) -> tuple[tuple[Hold, ...], int]:
     """Return a HOLD of our own if the folder has other state, so that it may be a restored one."""
-    left = [name for name in STATE_NAMES if (path.parent / name).exists()]
+    left = [name for name in EARLIER_SERVICE_FILES if (path.parent / name).exists()]
     if not left:
         return (), 0
     reason = (
@@ -423,7 +425,7 @@ def _cut(text: str) -> str:
 def _fold(hold: Hold, count: int) -> Hold:
     """Return the HOLD that stands for a number of further ones."""
     author = f"several, {NOT_SIGNED_IN}page or command)"
-    return replace(hold, author=author, reason=f"further HOLDs: {count}", folded=count)
+    return replace(hold, author=author, reason=f"further HOLDs: {count}", combined_hold_count=count)
 
 
 def _check_length(hours: float | None) -> None:
@@ -484,7 +486,7 @@ class StoredHolds:
             now=time.time(),
         )
         register.require_stored()
-        if hold.folded <= 1:
+        if hold.combined_hold_count <= 1:
             with suppress(ServiceError), StateFolder(self._folder):  # else the service records it
                 self._record(order_event(AuditEvent.HOLD, hold, requester, hours=hours))
         if self._notifies and is_service_running(self._folder):

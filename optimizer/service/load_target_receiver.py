@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 
 from optimizer.problem.obligations_and_reserves import REQUESTED_SUFFIX, request_outlook
-from optimizer.service.clock import NOT_STARTED
+from optimizer.service.clock import TIME_BEFORE_FIRST_TICK
 from optimizer.service.config import ServiceEnvironment
 from optimizer.service.decision_engine import DecisionResult
 from telemetry.feed.flex_agent import FlexAgent, MeterReader, PlannedLoad, SendNotice
@@ -20,7 +20,7 @@ from telemetry.feed.signing import SigningKey
 from telemetry.mqtt.queues import MessageClient
 from telemetry.runtime import ClockMode
 from twin import variables
-from twin.feasibility.connection import IMPORT_LIMIT
+from twin.feasibility.connection import IMPORT_LIMIT_VARIABLE
 from twin.markets.contracts import LoadTargetContract
 from twin.markets.reserve_products import is_recovering
 from twin.physics import FloatArray
@@ -113,7 +113,7 @@ class LoadTargetReceiver:
         return IssuerTerms(max_age=age, accepts_unsigned_times=accepts)
 
     @property
-    def unsigned_times(self) -> str:
+    def contracts_accepting_unsigned_times(self) -> str:
         """Which contracts admit load targets without signed times; empty if none does."""
         names = [one.name for one in self._contracts if one.accept_unsigned_times]
         text = "load targets without signed times are accepted by "
@@ -148,7 +148,7 @@ class LoadTargetReceiver:
 
         Before a simulated clock starts, messages wait, because all would lie in the future.
         """
-        return self._agent.poll(now) if self._is_active and now != NOT_STARTED else []
+        return self._agent.poll(now) if self._is_active and now != TIME_BEFORE_FIRST_TICK else []
 
     def report_compliance(self, result: DecisionResult, now: np.datetime64) -> None:
         """Report the planned load to the partners after a decision, and late targets."""
@@ -196,7 +196,7 @@ class LoadTargetReceiver:
                 limits.append(both)
             else:
                 requested[contract.name] = both[0]
-                targets[contract.name] = both[1], contract.price(is_best)
+                targets[contract.name] = both[1], contract.price_above_target(is_best)
         may_call = any(contract.activates for contract in self._contracts)
         calls = {name: self._recovers(name, is_called, edges) for name, is_called in called.items()}
         found = request_outlook(
@@ -205,8 +205,8 @@ class LoadTargetReceiver:
         if limits:
             asked, early = (np.min(rows, axis=0) for rows in zip(*limits, strict=True))
             for name, values in (
-                (f"{IMPORT_LIMIT}{REQUESTED_SUFFIX}", asked),
-                (IMPORT_LIMIT, early),
+                (f"{IMPORT_LIMIT_VARIABLE}{REQUESTED_SUFFIX}", asked),
+                (IMPORT_LIMIT_VARIABLE, early),
             ):
                 limit = xr.DataArray(values, dims="time")
                 found[name] = variables.tag_variable(limit, name)

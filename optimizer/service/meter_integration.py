@@ -69,7 +69,7 @@ class IntraIntervalController:
         control = self._interval_control
         if (
             control is None
-            or control.reduction <= control.initial_shed
+            or control.reduction <= control.shed_from_start
             or not self._is_running(now)
         ):
             return ""
@@ -121,7 +121,7 @@ class IntraIntervalController:
     def _limit_peak(
         self, minutes: float, interval_control: MeteringIntervalControl
     ) -> DispatchOrders | None:
-        orders = interval_control.check_meter(
+        orders = interval_control.adjust_to_meter(
             minutes=minutes, mean=self._energy / minutes, latest=self._net
         )
         if orders is not None:
@@ -149,7 +149,7 @@ class IntraIntervalController:
             for circuit, value in shown.items()
             if circuit in self._estimated_water
         }
-        orders = interval_control.check_water(water)
+        orders = interval_control.adjust_to_water(water)
         if orders is not None:
             logger.info(
                 "cooling prioritised",

@@ -37,7 +37,7 @@ WATTS_PER_MEGAWATT: Final = 1e6
 
 JOULES_PER_MEGAWATT_HOUR: Final = 3.6e9
 
-INFO: Final = ("info", "What runs here.", ("site", "mode", "clock", "is_synthetic"))
+SERVICE_INFO_METRIC: Final = ("info", "What runs here.", ("site", "mode", "clock", "is_synthetic"))
 """Name, meaning and labels of the metric that describes the service; its mode is as started."""
 
 type Samples = Iterable[tuple[str, float | None]]
@@ -91,7 +91,7 @@ class _StatusCollector(Collector):
         yield StatusMetric("ready", "Whether nothing is missing.", lambda _: is_ready).family(
             status
         )
-        name, text, labels = INFO
+        name, text, labels = SERVICE_INFO_METRIC
         info = GaugeMetricFamily(f"gigatwin_{name}", text, labels=labels)
         started = Mode.SHADOW if status.is_shadow else Mode.RUN
         info.add_metric(

@@ -368,7 +368,7 @@ SHARED_STATUS_PERIOD_S: Final = 0.5
 class RenderedStatus:
     """A status and its JSON, plain and compressed.
 
-    - `orders`: orders given through the page before it was built.
+    - `order_count`: orders given through the page before it was built.
     - `expiry`: time of the monotonic clock from which on it is built again. [s]
     """
 
@@ -376,7 +376,7 @@ class RenderedStatus:
     body: bytes
     compressed: bytes
     tag: str
-    orders: int
+    order_count: int
     expiry: float
 
 
@@ -396,7 +396,7 @@ class SharedStatus:
         current = self._current
         if current is not None and self._is_new(current):
             return current
-        if current is None or current.orders < self._orders:
+        if current is None or current.order_count < self._orders:
             self._building.acquire()
         elif not self._building.acquire(blocking=False):
             return current
@@ -413,7 +413,7 @@ class SharedStatus:
         self._orders += 1
 
     def _is_new(self, shown: RenderedStatus) -> bool:
-        return shown.orders == self._orders and time.monotonic() < shown.expiry
+        return shown.order_count == self._orders and time.monotonic() < shown.expiry
 
     def _render(self) -> RenderedStatus:
         orders, status = self._orders, self._build()
@@ -423,7 +423,7 @@ class SharedStatus:
             body=body,
             compressed=gzip.compress(body, GZIP_LEVEL),
             tag=f'W/"{hashlib.blake2b(body, digest_size=12).hexdigest()}"',
-            orders=orders,
+            order_count=orders,
             expiry=time.monotonic() + SHARED_STATUS_PERIOD_S,
         )
 

@@ -16,7 +16,7 @@ from optimizer.planner.decision import NO_PLAN_SOURCE
 from optimizer.planner.flexibility import estimate_flexibility
 from optimizer.service.audit import AUDIT_FILE, AuditEvent, AuditLog
 from optimizer.service.baselines_and_plan_errors import PlanRecord
-from optimizer.service.clock import NOT_STARTED
+from optimizer.service.clock import TIME_BEFORE_FIRST_TICK
 from optimizer.service.config import ServiceConfig, ServiceEnvironment
 from optimizer.service.decision_engine import DecisionResult
 from optimizer.service.load_target_receiver import LoadTargetReceiver
@@ -182,7 +182,11 @@ class PartnerLink:
         """
         settled = now if self._settings.is_simulated else now - METER_DELAY
         quarter = settled.astype("datetime64[ms]").astype(np.int64) // QUARTER_MS
-        if self._settings.is_shadow or now == NOT_STARTED or quarter == self._measured_quarter:
+        if (
+            self._settings.is_shadow
+            or now == TIME_BEFORE_FIRST_TICK
+            or quarter == self._measured_quarter
+        ):
             return
         self._measured_quarter = quarter
         end = np.datetime64(int(quarter) * QUARTER_MS, "ms").astype("datetime64[us]")
@@ -202,7 +206,7 @@ class PartnerLink:
     def _actual(self, partner: str, interval: MeasuredInterval, at: int) -> ActualContent:
         """Return the measured values of a quarter-hour beside what a partner has accepted."""
         with self._lock:
-            baseline = self._record.of(partner)
+            baseline = self._record.baseline_of(partner)
             revision, scheduled = baseline.scheduled.get(interval.start_ms, (0, None))
             fixed = baseline.fixed_values_at(at).get(interval.start_ms)
         quality: MeasurementQuality = "measured" if interval.coverage == 1.0 else "partial"
@@ -231,7 +235,7 @@ class PartnerLink:
         """
         with self._lock:
             fixed = {
-                one.name: self._record.of(one.name).fixed_values_at(plan["created"])
+                one.name: self._record.baseline_of(one.name).fixed_values_at(plan["created"])
                 for one in self._partners
             }
         revision = self._feed.publish(plan, fixed)
@@ -240,7 +244,7 @@ class PartnerLink:
             self._store_record()
         reason = public_source_reason(result) or PublicReason.OPTIMUM
         created = to_datetime("schedule", plan["created"])  # stored with the document
-        self._feed.status(FEED_STATES[result.choice.source], reason=reason, now=created)
+        self._feed.publish_status(FEED_STATES[result.choice.source], reason=reason, now=created)
         self._targets.report_compliance(result, now)
         return revision
 
@@ -256,7 +260,7 @@ class PartnerLink:
             logger.warning("document in force unreadable", partner=partner, because=str(error))
             return
         with self._lock:
-            baseline = self._record.of(partner)
+            baseline = self._record.baseline_of(partner)
             if document is not None and document["revision"] != baseline.revision:
                 at = document["created"] if now is None else to_milliseconds("record", now)
                 baseline.nominate(document, at=at)
@@ -324,14 +328,14 @@ class PartnerLink:
         self, state: FeedStateName, *, reason: PublicReason, now: np.datetime64
     ) -> None:
         """Publish the status of the feed to every partner."""
-        self._feed.status(state, reason=reason, now=now)
+        self._feed.publish_status(state, reason=reason, now=now)
 
     def poll(self, now: np.datetime64) -> bool:
         """Process acknowledgements and load targets; return whether targets changed."""
         self._audit.retry()
         for answer in self._feed.poll(now):
             self.record_event({**truncated(answer), "event": AuditEvent.ACKNOWLEDGEMENT})
-            self._nominate(answer["partner"], None if now == NOT_STARTED else now)
+            self._nominate(answer["partner"], None if now == TIME_BEFORE_FIRST_TICK else now)
             self._feed.confirm_answer(answer["partner"], now)
         targets = self._targets.poll(now)
         for entry in targets:
@@ -347,9 +351,9 @@ class PartnerLink:
         return {subject: text for subject, text in found.items() if text}
 
     @property
-    def unsigned_times(self) -> str:
+    def contracts_accepting_unsigned_times(self) -> str:
         """Which contracts admit load targets without signed times; empty if none does."""
-        return self._targets.unsigned_times
+        return self._targets.contracts_accepting_unsigned_times
 
     def status(self, now: np.datetime64) -> PartnerLinkStatus:
         """Return the state of each partner, and what came of their messages."""

@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 
 from optimizer.realtime.orders import DispatchOrders
-from optimizer.service.clock import NOT_STARTED, ServiceClock
+from optimizer.service.clock import TIME_BEFORE_FIRST_TICK, ServiceClock
 from optimizer.service.config import ServiceConfig, ServiceEnvironment
 from optimizer.service.decision_engine import DecisionResult
 from optimizer.service.decision_inputs import SchedulerJobs
@@ -37,7 +37,7 @@ from telemetry.messages import topics
 from telemetry.messages.bms_contract import REPEAT_PERIOD
 from telemetry.messages.samples import PointValue, RackBatch, Sample, SampleOutcome, SimulationTick
 from telemetry.points.limits import LIMITS_FILE, read_site_limits
-from telemetry.points.topology import RackNameMismatch
+from telemetry.points.topology import RackNameComparison
 from telemetry.quality import checks
 from telemetry.quality.checks import QualityFlag
 from telemetry.quality.tracker import HEARTBEAT_PERIOD_S
@@ -49,23 +49,27 @@ from twin.time_axes import SECOND
 from twin.variables import net_import
 from twin.workload.jobs import TimeArray
 
-ACCEPTED: Final = {QualityFlag.GOOD, SampleOutcome.BATCH_GOOD, SampleOutcome.DUPLICATE}
+ACCEPTED_MESSAGE_COUNTERS: Final = {
+    QualityFlag.GOOD,
+    SampleOutcome.BATCH_GOOD,
+    SampleOutcome.DUPLICATE,
+}
 """Counters of accepted and of repeated messages."""
 
 SILENCE_CHECK_INTERVAL_S: Final = 5.0
 """Time between two checks for silent points. [s]"""
 
-IGNORED: Final = {SampleOutcome.UNKNOWN_POINT, SampleOutcome.OTHER_SITE}
+UNUSED_MESSAGE_COUNTERS: Final = {SampleOutcome.UNKNOWN_POINT, SampleOutcome.OTHER_SITE}
 """Counters of valid messages that plans do not use."""
 
 PLANT_HEARTBEAT_VARIABLES: Final = ("plant_heartbeat", "plant_heartbeat_echo")
 """Variables that a plant's gateway sends whether or not a sensor sends anything."""
 
 
-SILENT_GAPS: Final = 3
+SILENCE_GAP_COUNT: Final = 3
 """Longest usual gaps between messages after which a plant counts as silent. [1]"""
 
-GAP_MEMORY: Final = 0.3
+LONGEST_GAP_DECAY: Final = 0.3
 """Share of the longest gap that is left one repetition period or tick later. [1]"""
 
 
@@ -125,7 +129,7 @@ class PlantSilence:
             is_over, event = True, PlantEvent.LAST_TICK if sample.is_last else PlantEvent.TICK
         self.state = PLANT_TRANSITIONS.get((self.state, event), self.state)
         if is_over:
-            self._usual_gap = max(self._gap, GAP_MEMORY * self._usual_gap)
+            self._usual_gap = max(self._gap, LONGEST_GAP_DECAY * self._usual_gap)
             self._window_start, self._gap = moment, 0.0
 
     @property
@@ -148,7 +152,7 @@ class PlantSilence:
     @property
     def _limit(self) -> float:
         """Silence that is reported: at first three repetition periods. [s]"""
-        return SILENT_GAPS * max(self._gap, self._usual_gap, HEARTBEAT_PERIOD_S)
+        return SILENCE_GAP_COUNT * max(self._gap, self._usual_gap, HEARTBEAT_PERIOD_S)
 
 
 class PlantLink:
@@ -187,7 +191,7 @@ class PlantLink:
         self._actuator = CommandPublisher(
             self._client, site.name, binder=self.window.binder, path=folder / "orders.json"
         )
-        self.rack_names = RackNameMismatch(site)
+        self.rack_names = RackNameComparison(site)
         # names are sent once a day, so those of before the start count
         self._ingester.add_listener(self.rack_names.observe, from_before=True)
         self.drift_monitor = DriftMonitor(site, folder, is_disabled=self._is_simulated)
@@ -203,7 +207,7 @@ class PlantLink:
         self._ingester.start()
         if self._is_simulated:
             self._ingester.add_listener(self._actuator.on_sample)
-            self.acknowledge_tick(NOT_STARTED, -1)  # a waiting plant repeats its tick
+            self.acknowledge_tick(TIME_BEFORE_FIRST_TICK, -1)  # a waiting plant repeats its tick
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -247,8 +251,8 @@ class PlantLink:
         return self.window.recent_net_import(start, end)
 
     def excluded_racks(self, now: np.datetime64) -> tuple[str, ...]:
-        """Return racks without orders, see :class:`telemetry.points.topology.RackNameMismatch`."""
-        return self.rack_names.mismatched_racks(now, self.window.period)
+        """Racks without orders, see :class:`telemetry.points.topology.RackNameComparison`."""
+        return self.rack_names.mismatched_racks(now, self.window.repetition_period)
 
     def setpoint_refusal(self, now: np.datetime64) -> str:
         """Return why water set points cannot be requested; empty if they can."""
@@ -260,10 +264,12 @@ class PlantLink:
         If many are ahead, this machine's clock is slow: see :attr:`archive_error`.
         """
         found = {
-            "stamps behind": self.window.clock_skew.describe_late(now, self.window.period),
+            "stamps behind": self.window.clock_skew.describe_late(
+                now, self.window.repetition_period
+            ),
             "stamps ahead": self._ingester.source_warning,
             "old stamps ahead": ""
-            if now == NOT_STARTED
+            if now == TIME_BEFORE_FIRST_TICK
             else self.window.describe_future_values(now),
         }
         return {kind: text for kind, text in found.items() if text}
@@ -276,19 +282,19 @@ class PlantLink:
         """
         moment = self._monotonic()
         if (
-            now != NOT_STARTED
+            now != TIME_BEFORE_FIRST_TICK
             and not self._is_simulated
             and moment - self._checked_at >= SILENCE_CHECK_INTERVAL_S
         ):
             self._checked_at = moment
-            longest = silent_periods * self.window.period
+            longest = silent_periods * self.window.repetition_period
             self._silent = stale_ages(self.window.latest_values(now), longest)
         return self._silent
 
     # --- commands
 
     @property
-    def caps(self) -> Mapping[int, float]:
+    def last_ordered_caps(self) -> Mapping[int, float]:
         """Number of each job -> its cap, as last ordered, also before a restart. [1]"""
         return self._actuator.last_commands.job_caps
 
@@ -301,7 +307,7 @@ class PlantLink:
 
         Everything else stays as decided.
         """
-        if orders.jobs == self.caps:
+        if orders.jobs == self.last_ordered_caps:
             self._actuator.update_requests(storage_requests(self._site, orders), now)
         else:
             self._actuator.apply(plant_commands(self._site, replace(result, orders=orders)), now)
@@ -377,7 +383,7 @@ class PlantLink:
         damaged = [
             f"{path} is damaged and was moved aside" for path in self._archive.corrupt_copies
         ]
-        lost = "; ".join([*filter(None, [self._ingester.damage.describe]), *damaged])
+        lost = "; ".join([*filter(None, [self._ingester.damage.description]), *damaged])
         lost += " (reported until the next start)" if lost else ""
         return "; ".join(filter(None, [self._ingester.error, self._archive.error, lost]))
 
@@ -391,9 +397,13 @@ class PlantLink:
         counters, window = self._ingester.counters, self.window.counters
         observed, longest = (
             self.window.latest_values(now),
-            checks.STALE_PERIODS * self.window.period,
+            checks.STALE_PERIODS * self.window.repetition_period,
         )
-        refused = {name: count for name, count in window.items() if name not in ACCEPTED | IGNORED}
+        refused = {
+            name: count
+            for name, count in window.items()
+            if name not in ACCEPTED_MESSAGE_COUNTERS | UNUSED_MESSAGE_COUNTERS
+        }
         requests = self._actuator.last_commands.requests
         worst = self._ingester.coverage.worst_points(epoch_second(now))
         return TelemetryStatus(
@@ -405,7 +415,9 @@ class PlantLink:
             refused=[
                 RefusedReadingStatus(**asdict(one)) for one in self._ingester.refused_readings
             ],
-            passed={name: count for name, count in window.items() if name in IGNORED},
+            passed={
+                name: count for name, count in window.items() if name in UNUSED_MESSAGE_COUNTERS
+            },
             stale=[
                 f"{name}: {format_duration(age_s)}"
                 for name, age_s in stale_ages(observed, longest).items()

@@ -8,7 +8,7 @@ import xarray as xr
 
 from optimizer.realtime.orders import DispatchOrders, caps_in_queue_order
 from optimizer.service.decision_engine import DecisionResult
-from optimizer.service.decision_inputs import APPLIED_VARIABLES, REQUEST_VARIABLES
+from optimizer.service.decision_inputs import APPLIED_SETPOINT_VARIABLES, SETPOINT_REQUEST_VARIABLES
 from optimizer.service.status import SetPointStatus
 from telemetry.commands import PlantCommands
 from telemetry.points.site_points import rack_ids, unit_ids
@@ -26,7 +26,7 @@ def setpoint_requests(site: Site, orders: DispatchOrders) -> dict[VariableKey, f
     temperature differences [K].
     """
     found: dict[VariableKey, float] = {}
-    for variable, request in REQUEST_VARIABLES.items():
+    for variable, request in SETPOINT_REQUEST_VARIABLES.items():
         for owner, value in getattr(orders, variable).items():
             found |= {(request, label): value for label in _objects(site, owner)}
     return found
@@ -41,16 +41,20 @@ def setpoint_refusal(site: Site, points: Collection[VariableKey], observed: xr.D
     choice = site.set_points.choice
     if choice == "declared":
         return ""
-    names = setpoints.SET_POINT_VARIABLES if choice == "cheapest" else (setpoints.SUPPLY_SET_POINT,)
+    names = (
+        setpoints.SET_POINT_VARIABLES
+        if choice == "cheapest"
+        else (setpoints.SUPPLY_SET_POINT_VARIABLE,)
+    )
     owners = [(name, m.name) for name in names for m in site.machines_of(_kind(name))]
     for variable, owner in owners:
         unwritable = [
             label
             for label in _objects(site, owner)
-            if (REQUEST_VARIABLES[variable], label) not in points
+            if (SETPOINT_REQUEST_VARIABLES[variable], label) not in points
         ]
         if unwritable:
-            return f"no point takes a {REQUEST_VARIABLES[variable]} of {unwritable[0]}"
+            return f"no point takes a {SETPOINT_REQUEST_VARIABLES[variable]} of {unwritable[0]}"
     for plant in site.machines_of(CoolingPlant):
         if _value(observed, "facility_enabled", plant.name) != 1.0:
             return f"{plant.name} does not report that it follows requests"
@@ -63,10 +67,12 @@ def setpoint_status(
     """Return the requested and the applied set point of each circuit and bank."""
     found = []
     for variable in setpoints.SET_POINT_VARIABLES:
-        is_supply = variable == setpoints.SUPPLY_SET_POINT
+        is_supply = variable == setpoints.SUPPLY_SET_POINT_VARIABLE
         for machine in site.machines_of(_kind(variable)):
-            target = requested.get((REQUEST_VARIABLES[variable], _objects(site, machine.name)[0]))
-            applied = _value(observed, APPLIED_VARIABLES[variable], machine.name)
+            target = requested.get(
+                (SETPOINT_REQUEST_VARIABLES[variable], _objects(site, machine.name)[0])
+            )
+            applied = _value(observed, APPLIED_SETPOINT_VARIABLES[variable], machine.name)
             row = SetPointStatus(
                 machine=machine.name,
                 what="supply temperature" if is_supply else "differential temperature",

@@ -77,11 +77,11 @@ class ScheduleLabel:
 class ScheduleStartState:
     """State of the plant at the start of a schedule.
 
-    - `time`: creation time of the document, when the plant begins to follow it.
+    - `document_creation_time`: creation time of the document, when the plant begins to follow it.
     - `net_import`: net import at that time. [MW]
     """
 
-    time: np.datetime64
+    document_creation_time: np.datetime64
     net_import: float
 
 
@@ -109,7 +109,7 @@ def build_document(
     first = np.datetime64(schedule["time"].to_numpy()[0], "us")
     grid = time_axes.regular_axes(first, intervals_until_same_time_tomorrow(first, site.time_zone))
     starts = [to_milliseconds("schedule", start) for start in grid["time"].to_numpy()]
-    created = to_milliseconds("schedule", ramp_start.time)
+    created = to_milliseconds("schedule", ramp_start.document_creation_time)
     offered = no_flexibility(schedule) if label.source == "hold" else flexibility
     expected = _expected(site, schedule, grid, errors=errors, turn=ramp_start)
     end = min(
@@ -127,7 +127,9 @@ def build_document(
         period_start=starts[0],
         period_end=starts[-1] + QUARTER_MS,
         resolution="PT15M",
-        valid_until=to_milliseconds("schedule", ramp_start.time + label.valid_for),
+        valid_until=to_milliseconds(
+            "schedule", ramp_start.document_creation_time + label.valid_for
+        ),
         gate_closure=_gate_closure(created, starts),
         intervals=_intervals(starts, expected | _offered_flexibility(offered, schedule, grid)),
         meta=_meta(site, label, end),
@@ -158,10 +160,10 @@ def _expected(
     """Return net import as ordered and as metered, with its band. [MW]"""
     planned = net_import(schedule)
     setpoints, starts = _quarterly(planned, schedule, grid), grid["time"].to_numpy()
-    since = float((turn.time - starts[0]) / MINUTE)
+    since = float((turn.document_creation_time - starts[0]) / MINUTE)
     net = metered_means(setpoints, before=turn.net_import, since=since)
     margin = site.margins.power * site.grid_connection.import_limit
-    low, high = errors.band((starts - turn.time) / HOUR, margin=margin)
+    low, high = errors.error_band((starts - turn.document_creation_time) / HOUR, margin=margin)
     lowest = np.minimum(-site.grid_connection.export_limit, net)
     highest = np.maximum(site.grid_connection.import_limit, net)
     return {

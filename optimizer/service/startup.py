@@ -42,8 +42,8 @@ from optimizer.service.state_folder import (
     LAYOUT_FILE,
     StateFolder,
     check_layout,
-    check_owner,
     check_privacy,
+    check_site_of_folder,
 )
 from optimizer.service.status import render_json
 from optimizer.service.watchdog import notify_systemd
@@ -279,7 +279,7 @@ def _state(site: Site, path: Path) -> str:
     if not (path / LAYOUT_FILE).exists():
         return f"{path}: none yet, the first start creates it"
     check_layout(path)
-    check_owner(path, site.name)
+    check_site_of_folder(path, site.name)
     check_privacy(path)
     running = ", a service runs on it" if is_service_running(path) else ""
     operators = (

@@ -18,7 +18,7 @@ from twin.errors import IssueCode, JournalError, ServiceError
 STATE_LAYOUT_VERSION: Final = 1
 """Version of the folder's layout; a later one is refused. [1]"""
 
-OTHERS_MODE: Final = 0o077
+FORBIDDEN_PERMISSIONS: Final = 0o077
 """Permissions of group and others, which a state folder does not grant."""
 
 LAYOUT_FILE: Final = "schema.json"
@@ -73,8 +73,8 @@ class StateFolder:
             return
         content = read_state_file(path)
         check_layout(self.path)
-        before = owner_of(self.path)
-        check_owner(self.path, site)
+        before = site_of_folder(self.path)
+        check_site_of_folder(self.path, site)
         if site and not before:
             write_json_atomic(path, content | named)
 
@@ -134,7 +134,7 @@ def check_privacy(folder: Path) -> None:
     """
     found = folder.stat()
     is_foreign = os.geteuid() not in (0, found.st_uid)
-    if not is_foreign and not found.st_mode & OTHERS_MODE:
+    if not is_foreign and not found.st_mode & FORBIDDEN_PERMISSIONS:
         return
     raise ServiceError.single(
         "state",
@@ -146,12 +146,12 @@ def check_privacy(folder: Path) -> None:
     )
 
 
-def check_owner(folder: Path, site: str) -> None:
+def check_site_of_folder(folder: Path, site: str) -> None:
     """Refuse the folder of another site; an empty name accepts any.
 
     Raises ServiceError if it is of another site.
     """
-    before = owner_of(folder)
+    before = site_of_folder(folder)
     if site and before and before != site:
         raise ServiceError.single(
             "state",
@@ -163,7 +163,7 @@ def check_owner(folder: Path, site: str) -> None:
         )
 
 
-def owner_of(folder: Path) -> str:
+def site_of_folder(folder: Path) -> str:
     """Return the name of the site of a state folder; empty if it names none."""
     site = read_state_file(folder / LAYOUT_FILE).get("site")
     return site if isinstance(site, str) else ""

@@ -57,7 +57,7 @@ class Watchdog:
             f"and systemd restarts the service after {WATCHDOG_LIMIT_S / 60.0:.0f} min"
         )
 
-    def update(self) -> None:
+    def send_heartbeat_if_due(self) -> None:
         """Send a heartbeat if it is due.
 
         The plant gets none while a decision is stuck, and systemd none while one is stuck for long,

@@ -31,7 +31,7 @@ from twin.site import Site
 DUE_CHECK_INTERVAL: Final = np.timedelta64(1, "D")
 """Time between two checks whether a calibration is due."""
 
-START_DELAY: Final = np.timedelta64(1, "h")
+CALIBRATION_DELAY_AFTER_START: Final = np.timedelta64(1, "h")
 """Delay after a start of the service."""
 
 MAX_DURATION: Final = np.timedelta64(1, "h")
@@ -68,7 +68,7 @@ class DriftMonitor:
         if (
             self._next is None or self._next > now + DUE_CHECK_INTERVAL
         ):  # a clock may have been set back
-            self._next = now + START_DELAY
+            self._next = now + CALIBRATION_DELAY_AFTER_START
         if now < self._next:
             return
         self._next = now + DUE_CHECK_INTERVAL
@@ -157,7 +157,7 @@ def store_calibration(path: Path, week: CalibrationSummary) -> None:
         {
             "start": str(one.start),
             "end": str(one.end),
-            "points": {name: [point.value, point.error] for name, point in one.points.items()},
+            "points": {name: [point.value, point.error] for name, point in one.estimates.items()},
         }
         for one in weeks
     ]
@@ -180,4 +180,4 @@ def _week(row: object) -> CalibrationSummary | None:
         start, end = (np.datetime64(str(content[name]), "us") for name in ("start", "end"))
     except (KeyError, TypeError, ValueError, AttributeError):
         return None
-    return CalibrationSummary(start=start, end=end, points=points)
+    return CalibrationSummary(start=start, end=end, estimates=points)

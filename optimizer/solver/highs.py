@@ -323,20 +323,20 @@ def pass_model(
     costs, offset = arrays.accounts.weighted(account_weights, len(arrays.column_low))
     costs = varied_costs(costs)
     numbers = (costs, arrays.column_low, arrays.column_high, arrays.row_low, arrays.row_high)
-    if any(np.isnan(part).any() for part in (*numbers, arrays.value, np.array(offset))):
+    if any(np.isnan(part).any() for part in (*numbers, arrays.matrix_values, np.array(offset))):
         message = "the model contains NaN; check the outlook and the site"
         raise SolverError(message, code=IssueCode.NOT_FINITE)
     status = solver.passModel(
         len(arrays.column_low),
         len(arrays.row_low),
-        len(arrays.value),
+        len(arrays.matrix_values),
         int(highspy.MatrixFormat.kRowwise),
         int(highspy.ObjSense.kMinimize),
         offset,
         *numbers,
-        arrays.start,
-        arrays.index,
-        arrays.value,
+        arrays.row_starts,
+        arrays.column_indices,
+        arrays.matrix_values,
         (arrays.is_integer if is_integer else np.zeros_like(arrays.is_integer)).astype(np.int32),
     )
     check_status(status, "passModel", may_warn=True)

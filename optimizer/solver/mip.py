@@ -119,19 +119,19 @@ SEGMENT_SEARCH_TIME_LIMIT_S: Final = 2.0
 class SegmentChoice:
     """Columns, ``(step, column)``, for which one of several segments is chosen in each step.
 
-    ``low`` and ``high`` are their bounds with each segment, ``(segment, step, column)``;
-    ``initial`` is the segment to start from, ``(step,)``.
+    ``lower_bounds`` and ``upper_bounds`` are their bounds with each segment, ``(segment, step,
+    column)``; ``initial`` is the segment to start from, ``(step,)``.
     """
 
     columns: IntArray
-    low: FloatArray
-    high: FloatArray
+    lower_bounds: FloatArray
+    upper_bounds: FloatArray
     initial: SegmentNumbers
 
     @property
-    def count(self) -> int:
+    def binary_count(self) -> int:
         """Number of binaries. [1]"""
-        return self.low[..., 0].size
+        return self.lower_bounds[..., 0].size
 
 
 def solve_segment_mip(
@@ -150,12 +150,16 @@ def solve_segment_mip(
     set_options(highs, SEGMENT_SEARCH_OPTIONS | {"mip_rel_gap": gap})
     check_status(highs.passModel(model), "passModel", may_warn=True)
     firsts = [_add_binaries(highs, choice) for choice in choices]
-    start = np.concatenate([values, *(_one_hot(one.initial, one.low.shape[0]) for one in choices)])
+    start = np.concatenate(
+        [values, *(_one_hot(one.initial, one.lower_bounds.shape[0]) for one in choices)]
+    )
     found = run_mip(highs, start, time_limit=SEGMENT_SEARCH_TIME_LIMIT_S)
     if found is None:
         return None
     return [
-        found[first : first + one.count].reshape(one.low.shape[1], -1).argmax(axis=1)
+        found[first : first + one.binary_count]
+        .reshape(one.lower_bounds.shape[1], -1)
+        .argmax(axis=1)
         for first, one in zip(firsts, choices, strict=True)
     ]
 
@@ -167,8 +171,8 @@ def _one_hot(segment: SegmentNumbers, segments: int) -> FloatArray:
 
 def _add_binaries(highs: Any, choice: SegmentChoice) -> int:
     """Add the binaries of a choice, one per step and segment, and return the first column."""
-    segments, steps, _ = choice.low.shape
-    first, count = int(highs.getNumCol()), choice.count
+    segments, steps, _ = choice.lower_bounds.shape
+    first, count = int(highs.getNumCol()), choice.binary_count
     binaries = np.arange(first, first + count, dtype=np.int32)
     none, zeros, ones = np.empty(0, dtype=np.int32), np.zeros(count), np.ones(count)
     check_status(
@@ -178,14 +182,17 @@ def _add_binaries(highs: Any, choice: SegmentChoice) -> int:
     kinds = np.full(count, int(highspy.HighsVarType.kInteger), dtype=np.uint8)
     check_status(highs.changeColsIntegrality(count, binaries, kinds), "changeColsIntegrality")
     flat = choice.columns.ravel()
-    low, high = choice.low.min(axis=0).ravel(), choice.high.max(axis=0).ravel()
+    low, high = choice.lower_bounds.min(axis=0).ravel(), choice.upper_bounds.max(axis=0).ravel()
     check_status(highs.changeColsBounds(len(flat), flat, low, high), "changeColsBounds")
     table = binaries.reshape(steps, segments)
     for step in range(steps):
         _row(highs, 1.0, 1.0, table[step], np.ones(segments))
         for number, column in enumerate(choice.columns[step].tolist()):
             columns = np.append(table[step], column).astype(np.int32)
-            upper, lower = choice.high[:, step, number], choice.low[:, step, number]
+            upper, lower = (
+                choice.upper_bounds[:, step, number],
+                choice.lower_bounds[:, step, number],
+            )
             _row(highs, -np.inf, 0.0, columns, np.append(-upper, 1.0))
             if lower.any():
                 _row(highs, 0.0, np.inf, columns, np.append(-lower, 1.0))
@@ -308,6 +315,6 @@ def shift_units(arrays: ModelArrays, warm_start: WarmStart, instants: Instants) 
     """Return the integer units of the last plan for the intervals of another horizon."""
     flat = np.zeros(len(arrays.column_low))
     time = warm_start.matching_intervals(instants)
-    for owner, on in warm_start.units.items():
+    for owner, on in warm_start.units_on.items():
         flat[arrays.columns[f"{owner}{ON_SUFFIX}"]] = np.round(on[time])
     return flat[arrays.is_integer]

@@ -54,12 +54,12 @@ MAX_REPAIR_LOSS: Final = 1e-3
 MAX_SEARCH_BINARIES: Final = 120
 """Largest number of binaries of one search: a day of one battery, or a few machines. [1]"""
 
-WINDOW_BINARIES: Final = 60
+MAX_WINDOW_BINARIES: Final = 60
 """Binaries of a window, where there are too many for one search: about eight intervals of a
 battery, the connection and a chilled plant. HiGHS then ends within about 0.3 s. [1]
 """
 
-WINDOW_GAP: Final = 3e-4
+SEARCH_WINDOW_GAP: Final = 3e-4
 """Relative gap at which the search in a window ends. [1]"""
 
 MAX_SEARCH_SWEEPS: Final = 2
@@ -91,7 +91,7 @@ def _improve(
     idle, turn, is_loose = 0, 0, False
     while True:
         turn += 1
-        lp_solution = net_import_export(arrays, data, lp_solution)
+        lp_solution = remove_simultaneous_exchange(arrays, data, lp_solution)
         values = values_by_name(arrays.columns, lp_solution.values)
         fresh = _fresh_segments(data, values, is_loose=is_loose, whole=turn > MAX_REPAIR_ROUNDS)
         if may_move := idle < MAX_IDLE_ROUNDS and turn <= MAX_REPAIR_ROUNDS:
@@ -118,14 +118,14 @@ def _fresh_segments(
     """Return segments to fix because of waste, of ``whole`` owners or of single intervals."""
     where = find_wasteful_intervals(data, values)
     if whole:
-        where = dict.fromkeys(where, tuple(range(len(data.hours))))
+        where = dict.fromkeys(where, tuple(range(len(data.interval_hours))))
     fresh = find_fixed_segments(data, values, where=where)
     return [one for one in fresh if not (is_loose and one.is_ordered)]
 
 
 def _count_steps(fixed_segments: list[FixedSegments]) -> int:
     """Return the number of fixed intervals of all owners. [1]"""
-    return sum(len(one.steps) for one in merge_by_owner(fixed_segments))
+    return sum(len(one.fixed_intervals) for one in merge_by_owner(fixed_segments))
 
 
 def _search_all(
@@ -138,16 +138,18 @@ def _search_all(
 
     Many binaries are searched window by window: segments outside a window stay fixed.
     """
-    count = _binaries_by_interval(known[1], len(data.hours))
+    count = _binaries_by_interval(known[1], len(data.interval_hours))
     if count.sum() <= MAX_SEARCH_BINARIES:
         return _search(solver, arrays, data, known, within=np.flatnonzero(count))
     end = time.monotonic() + SEARCH_TIME_LIMIT_S
     for sweep in range(MAX_SEARCH_SWEEPS):
         before = known[0].objective
-        for window in _windows(known[1], len(data.hours), shift=sweep * WINDOW_BINARIES // 2):
+        for window in _windows(
+            known[1], len(data.interval_hours), shift=sweep * MAX_WINDOW_BINARIES // 2
+        ):
             if time.monotonic() < end:
-                known = _search(solver, arrays, data, known, within=window, gap=WINDOW_GAP)
-        if before - known[0].objective <= WINDOW_GAP * abs(before):
+                known = _search(solver, arrays, data, known, within=window, gap=SEARCH_WINDOW_GAP)
+        if before - known[0].objective <= SEARCH_WINDOW_GAP * abs(before):
             break
     return known
 
@@ -156,17 +158,17 @@ def _binaries_by_interval(fixed: list[FixedSegments], intervals: int) -> Segment
     """Return the number of binaries of each interval, ``(time,)``. [1]"""
     count = np.zeros(intervals, dtype=np.int64)
     for one in merge_by_owner(fixed):
-        count[one.steps] += one.width.shape[1]
+        count[one.fixed_intervals] += one.width.shape[1]
     return count
 
 
 def _windows(fixed: list[FixedSegments], intervals: int, *, shift: int) -> Iterator[SegmentNumbers]:
-    """Yield the intervals of windows of about :data:`WINDOW_BINARIES` binaries.
+    """Yield the intervals of windows of about :data:`MAX_WINDOW_BINARIES` binaries.
 
     ``shift`` is the number of binaries by which the first window is shorter.
     """
     count = _binaries_by_interval(fixed, intervals)
-    window = (np.cumsum(count) + shift - 1) // WINDOW_BINARIES
+    window = (np.cumsum(count) + shift - 1) // MAX_WINDOW_BINARIES
     for number in np.unique(window[count > 0]):
         yield np.flatnonzero((window == number) & (count > 0))
 
@@ -188,9 +190,9 @@ def _search(
     lp_solution, fixed = known
     begin, candidates = lp_solution, merge_by_owner(fixed)
     for _ in range(MAX_REPAIR_ROUNDS):
-        inside = [part for one in candidates if len((part := one.within(within)).steps)]
+        inside = [part for one in candidates if len((part := one.within(within)).fixed_intervals)]
         choices = [_choice(one, arrays) for one in inside]
-        if sum(choice.count for choice in choices) > MAX_SEARCH_BINARIES:
+        if sum(choice.binary_count for choice in choices) > MAX_SEARCH_BINARIES:
             break
         try:
             segments = solve_segment_mip(solver.model(), choices, begin.values, gap=gap)
@@ -218,13 +220,15 @@ def _choice(fixed_segments: FixedSegments, arrays: ModelArrays) -> SegmentChoice
     """Return fixed segments as a choice among all segments."""
     number = np.arange(fixed_segments.width.shape[1])
     each = [
-        replace(fixed_segments, segment=np.full(len(fixed_segments.steps), one)).column_bounds(
-            arrays
-        )
+        replace(
+            fixed_segments, segment=np.full(len(fixed_segments.fixed_intervals), one)
+        ).column_bounds(arrays)
         for one in number
     ]
     places, low, high = (np.stack(parts) for parts in zip(*each, strict=True))
-    return SegmentChoice(columns=places[0], low=low, high=high, initial=fixed_segments.segment)
+    return SegmentChoice(
+        columns=places[0], lower_bounds=low, upper_bounds=high, initial=fixed_segments.segment
+    )
 
 
 def _solve_fixed(
@@ -265,7 +269,7 @@ def _solve_fixed(
 def _release(solver: LpSolver, arrays: ModelArrays, fixed_segments: list[FixedSegments]) -> None:
     """Restore the bounds of fixed columns."""
     for one in fixed_segments:
-        places = stack_columns(one.names, arrays.columns)[one.steps].ravel()
+        places = stack_columns(one.names, arrays.columns)[one.fixed_intervals].ravel()
         solver.set_column_bounds(places, arrays.column_low[places], high=arrays.column_high[places])
 
 
@@ -285,7 +289,7 @@ def find_fixed_segments(
             output = values[names[0]][steps].sum(axis=1)[:, None]
             segment = segment_of(width, output)
             yield FixedSegments(
-                names=names, steps=steps, segment=segment, width=width, is_ordered=True
+                names=names, fixed_intervals=steps, segment=segment, width=width, is_ordered=True
             )
     for owner, directions, gains, limits in _bidirectional(data):
         if owner in where:
@@ -297,7 +301,7 @@ def find_fixed_segments(
             rise = stack_columns(names, values)[steps] @ gains
             segment = np.where(rise >= 0.0, 0, 1)
             yield FixedSegments(
-                names=names, steps=steps, segment=segment, width=width, is_ordered=False
+                names=names, fixed_intervals=steps, segment=segment, width=width, is_ordered=False
             )
 
 
@@ -324,7 +328,9 @@ FEASIBILITY_TOLERANCE: Final = 1e-6
 """Violation of a bound that a solver allows, in the bound's unit."""
 
 
-def net_import_export(arrays: ModelArrays, data: ModelData, lp_solution: LpSolution) -> LpSolution:
+def remove_simultaneous_exchange(
+    arrays: ModelArrays, data: ModelData, lp_solution: LpSolution
+) -> LpSolution:
     """Return an equally good plan without simultaneous import and export.
 
     Return the same plan if netting violates a bound or changes the cost.
@@ -355,8 +361,10 @@ def net_import_export(arrays: ModelArrays, data: ModelData, lp_solution: LpSolut
 
 def _is_within_bounds(arrays: ModelArrays, values: FloatArray) -> bool:
     """Return whether columns and rows are within their bounds, at the solver's tolerance."""
-    rows = np.repeat(np.arange(len(arrays.row_low)), np.diff(arrays.start))
-    sums = np.bincount(rows, arrays.value * values[arrays.index], minlength=len(arrays.row_low))
+    rows = np.repeat(np.arange(len(arrays.row_low)), np.diff(arrays.row_starts))
+    sums = np.bincount(
+        rows, arrays.matrix_values * values[arrays.column_indices], minlength=len(arrays.row_low)
+    )
     return all(
         bool(
             ((low - FEASIBILITY_TOLERANCE <= found) & (found <= high + FEASIBILITY_TOLERANCE)).all()
@@ -386,8 +394,10 @@ def find_wasteful_intervals(
     found: dict[str, BoolArray] = {}
     for convert in site.conversions:
         curve, filled = data.curves[convert.owner], values[f"{convert.owner}.segment"]
-        right = curve.fill(curve.low + filled.sum(axis=1))
-        excess = [np.abs((curve.slope[c] * (filled - right)).sum(axis=1)) for c in convert.inputs]
+        right = curve.output_by_segment(curve.low + filled.sum(axis=1))
+        excess = [
+            np.abs((curve.slope[c] * (filled - right)).sum(axis=1)) for c in convert.input_carriers
+        ]
         found[convert.owner] = np.max(excess, axis=0) > np.minimum(
             MAX_WASTE_MW, MAX_WASTE_SHARE * curve.width.sum(axis=1)
         )

@@ -134,11 +134,16 @@ class ActivationRows:
         self._sold: dict[str, FloatArray] = {}
         self._spans: dict[str, BoolArray] = {}
         self._rows: list[tuple[list[str], IntArray]] = []
-        until = activation_ends(problem.hours, [p.duration for p in problem.site.reserves.values()])
+        until = activation_ends(
+            problem.interval_hours, [p.duration for p in problem.site.reserves.values()]
+        )
         for name, product in problem.site.reserves.items():
-            window = max_touched_intervals(problem.hours, product.duration, until)
+            window = max_touched_intervals(problem.interval_hours, product.duration, until)
             self._sold[name] = required_capacity(problem.outlook, product)
-            spans = activation_overlap(problem.hours, product.duration, window, until=until) > 0.0
+            spans = (
+                activation_overlap(problem.interval_hours, product.duration, window, until=until)
+                > 0.0
+            )
             self._spans[name] = spans.any(axis=1)
         for store in problem.site.stores:
             all_products = problem.site.reserves.items()
@@ -206,8 +211,8 @@ class BidRounding:
     def round(self, best: LpSolution) -> BidSolution:
         """Return a plan with whole bids, which remain fixed."""
         paid = abs(sum(float(one.cost @ one.offered(best)) for one in self._products))
-        offer = self._rounded(best, target_cost=best.objective + BID_LOSS_SHARE * paid)
-        offer = self._moved(offer, target_cost=best.objective + MOVE_LOSS_SHARE * paid)
+        offer = self._rounded(best, target_cost=best.objective + CAREFUL_ROUNDING_LOSS_SHARE * paid)
+        offer = self._moved(offer, target_cost=best.objective + BLOCK_MOVE_LOSS_SHARE * paid)
         offer = self._cheapest(offer)
         self.fix_bids(offer.bids)
         return offer
@@ -368,20 +373,20 @@ def _round_without_simultaneous(
     directions for these bids, if there are any.
     """
     problem = data.problem
-    release_bounds(solver, arrays)
+    restore_column_bounds(solver, arrays)
     lp_solution, _ = repair_relaxation(solver, arrays, data=data, lp_solution=search.solve_free())
     offer = search.round(lp_solution)
     if has_simultaneous_storage_use(problem, arrays, offer.lp_solution):
         fix_storage_direction(solver, arrays, problem=problem, lp_solution=offer.lp_solution)
         offer = search.round(search.solve_free())
-    release_bounds(solver, arrays)
+    restore_column_bounds(solver, arrays)
     with suppress(SolverError):  # infeasible with other directions: the present ones remain
         lp_solution, _ = repair_relaxation(
             solver, arrays, data=data, lp_solution=search.solve_fixed(offer)
         )
         better = replace(offer, lp_solution=lp_solution)
         offer = better if better.beats(offer) else offer
-    release_bounds(solver, arrays)
+    restore_column_bounds(solver, arrays)
     search.fix_bids(offer.bids)
     return offer
 
@@ -394,10 +399,10 @@ def _with_exact_bids(offer: BidSolution, products: tuple[BidBlocks, ...]) -> LpS
     return replace(offer.lp_solution, values=values)
 
 
-BID_LOSS_SHARE: Final = 5e-3
+CAREFUL_ROUNDING_LOSS_SHARE: Final = 5e-3
 """Share of the revenue that rounding may cost before a product is rounded more carefully. [1]"""
 
-MOVE_LOSS_SHARE: Final = 2e-2
+BLOCK_MOVE_LOSS_SHARE: Final = 2e-2
 """The same before single blocks are moved, which takes one or two solves each. [1]"""
 
 MAX_BID_MOVES: Final = 8
@@ -411,7 +416,7 @@ largest: where not all can reach one, some do. [EUR MW-1]
 COST_TOLERANCE_EUR: Final = 1e-6
 """Difference of costs that is ignored. [EUR]"""
 
-DIRECTIONS: Final = ("charge", "discharge")
+STORAGE_DIRECTION_COLUMNS: Final = ("charge", "discharge")
 """Columns of the two directions of a store."""
 
 
@@ -420,7 +425,10 @@ def has_simultaneous_storage_use(
 ) -> bool:
     """Return whether a plan charges and discharges a store at once."""
     for store in _lossy(problem):
-        ways = (lp_solution.values[arrays.columns[f"{store.owner}.{way}"]] for way in DIRECTIONS)
+        ways = (
+            lp_solution.values[arrays.columns[f"{store.owner}.{way}"]]
+            for way in STORAGE_DIRECTION_COLUMNS
+        )
         if (np.minimum(*ways) > CAPACITY_TOLERANCE_MW).any():
             return True
     return False
@@ -431,7 +439,7 @@ def fix_storage_direction(
 ) -> None:
     """Fix every store to its direction in a plan, in every interval."""
     for store in _lossy(problem):
-        columns = [arrays.columns[f"{store.owner}.{way}"] for way in DIRECTIONS]
+        columns = [arrays.columns[f"{store.owner}.{way}"] for way in STORAGE_DIRECTION_COLUMNS]
         charge, discharge = (lp_solution.values[at] for at in columns)
         rise = store.level_rate(charge, discharge)
         for at, is_open in zip(columns, (rise >= 0.0, rise < 0.0), strict=True):
@@ -439,7 +447,7 @@ def fix_storage_direction(
             solver.set_column_bounds(at, np.zeros(len(at)), high=high)
 
 
-def release_bounds(solver: LpSolver, arrays: ModelArrays) -> None:
+def restore_column_bounds(solver: LpSolver, arrays: ModelArrays) -> None:
     """Restore the bounds of all columns except integer ones."""
     at = np.flatnonzero(~arrays.is_integer).astype(np.int32)
     solver.set_column_bounds(at, arrays.column_low[at], high=arrays.column_high[at])

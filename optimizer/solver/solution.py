@@ -25,15 +25,15 @@ UNIT_TOLERANCE: Final = 1e-6
 
 @dataclass(frozen=True, kw_only=True)
 class FixedSegments:
-    """Columns of one owner that are fixed, and their segment in each interval of ``steps``.
+    """Columns of one owner that are fixed, and their segments.
 
-    ``names`` has one variable per segment, or one whose last axis are the segments. ``width`` has
-    their lengths, ``(step, segment)`` [MW]. Ordered segments are filled in order; others exclude
-    one another.
+    The segments are those in each interval of ``fixed_intervals``. ``names`` has one variable per
+    segment, or one whose last axis are the segments. ``width`` has their lengths, ``(step,
+    segment)`` [MW]. Ordered segments are filled in order; others exclude one another.
     """
 
     names: tuple[str, ...]
-    steps: SegmentNumbers
+    fixed_intervals: SegmentNumbers
     segment: SegmentNumbers
     width: FloatArray
     is_ordered: bool
@@ -55,33 +55,36 @@ class FixedSegments:
         self, arrays: ModelArrays, slack: int = 0
     ) -> tuple[IntArray, FloatArray, FloatArray]:
         """Return columns, lower and upper bounds within those of the model, ``(step, segment)``."""
-        places = stack_columns(self.names, arrays.columns)[self.steps]
+        places = stack_columns(self.names, arrays.columns)[self.fixed_intervals]
         low, high = self.bounds(slack)
         high = np.minimum(high, arrays.column_high[places])
         return places, np.minimum(low, high), high
 
     def extended(self, other: "FixedSegments") -> "FixedSegments":
         """Return this with the intervals of another that are not fixed yet."""
-        new = ~np.isin(other.steps, self.steps)
+        new = ~np.isin(other.fixed_intervals, self.fixed_intervals)
         return replace(
             self,
-            steps=np.concatenate([self.steps, other.steps[new]]),
+            fixed_intervals=np.concatenate([self.fixed_intervals, other.fixed_intervals[new]]),
             segment=np.concatenate([self.segment, other.segment[new]]),
             width=np.concatenate([self.width, other.width[new]]),
         )
 
     def within(self, intervals: SegmentNumbers) -> "FixedSegments":
         """Return the part of this in some intervals."""
-        where = np.isin(self.steps, intervals)
+        where = np.isin(self.fixed_intervals, intervals)
         return replace(
-            self, steps=self.steps[where], segment=self.segment[where], width=self.width[where]
+            self,
+            fixed_intervals=self.fixed_intervals[where],
+            segment=self.segment[where],
+            width=self.width[where],
         )
 
     def at_output(self, values: Mapping[str, FloatArray]) -> "FixedSegments":
         """Return this with the segments of the present outputs; directions do not change."""
         if not self.is_ordered:
             return self
-        output = stack_columns(self.names, values)[self.steps].sum(axis=1)[:, None]
+        output = stack_columns(self.names, values)[self.fixed_intervals].sum(axis=1)[:, None]
         return replace(self, segment=segment_of(self.width, output))
 
     def next_segments(self, values: Mapping[str, FloatArray], turn: int) -> SegmentNumbers:
@@ -91,11 +94,11 @@ class FixedSegments:
         for the other direction. Segments without width lie outside the operating range and are not
         tried.
         """
-        value = stack_columns(self.names, values)[self.steps, self.segment]
-        wide = self.width[np.arange(len(self.steps)), self.segment]
+        value = stack_columns(self.names, values)[self.fixed_intervals, self.segment]
+        wide = self.width[np.arange(len(self.fixed_intervals)), self.segment]
         empty, full = value <= SEGMENT_END_TOLERANCE_MW, value >= wide - SEGMENT_END_TOLERANCE_MW
         if not self.is_ordered:
-            return np.where(empty, (self.steps + turn) % 2, self.segment)
+            return np.where(empty, (self.fixed_intervals + turn) % 2, self.segment)
         has = self.width > SEGMENT_END_TOLERANCE_MW
         first, last = has.argmax(axis=1), self.width.shape[1] - 1 - has[:, ::-1].argmax(axis=1)
         return np.clip(self.segment + full - empty, first, last)
@@ -121,13 +124,13 @@ class SimplexBasis:
 class WarmStart:
     """Start values for the next solve: ``model_signature``, instants of the horizon, and basis.
 
-    ``units`` and ``past_units`` are the units on of each bank, in every interval and before.
+    ``units_on`` and ``past_units`` are the units on of each bank, in every interval and before.
     """
 
     model_signature: ModelSignature
     instants: Instants
     basis: SimplexBasis
-    units: Mapping[str, FloatArray] = field(default_factory=dict)
+    units_on: Mapping[str, FloatArray] = field(default_factory=dict)
     past_units: Mapping[str, FloatArray] = field(default_factory=dict)
 
     def past_units_until(self, now: np.datetime64, step: np.timedelta64) -> dict[str, FloatArray]:
@@ -141,7 +144,7 @@ class WarmStart:
             return {}
         begin, own = self.instants[0], self.instants[1] - self.instants[0]
         times, found = now - step * np.arange(MAX_PAST_INTERVALS, 0, -1), {}
-        for owner, on in self.units.items():
+        for owner, on in self.units_on.items():
             before = self.past_units.get(owner, np.empty(0))
             starts = np.append(begin - own * np.arange(len(before), 0, -1), self.instants[:elapsed])
             known = np.append(before, np.round(on[:elapsed]))
@@ -156,7 +159,7 @@ class WarmStart:
         def limited(units: Mapping[str, FloatArray]) -> dict[str, FloatArray]:
             return {one: np.minimum(on, banks[one]) for one, on in units.items() if one in banks}
 
-        return replace(self, units=limited(self.units), past_units=limited(self.past_units))
+        return replace(self, units_on=limited(self.units_on), past_units=limited(self.past_units))
 
     def matching_intervals(self, instants: Instants) -> NDArray[np.int64]:
         """Return the interval of this horizon in which each of another begins, or the last."""

@@ -90,14 +90,14 @@ def _decide_without_scenarios(
 ) -> Decision:
     """Return the decision for the forecast alone, marked as degraded."""
     found = decide(problem, previous=previous, export=export)
-    reasons = [found.explanation.degraded, f"not hedged: {because}"]
+    reasons = [found.explanation.degradation_reason, f"not hedged: {because}"]
     return found.with_degradation("; ".join(filter(None, reasons)))
 
 
 def _summarise(scenarios: Sequence[ScenarioProblem], found: TwoStageSolution) -> HedgeSummary:
     """Return the summary of a stochastic plan."""
     return HedgeSummary(
-        scenarios=len(scenarios),
+        scenario_count=len(scenarios),
         risk=found.risk,
         mean=found.mean,
         tail=found.cvar_cost,
@@ -117,7 +117,7 @@ def _worst(scenarios: Sequence[ScenarioProblem], found: TwoStageSolution) -> Ite
                 scenario=found.names[i],
                 probability=float(found.probability[i]),
                 cost=float(found.costs[i]),
-                violations=float(found.violations[i]),
+                violation_cost=float(found.scenario_violation_costs[i]),
                 difference_from_mean={
                     name: float(values[i]) - usual[name] for name, values in means.items()
                 },
@@ -128,7 +128,7 @@ def _means(scenarios: Sequence[ScenarioProblem]) -> Mapping[str, FloatArray]:
     """Return means over the horizon of variables that differ between scenarios, ``(scenario,)``."""
     found: dict[str, list[float]] = {}
     for case in scenarios:
-        ahead, hours = case.problem.outlook, case.problem.hours
+        ahead, hours = case.problem.outlook, case.problem.interval_hours
         rows = {name: case.problem.series(name) for name in COMPARED_OUTLOOK_VARIABLES}
         if "renewable_available_power" in ahead:
             power = case.problem.series("renewable_available_power")
@@ -171,7 +171,7 @@ class StochasticPlanner:
             problem,
             scenario_inputs.record,
             queue=scenario_inputs.queue,
-            past=scenario_inputs.past,
+            past=scenario_inputs.past_jobs,
             errors=self._errors,
             count=count,
         )

@@ -15,7 +15,7 @@ from optimizer.problem.checks import PREEMPTION_VARIABLES
 from optimizer.problem.problem import Problem
 from twin.errors import IssueCode, ProblemError, ValidationIssue
 from twin.forecast.forecast_errors import ForecastErrors, ForecastScenario, forecast_scenarios
-from twin.forecast.outlook import AVAILABLE_POWER, EXTRAPOLATION_RULES
+from twin.forecast.outlook import AVAILABLE_POWER_VARIABLE, EXTRAPOLATION_RULES
 from twin.physics import FloatArray
 from twin.time_axes import DAY, HOUR, interval_axes
 from twin.units import format_minute
@@ -113,7 +113,7 @@ LATE_INTERVAL_H: Final = 4  # interval after the hourly period
 DEFAULT_SCENARIO_COUNT: Final = 3
 """Number of scenarios of a decision. [1]"""
 
-DRAWS_PER_SCENARIO: Final = 2
+DRAWN_SCENARIOS_PER_USED_ONE: Final = 2
 """Number of scenarios drawn by prices and weather, per scenario used. [1]"""
 
 WORK_COMPARISON_H: Final = 72.0
@@ -143,8 +143,9 @@ def generate_scenarios(
 
     Each scenario has the forecast errors of one past moment, and the arrivals of the days after it;
     if those are no longer stored, of other days, drawn with ``seed``. Scenarios are selected by
-    work from :data:`DRAWS_PER_SCENARIO` times as many that differ in prices and weather. ``past``
-    are the arrivals of the two weeks before; unpublished values of ``record`` are not used.
+    work from :data:`DRAWN_SCENARIOS_PER_USED_ONE` times as many that differ in prices and weather.
+    ``past`` are the arrivals of the two weeks before; unpublished values of ``record`` are not
+    used.
     """
     site, axes = problem.site, _axes(problem)
     now = queue.instant
@@ -152,10 +153,13 @@ def generate_scenarios(
     def draw(number: int) -> list[tuple[ForecastScenario, ArrivalRates | ArrivalScenario]]:
         drawn = forecast_scenarios(site, record, now, axes=axes, errors=errors, count=number)
         return [
-            (one, _arrivals(past, queue, axes=axes, origin=one.origin, seed=seed)) for one in drawn
+            (one, _arrivals(past, queue, axes=axes, origin=one.repeated_forecast_time, seed=seed))
+            for one in drawn
         ]
 
-    pairs = _select_by_work(draw(DRAWS_PER_SCENARIO * count), axes=axes, count=count) or draw(count)
+    pairs = _select_by_work(
+        draw(DRAWN_SCENARIOS_PER_USED_ONE * count), axes=axes, count=count
+    ) or draw(count)
     drawn, works = [one for one, _ in pairs], [work for _, work in pairs]
     share = _work_scaling(works, drawn, expected_arrivals(past, queue.pool.kinds, now), axes=axes)
     found = []
@@ -164,7 +168,11 @@ def generate_scenarios(
         ahead = one.outlook.merge(room)
         others = set(problem.outlook.data_vars) - set(ahead.data_vars)
         case = replace(problem, outlook=ahead.assign({n: problem.outlook[n] for n in others}))
-        name = "the forecast" if np.isnat(one.origin) else f"as after {format_minute(one.origin)}"
+        name = (
+            "the forecast"
+            if np.isnat(one.repeated_forecast_time)
+            else f"as after {format_minute(one.repeated_forecast_time)}"
+        )
         found.append(ScenarioProblem(problem=case, probability=one.probability, name=name))
     return found
 
@@ -179,7 +187,7 @@ def _axes(problem: Problem) -> xr.Dataset:
     edges = problem.outlook["instant"].to_numpy()
     own = set(problem.outlook.data_vars) - {
         *EXTRAPOLATION_RULES,
-        AVAILABLE_POWER,
+        AVAILABLE_POWER_VARIABLE,
         *SCENARIO_VARIABLES,
     }
     if own:
@@ -285,7 +293,7 @@ MIN_SCENARIOS: Final = 2
 
 @dataclass(frozen=True, kw_only=True)
 class ScenarioInputs:
-    """Information from which scenarios are drawn; ``past`` are the arrivals of the two weeks
+    """Information from which scenarios are drawn; ``past_jobs`` are the arrivals of the two weeks
     before.
 
     The service process holds it, so it loads no solver. Unpublished values of ``record`` are not
@@ -294,4 +302,4 @@ class ScenarioInputs:
 
     record: xr.Dataset
     queue: JobQueue
-    past: Jobs
+    past_jobs: Jobs

@@ -19,8 +19,8 @@ from optimizer.model.components.stochastic import CvarSignature, Nonanticipativi
 from optimizer.model.formulation import parameter_values, signature_of
 from optimizer.model.model_data import ModelData, build_scenario_data
 from optimizer.model.objective import (
-    ACCOUNTS,
     VIOLATION_ACCOUNTS,
+    WEIGHT_OF_ACCOUNT,
     RiskPreference,
     account_weights,
     cvar,
@@ -53,7 +53,7 @@ class TwoStageSolution:
 
     first_stage: Mapping[str, FloatArray]
     costs: FloatArray
-    violations: FloatArray
+    scenario_violation_costs: FloatArray
     probability: FloatArray
     names: tuple[str, ...]
     risk: RiskPreference
@@ -97,7 +97,7 @@ def solve_two_stage(
     blocks = _blocks(scenarios)
     signature = coupled_signature(blocks, now)
     numbers = _numbers(blocks, signature, _probability(scenarios), risk=preference)
-    arrays = compile_model(signature).arrays(numbers)
+    arrays = compile_model(signature).with_parameter_values(numbers)
     if given is not None:
         arrays = fix_first_stage(arrays, given, blocks=[one.name for one in blocks])
     instants = scenarios[0].problem.outlook["instant"].to_numpy()
@@ -144,7 +144,7 @@ def _two_stage_solution(
     return TwoStageSolution(
         first_stage=_first(values, warm_start.model_signature),
         costs=costs,
-        violations=violations,
+        scenario_violation_costs=violations,
         probability=_probability(scenarios),
         names=tuple(case.name for case in scenarios),
         risk=risk,
@@ -163,14 +163,16 @@ def coupled_signature(blocks: Sequence[ModelData], now: float) -> ModelSignature
     names, first = tuple(one.name for one in blocks), blocks[0].problem
     tails = {
         COST_CVAR_BLOCK: CvarSignature(
-            scenarios=names, account=COST_CVAR_BLOCK, accounts=tuple(ACCOUNTS)
+            scenarios=names, account=COST_CVAR_BLOCK, accounts=tuple(WEIGHT_OF_ACCOUNT)
         ),
         VIOLATION_CVAR_BLOCK: CvarSignature(
             scenarios=names, account=VIOLATION_CVAR_BLOCK, accounts=VIOLATION_ACCOUNTS
         ),
     }
     shared = first_stage_signature(first, now, scenarios=names)
-    couplings: dict[str, object] = {FIRST_STAGE_BLOCK: shared} if shared.steps else {}
+    couplings: dict[str, object] = (
+        {FIRST_STAGE_BLOCK: shared} if shared.first_stage_interval_count else {}
+    )
     return replace(signature_of(*blocks), couplings=tuple((couplings | tails).items()))
 
 
@@ -243,7 +245,9 @@ def first_stage_signature(
     labels = problem.outlook["cohort"].to_numpy().tolist()
     return NonanticipativitySignature(
         scenarios=scenarios,
-        steps=int((np.cumsum(problem.hours) <= now + TIME_TOLERANCE_H).sum()),
+        first_stage_interval_count=int(
+            (np.cumsum(problem.interval_hours) <= now + TIME_TOLERANCE_H).sum()
+        ),
         stores=tuple(store.owner for store in problem.site.stores),
         cohorts=tuple(
             i for i, label in enumerate(labels) if not label.endswith(f"/{EXPECTED_COHORT_SUFFIX}")
@@ -256,9 +260,10 @@ def first_stage_values(
 ) -> dict[str, FloatArray]:
     """Return the first-stage decisions of a plan, from ``<owner>.<variable>`` -> values."""
     found = {
-        f"{store}.level": values[f"{store}.level"][: bound.steps + 1] for store in bound.stores
+        f"{store}.level": values[f"{store}.level"][: bound.first_stage_interval_count + 1]
+        for store in bound.stores
     }
-    racks = values["work.racks"][: bound.steps].copy()
+    racks = values["work.racks"][: bound.first_stage_interval_count].copy()
     racks[:, np.setdiff1d(np.arange(racks.shape[1]), bound.cohorts)] = np.nan
     return found | {"work.racks": racks}
 
@@ -279,7 +284,9 @@ def decomposed_warm_start(
     found, last = slack_basis(arrays), None
     for one in blocks:
         block = f"{one.name}."
-        own = compile_model(signature_of(one)).arrays(_scenario_parameters(numbers, block))
+        own = compile_model(signature_of(one)).with_parameter_values(
+            _scenario_parameters(numbers, block)
+        )
         columns = _places(own.columns, arrays.columns, block)
         rows = _places(own.rows, arrays.rows, block)
         if last is None and before is not None:

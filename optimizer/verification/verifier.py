@@ -180,7 +180,7 @@ def _check_schedule(state: xr.Dataset, schedule: xr.Dataset) -> None:
 
 
 def _refused(reason: str, start: np.datetime64) -> ScheduleVerdict:
-    violation = Violation(limit=reason, time=start, count=1, excess=np.inf)
+    violation = Violation(limit=reason, time=start, violated_interval_count=1, excess=np.inf)
     return ScheduleVerdict(violations=(violation,), replay=None, max_net_import_error=np.inf)
 
 
@@ -241,7 +241,7 @@ def _check_setpoints(
     site: Site, schedule: xr.Dataset, replay: xr.Dataset, time: np.ndarray
 ) -> list[Violation]:
     """Check that set points keep the coolant above the dew point, and their ramp."""
-    if setpoints.SUPPLY_SET_POINT not in schedule:
+    if setpoints.SUPPLY_SET_POINT_VARIABLE not in schedule:
         return []
     dry = consistency.dew_point_excess(site, replay)
     slow = consistency.supply_ramp_ratio(site, schedule, replay)
@@ -269,11 +269,11 @@ def _find_extra_units(
     schedule: xr.Dataset, replay: xr.Dataset, time: np.ndarray
 ) -> list[Violation]:
     """Return where a plant must run more units than planned."""
-    if setpoints.UNITS_ON not in schedule:
+    if setpoints.UNITS_ON_VARIABLE not in schedule:
         return []
-    found, ordered = [], schedule[setpoints.UNITS_ON]
+    found, ordered = [], schedule[setpoints.UNITS_ON_VARIABLE]
     for name in ordered["cooling_plant"].to_numpy():
-        ran = replay[setpoints.UNITS_ON].sel(circuit=name).to_numpy()
+        ran = replay[setpoints.UNITS_ON_VARIABLE].sel(circuit=name).to_numpy()
         more = ran - ordered.sel(cooling_plant=name).to_numpy()
         what = f"more chillers of {name} run than planned"
         found += find_violation(what, more, time, allowed=0.0, unit="chillers")

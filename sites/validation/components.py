@@ -49,9 +49,9 @@ _WET_BULBS: Final = (  # air [degC], humidity [%] -> wet bulb [degC]
 )
 _UPS: Final = ((25, 97.0), (50, 97.3), (75, 97.0), (100, 96.4))  # load, efficiency [%]
 _SUPPLIES: Final = {
-    "UPS, eco mode": electrical_equipment.UPS_ECO_MODE,
-    "power supply, Titanium": electrical_equipment.PSU_TITANIUM,
-    "power supply, Ruby": electrical_equipment.PSU_RUBY,
+    "UPS, eco mode": electrical_equipment.UPS_ECO_MODE_EFFICIENCY,
+    "power supply, Titanium": electrical_equipment.PSU_TITANIUM_EFFICIENCY,
+    "power supply, Ruby": electrical_equipment.PSU_RUBY_EFFICIENCY,
 }
 _CHILLED_C: Final = 8.89
 _CONDENSER_C: Final = 36.12
@@ -156,7 +156,7 @@ def _plant_powers() -> str:
     condenser = np.array([_CONDENSER_C])
     parts = [part for part, _ in _PART_LOADS]
     power = [
-        bank.power(
+        bank.compressor_power_and_units(
             part * bank.capacity(_CHILLED_C, condenser),
             supply_temperature=_CHILLED_C,
             condenser_temperature=condenser,

@@ -206,11 +206,11 @@ _SAMPLE_DAYS: Final = 5  # every fifth day is simulated
 class Climate:
     """Outdoor air as a yearly and a daily wave around a mean.
 
-    ``mean`` is a temperature [degC]; the amplitudes are half the swings [K]; ``relative_humidity``
-    is a mean [1].
+    ``mean_temperature`` is a temperature [degC]; the amplitudes are half the swings [K];
+    ``relative_humidity`` is a mean [1].
     """
 
-    mean: float
+    mean_temperature: float
     annual_amplitude: float
     daily_amplitude: float
     relative_humidity: float
@@ -218,9 +218,11 @@ class Climate:
 
 HOST_CLIMATES: Final = {
     "frontier": Climate(
-        mean=15.0, annual_amplitude=11.5, daily_amplitude=5.5, relative_humidity=0.72
+        mean_temperature=15.0, annual_amplitude=11.5, daily_amplitude=5.5, relative_humidity=0.72
     ),
-    "lumi": Climate(mean=2.5, annual_amplitude=13.5, daily_amplitude=3.5, relative_humidity=0.80),
+    "lumi": Climate(
+        mean_temperature=2.5, annual_amplitude=13.5, daily_amplitude=3.5, relative_humidity=0.80
+    ),
 }
 """Site -> its climate."""
 
@@ -273,7 +275,9 @@ def _year(site: Site) -> xr.Dataset:
     grid = grid.assign(
         air_temperature=(
             "time",
-            climate.mean + climate.annual_amplitude * season + climate.daily_amplitude * clock,
+            climate.mean_temperature
+            + climate.annual_amplitude * season
+            + climate.daily_amplitude * clock,
         ),
         relative_humidity=("time", np.full(len(hours), climate.relative_humidity)),
         air_pressure=("time", np.full(len(hours), pressure)),

@@ -86,7 +86,7 @@ def simulate_plant(hours: pd.DataFrame) -> pd.DataFrame:
         speed = tower.min_fan_speed(heat, TOWER_SET_POINT_C, capacity_rate=rate, weather=outdoors)
         leaving = tower.leaving_temperature(heat, capacity_rate=rate, weather=outdoors, speed=speed)
         condenser = leaving + heat / rate
-        power, _units = chillers.power(
+        power, _units = chillers.compressor_power_and_units(
             load, supply_temperature=CHILLED_WATER_SET_POINT_C, condenser_temperature=condenser
         )
     found = {
@@ -193,7 +193,7 @@ class _Wiring(BaseModel):
             source_node=self.source_node,
             source_voltage=self.source_voltage,
             short_circuit_power=self.short_circuit_power,
-            source_ratio=self.source_ratio,
+            source_resistance_ratio=self.source_ratio,
             lines=LineArrays(**{name: np.array(values) for name, values in self.lines.items()}),
             transformers=TransformerArrays(
                 **{name: np.array(values) for name, values in self.transformers.items()}

@@ -51,21 +51,21 @@ MAX_LOSSES_IN_ERROR: Final = 3
 class VerificationReport:
     """Result of a verification.
 
-    ``blocks`` chunks of ``stored_bytes`` were read [B], with ``points`` values of single seconds;
-    of racks, one for each chip and variable. ``lost`` has what cannot be read (location, times,
-    reason) and earlier losses. ``open_hours`` hours of groups are not compacted yet.
+    ``blocks`` chunks of ``stored_bytes`` were read [B], with ``value_count`` values of single
+    seconds; of racks, one for each chip and variable. ``lost`` has what cannot be read (location,
+    times, reason) and earlier losses. ``open_hour_count`` hours of groups are not compacted yet.
     """
 
     blocks: int = 0
     stored_bytes: int = 0
-    points: int = 0
+    value_count: int = 0
     lost: list[dict[str, str]] = field(default_factory=list)
-    open_hours: int = 0
+    open_hour_count: int = 0
 
     @property
-    def bytes_per_point(self) -> float:
+    def bytes_per_value(self) -> float:
         """Size of a value, roll-ups and indexes included. [B]"""
-        return self.stored_bytes / self.points if self.points else 0.0
+        return self.stored_bytes / self.value_count if self.value_count else 0.0
 
 
 def verify(folder: Path | str, site: str = "") -> VerificationReport:
@@ -78,7 +78,7 @@ def verify(folder: Path | str, site: str = "") -> VerificationReport:
         found = VerificationReport(
             lost=[] if is_bucket_url(folder) else _recorded_losses(Path(folder))
         )
-        found.open_hours = sum(len(hours) for hours in open_hours(snapshot.root).values())
+        found.open_hour_count = sum(len(hours) for hours in open_hours(snapshot.root).values())
         paths = list(_paths(snapshot))
     except (CorruptRepositoryError, *STORAGE_ERRORS) as error:
         raise ArchiveError(
@@ -151,7 +151,7 @@ def _verify(snapshot: Snapshot, path: str, array: ZarrArray, found: Verification
         found.blocks += chunks
         found.stored_bytes += size
         if level not in ROLLUPS and name != "value":
-            found.points += int(np.count_nonzero(has_value(values, float(array.fill_value))))
+            found.value_count += int(np.count_nonzero(has_value(values, float(array.fill_value))))
 
 
 def describe_losses(lost: list[dict[str, str]]) -> str:

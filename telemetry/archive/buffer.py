@@ -25,7 +25,7 @@ from telemetry.archive.commit_batch import (
     StoredReading,
     epoch_second,
     is_duplicate,
-    preferred,
+    preferred_reading,
     timedelta_to_seconds,
 )
 from telemetry.archive.layout import MINUTE_S, QUALITY_CODES, PendingMetadata
@@ -270,7 +270,7 @@ class OpenMinutes:
         self._late_size = 0
         self._checkpoint = checkpoint
         self.complete = dict(checkpoint.replay_from)
-        self._closed = checkpoint.closed
+        self._closed = checkpoint.first_open_second
         self._open: dict[int, SecondReadings] = {}
         self._late: dict[int, SecondReadings] = {}
         self._newest = MIN_SECOND
@@ -284,8 +284,8 @@ class OpenMinutes:
     def put_point(
         self, point: str, number: int, value: StoredReading, *, source: JournalPoint
     ) -> WriteResult:
-        """Add a value to its second; see :meth:`second`."""
-        second, result = self.second(number, source, max_backfill=MAX_BACKFILL_S)
+        """Add a value to its second; see :meth:`readings_of_second`."""
+        second, result = self.readings_of_second(number, source, max_backfill=MAX_BACKFILL_S)
         if second is None:
             return result
         column = self.column("points", point)
@@ -296,15 +296,18 @@ class OpenMinutes:
         elif is_duplicate(stored, value):
             return "known"
         else:
-            second.points[column] = preferred(stored, value)
+            second.points[column] = preferred_reading(stored, value)
             self.merged += 1
         return result
 
     def put_rack(
         self, rack: str, number: int, values: ChipValues, *, source: JournalPoint, stamp: int = 0
     ) -> WriteResult:
-        """Add the values of a rack at a time within a second [ms]; see :meth:`second`."""
-        second, result = self.second(number, source, max_backfill=self.max_backfill)
+        """Add the values of a rack at a time within a second [ms].
+
+        See :meth:`readings_of_second`.
+        """
+        second, result = self.readings_of_second(number, source, max_backfill=self.max_backfill)
         if second is not None:
             before = second.racks.size
             self.merged += second.racks.put(self.column("racks", rack), values, stamp)
@@ -321,7 +324,7 @@ class OpenMinutes:
         source: JournalPoint,
     ) -> WriteResult:
         """Add the values of many racks, on (rack, variable, chip), to one second."""
-        second, result = self.second(number, source, max_backfill=self.max_backfill)
+        second, result = self.readings_of_second(number, source, max_backfill=self.max_backfill)
         if second is not None:
             before = second.racks.size
             self.merged += second.racks.put_many(columns, values, stamps)
@@ -334,7 +337,7 @@ class OpenMinutes:
         if result == "late":
             self._late_size += size
 
-    def second(
+    def readings_of_second(
         self, number: int, source: JournalPoint, *, max_backfill: float
     ) -> tuple[SecondReadings | None, WriteResult]:
         """Return the readings of a second [s since 1970] to add to, and the result for a new
@@ -356,7 +359,7 @@ class OpenMinutes:
             second = seconds_of_kind[number] = SecondReadings(dict(self.complete), is_late=is_late)
         return second, "late" if is_late else ""
 
-    def advance(self, position: JournalPosition, journal: str = "") -> None:
+    def record_journal_position(self, position: JournalPosition, journal: str = "") -> None:
         """Record that all samples of a journal up to a position have been added."""
         self.complete[journal] = position
 
@@ -365,7 +368,7 @@ class OpenMinutes:
         self._ticked = max(self._ticked, number + 1)
 
     @property
-    def end(self) -> int:
+    def first_unreceived_second(self) -> int:
         """First second after all received ones. [s since 1970]"""
         return max(self._newest + 1, self._closed)
 
@@ -401,7 +404,9 @@ class OpenMinutes:
             if all(journal in one.oldest_positions for one in self._open.values())
         }
         checkpoint = Checkpoint(
-            replay_from=position, received=dict(self.complete), closed=open_from
+            replay_from=position,
+            received_positions=dict(self.complete),
+            first_open_second=open_from,
         )
         return CommitBatch(seconds=seconds, checkpoint=checkpoint)
 

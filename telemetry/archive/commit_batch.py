@@ -35,18 +35,18 @@ class Checkpoint:
     """How far a commit reaches, stored in the commit itself.
 
     Up to ``replay_from`` all samples are in the archive; the journals are replayed from there. Up
-    to ``received`` all samples of the closed seconds are in it, those of later seconds are not.
-    ``closed`` is the first second that is not closed. [s since 1970]
+    to ``received_positions`` all samples of the closed seconds are in it, those of later seconds
+    are not. ``first_open_second`` is the first second that is not closed. [s since 1970]
     """
 
     replay_from: JournalPositions = field(default_factory=dict)
-    received: JournalPositions = field(default_factory=dict)
-    closed: int = MIN_SECOND
+    received_positions: JournalPositions = field(default_factory=dict)
+    first_open_second: int = MIN_SECOND
 
     def contains(self, second: int, position: JournalPosition, journal: str = "") -> bool:
         """Return whether the archive has a reading of a journal record."""
-        received = self.received.get(journal)
-        return received is not None and position <= received and second < self.closed
+        received = self.received_positions.get(journal)
+        return received is not None and position <= received and second < self.first_open_second
 
     def to_metadata(self) -> dict[str, str]:
         """Return the metadata of the commit, with a checksum: an error in it would lose data
@@ -54,8 +54,8 @@ class Checkpoint:
         """
         metadata = {
             "position": _format_positions(self.replay_from),
-            "seen": _format_positions(self.received),
-            "closed": str(self.closed),
+            "seen": _format_positions(self.received_positions),
+            "closed": str(self.first_open_second),
         }
         return {**metadata, "checksum": _checksum(metadata)}
 
@@ -67,7 +67,9 @@ class Checkpoint:
         if metadata.get("checksum", _checksum(metadata)) != _checksum(metadata):
             raise ValueError("the checkpoint of the last commit is corrupt: its checksum differs")
         first, last = (_parse_positions(metadata[key]) for key in ("position", "seen"))
-        return cls(replay_from=first, received=last, closed=int(metadata["closed"]))
+        return cls(
+            replay_from=first, received_positions=last, first_open_second=int(metadata["closed"])
+        )
 
 
 def _checksum(metadata: Mapping[str, str]) -> str:
@@ -172,7 +174,7 @@ class RackSecond:
         self.subsecond_offsets[at] = stamps
         return 0
 
-    def update(self, later: "RackSecond") -> None:
+    def merge_newer(self, later: "RackSecond") -> None:
         """Add the batches of another object, of each rack the newer batch as a whole."""
         if later.is_empty:
             return
@@ -295,9 +297,11 @@ class CommitBatch:
         for number, second in later.seconds.items():
             stored = seconds.setdefault(number, second)
             if stored is not second:
-                stored.racks.update(second.racks)
+                stored.racks.merge_newer(second.racks)
                 for column, value in second.points.items():
-                    stored.points[column] = preferred(stored.points.get(column, value), value)
+                    stored.points[column] = preferred_reading(
+                        stored.points.get(column, value), value
+                    )
                 stored.is_late |= second.is_late
         return CommitBatch(seconds=seconds, checkpoint=later.checkpoint)
 
@@ -309,7 +313,7 @@ def is_duplicate(stored: StoredReading, value: StoredReading) -> bool:
     )
 
 
-def preferred(stored: StoredReading, value: StoredReading) -> StoredReading:
+def preferred_reading(stored: StoredReading, value: StoredReading) -> StoredReading:
     """Return the value of a second to store: the good one of good and bad, else the newer."""
     bad = QUALITY_CODES[QualityFlag.BAD_SOURCE]
     if (stored[1] == bad) != (value[1] == bad):

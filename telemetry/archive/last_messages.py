@@ -22,7 +22,7 @@ from telemetry.messages.codec import try_decode
 from telemetry.messages.topics import TopicKind, parse_topic
 from twin.errors import JournalError, MessageError
 
-RETAINED_KINDS: Final = {
+STORED_TOPIC_KINDS: Final = {
     TopicKind.CAP_STATUS,
     TopicKind.JOB_HISTORY,
     TopicKind.JOB_QUEUE,
@@ -31,7 +31,7 @@ RETAINED_KINDS: Final = {
 }
 """Topics whose last message is stored."""
 
-MAX_RETAINED_BYTES: Final = 128 * 1024 * 1024
+MAX_STORED_PAYLOAD_BYTES: Final = 128 * 1024 * 1024
 """Stored payload; messages beyond it are treated as new each time. [B]"""
 
 _MAX_LINES_LISTED: Final = 20  # corrupt lines that a report lists
@@ -43,7 +43,7 @@ _logger = structlog.get_logger(__name__)
 
 
 class LastMessageStore:
-    """The last message of each topic of :data:`RETAINED_KINDS`.
+    """The last message of each topic of :data:`STORED_TOPIC_KINDS`.
 
     ``path`` is the file that they are saved in; None for memory only.
     """
@@ -73,7 +73,7 @@ class LastMessageStore:
         with self._mutex:
             before = self._last.pop(topic, b"")
             self._bytes -= len(before)
-            if self._bytes + len(payload) <= MAX_RETAINED_BYTES:
+            if self._bytes + len(payload) <= MAX_STORED_PAYLOAD_BYTES:
                 self._last[topic] = payload
                 self._bytes += len(payload)
 
@@ -118,7 +118,7 @@ class LastMessageStore:
 @lru_cache(maxsize=_MAX_LAST_MESSAGE_TOPICS)
 def _is_retained(topic: str) -> bool:
     try:
-        return parse_topic(topic).kind in RETAINED_KINDS
+        return parse_topic(topic).kind in STORED_TOPIC_KINDS
     except MessageError:
         return False
 

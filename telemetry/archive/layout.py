@@ -89,16 +89,17 @@ TRUSTED_CODES: Final = (QUALITY_CODES[QualityFlag.GOOD], QUALITY_CODES[QualityFl
 class ResolutionLevel:
     """Time resolution of a group, and the sizes of its chunks and shards.
 
-    A row is ``step`` long [s]. ``chunk`` and ``shard`` are rows; ``columns`` and ``width`` are, by
-    group, columns of a chunk and most columns of a shard. A period is a day or a month.
+    A row is ``row_seconds`` long [s]. ``rows_per_chunk`` and ``rows_per_shard`` are rows;
+    ``columns_per_chunk`` and ``columns_per_shard`` are, by group, columns of a chunk and most
+    columns of a shard. A period is a day or a month.
     """
 
     name: str
-    step: int
-    chunk: int
-    shard: int
-    columns: dict[str, int]
-    width: dict[str, int]
+    row_seconds: int
+    rows_per_chunk: int
+    rows_per_shard: int
+    columns_per_chunk: dict[str, int]
+    columns_per_shard: dict[str, int]
     is_monthly: bool = False
 
     def period(self, second: int) -> str:
@@ -116,24 +117,29 @@ class ResolutionLevel:
             day = np.datetime64(f"{month}-{period[6:8]}", "s")
             first = int(day.astype(np.int64))
             last = first + DAY_S
-        return first, (last - first) // self.step
+        return first, (last - first) // self.row_seconds
 
 
 _OPEN_COLUMNS: Final = {"racks": 1, "points": 64}
 _WIDE: Final = {"racks": 2048, "points": 65_536}
 
 OPEN_MINUTES: Final = ResolutionLevel(
-    name="open", step=SECOND_S, chunk=MINUTE_S, shard=MINUTE_S, columns=_OPEN_COLUMNS, width=_WIDE
+    name="open",
+    row_seconds=SECOND_S,
+    rows_per_chunk=MINUTE_S,
+    rows_per_shard=MINUTE_S,
+    columns_per_chunk=_OPEN_COLUMNS,
+    columns_per_shard=_WIDE,
 )
 """Committed minutes; their values have priority over compacted ones."""
 
 COMPACTED_HOURS: Final = ResolutionLevel(
     name="raw",
-    step=SECOND_S,
-    chunk=180,
-    shard=HOUR_S,
-    columns={"racks": 1, "points": 16},
-    width={"racks": 64, "points": 1024},
+    row_seconds=SECOND_S,
+    rows_per_chunk=180,
+    rows_per_shard=HOUR_S,
+    columns_per_chunk={"racks": 1, "points": 16},
+    columns_per_shard={"racks": 64, "points": 1024},
 )
 """Whole hours. With chunks of 180 s of one rack, the day of a chip and a moment of all chips each
 read about a hundredth of the site's data; see ADR 023.
@@ -141,39 +147,39 @@ read about a hundredth of the site's data; see ADR 023.
 
 SPARSE_SECONDS: Final = ResolutionLevel(
     name="sparse",
-    step=SECOND_S,
-    chunk=1,
-    shard=1,
-    columns={"racks": 64, "points": 4096},
-    width=_WIDE,
+    row_seconds=SECOND_S,
+    rows_per_chunk=1,
+    rows_per_shard=1,
+    columns_per_chunk={"racks": 64, "points": 4096},
+    columns_per_shard=_WIDE,
 )
 """Single seconds, of a plant that publishes once in many minutes."""
 
 ROLLUPS: Final = {
     "1min": ResolutionLevel(
         name="1min",
-        step=MINUTE_S,
-        chunk=60,
-        shard=60,
-        columns={"racks": 4, "points": 64},
-        width=_WIDE,
+        row_seconds=MINUTE_S,
+        rows_per_chunk=60,
+        rows_per_shard=60,
+        columns_per_chunk={"racks": 4, "points": 64},
+        columns_per_shard=_WIDE,
     ),
     "15min": ResolutionLevel(
         name="15min",
-        step=900,
-        chunk=4,
-        shard=4,
-        columns={"racks": 64, "points": 1024},
-        width=_WIDE,
+        row_seconds=900,
+        rows_per_chunk=4,
+        rows_per_shard=4,
+        columns_per_chunk={"racks": 64, "points": 1024},
+        columns_per_shard=_WIDE,
         is_monthly=True,
     ),
     "1h": ResolutionLevel(
         name="1h",
-        step=HOUR_S,
-        chunk=1,
-        shard=1,
-        columns={"racks": 256, "points": 4096},
-        width=_WIDE,
+        row_seconds=HOUR_S,
+        rows_per_chunk=1,
+        rows_per_shard=1,
+        columns_per_chunk={"racks": 256, "points": 4096},
+        columns_per_shard=_WIDE,
         is_monthly=True,
     ),
 }
@@ -247,12 +253,12 @@ def describe_shard(path: str, place: tuple[int, ...]) -> dict[str, str]:
         return {"group": group, "variable": name}
     level = LEVELS_BY_NAME.get(name, OPEN_MINUTES)
     first, rows = level.rows(rest[0])
-    last = first + rows * level.step
+    last = first + rows * level.row_seconds
     found = {"group": group, "level": name, "variable": rest[-1]}
     if place:
-        first += place[0] * level.shard * level.step
-        last = first + level.shard * level.step
-        width = level.width[group]
+        first += place[0] * level.rows_per_shard * level.row_seconds
+        last = first + level.rows_per_shard * level.row_seconds
+        width = level.columns_per_shard[group]
         found["columns"] = f"{place[1] * width} to {(place[1] + 1) * width - 1}"
     span = {"from": f"{np.datetime64(first, 's')}Z", "to": f"{np.datetime64(last, 's')}Z"}
     return found | span
@@ -307,8 +313,8 @@ class ArraySpec:
     level: ResolutionLevel
     period: str
     name: str
-    columns: int
-    chips: int = 0
+    column_count: int
+    chip_count: int = 0
 
     @property
     def path(self) -> str:
@@ -317,17 +323,20 @@ class ArraySpec:
 
     def create(self, root: zarr.Group) -> ZarrArray:
         """Create the array, filled with the fill value."""
-        level, across = self.level, self.level.columns[self.group]
+        level, across = self.level, self.level.columns_per_chunk[self.group]
         first, rows = level.rows(self.period)
-        width = min(level.width[self.group], across * -(-_rounded_up(self.columns) // across))
-        deep = (self.chips,) if self.group == "racks" else ()
+        width = min(
+            level.columns_per_shard[self.group],
+            across * -(-_rounded_up(self.column_count) // across),
+        )
+        deep = (self.chip_count,) if self.group == "racks" else ()
         axes = ("time", LABEL_AXES[self.group], "chip")[: 2 + len(deep)]
         kind, absent = array_type(self.group, self.name)
         array = root.create_array(
             self.path,
-            shape=(rows, self.columns, *deep),
-            shards=(level.shard, width, *deep),
-            chunks=(level.chunk, across, *deep),
+            shape=(rows, self.column_count, *deep),
+            shards=(level.rows_per_shard, width, *deep),
+            chunks=(level.rows_per_chunk, across, *deep),
             dtype=kind,
             fill_value=absent,
             dimension_names=axes,
@@ -336,7 +345,7 @@ class ArraySpec:
                 Crc32cCodec(),
             ),
         )
-        array.attrs.update({"start": first, "step": level.step})
+        array.attrs.update({"start": first, "step": level.row_seconds})
         return array
 
 
@@ -374,7 +383,7 @@ type PendingMetadata = Mapping[str, Sequence[PointMetadata]]
 """Point -> its metadata since the last commit, in order."""
 
 
-def record_changes(
+def record_metadata_changes(
     root: zarr.Group,
     before: Mapping[str, str],
     pending: PendingMetadata,
@@ -403,7 +412,7 @@ def record_changes(
         root.attrs[HISTORY_ATTRIBUTE] = found
 
 
-def prune_changes(root: zarr.Group, before: int) -> bool:
+def prune_metadata_changes(root: zarr.Group, before: int) -> bool:
     """Delete changes before a time [s since 1970], of which no values remain; return whether any
     was.
     """
@@ -419,7 +428,7 @@ def prune_changes(root: zarr.Group, before: int) -> bool:
     return True
 
 
-def read_changes(root: zarr.Group) -> dict[str, list[MetadataChange]]:
+def read_metadata_changes(root: zarr.Group) -> dict[str, list[MetadataChange]]:
     """Return the metadata changes of points, oldest first."""
     return {
         label: [

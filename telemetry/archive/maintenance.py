@@ -37,7 +37,7 @@ from telemetry.archive.layout import (
     array_type,
     has_value,
     open_array,
-    prune_changes,
+    prune_metadata_changes,
 )
 from telemetry.archive.repository import OPEN_HOURS_ATTRIBUTE, ArchiveRepository, open_hours
 from telemetry.archive.snapshot import Snapshot
@@ -88,7 +88,7 @@ class MaintenanceRound:
         return repository.retry_without_corrupt(lambda: self._run(repository, is_whole))
 
     def _run(self, repository: ArchiveRepository, is_whole: bool) -> int:
-        closed = repository.checkpoint.closed
+        closed = repository.checkpoint.first_open_second
         self._round = (closed - self._offset) // HOUR_S
         opened = open_hours(repository.last_snapshot().root)
         last = closed - self._offset
@@ -164,8 +164,8 @@ class Rollup:
             filled /= TOTAL_SCALE
             parts = 1
         starts, edges = _edges(seconds, level)
-        if len(seconds) == len(starts) * level.step:  # none is missing: ten times as fast
-            shape = (len(starts), level.step, *values.shape[1:])
+        if len(seconds) == len(starts) * level.row_seconds:  # none is missing: ten times as fast
+            shape = (len(starts), level.row_seconds, *values.shape[1:])
             count = np.add.reduce(is_finite.reshape(shape), axis=1, dtype=np.uint16)
             return cls(
                 starts=starts,
@@ -260,7 +260,7 @@ class _Hour:
 
     def _columns(self) -> Iterator[Int64Array]:
         """Yield the columns of each shard of the hour."""
-        width = COMPACTED_HOURS.width[self._group]
+        width = COMPACTED_HOURS.columns_per_shard[self._group]
         for first in range(0, self._count, width):
             yield np.arange(first, min(first + width, self._count))
 
@@ -336,19 +336,19 @@ class _Hour:
             level=level,
             period=level.period(self._hour),
             name=name,
-            columns=self._count,
-            chips=values.shape[2] if values.shape[2:] else 0,
+            column_count=self._count,
+            chip_count=values.shape[2] if values.shape[2:] else 0,
         )
 
     def _delete_minutes(self) -> None:
         """Delete the minutes."""
-        first = (self._hour % DAY_S) // OPEN_MINUTES.shard
+        first = (self._hour % DAY_S) // OPEN_MINUTES.rows_per_shard
         for name in self._variables():
             path = self._path(OPEN_MINUTES, name)
             if self._array(OPEN_MINUTES, name) is None:
                 continue
             for place in self._snapshot.shards(path).tolist():
-                if first <= place[0] < first + HOUR_S // OPEN_MINUTES.shard:
+                if first <= place[0] < first + HOUR_S // OPEN_MINUTES.rows_per_shard:
                     self._transaction.delete_shard(path, tuple(place))
 
     def _array(self, level: ResolutionLevel, name: str) -> ZarrArray | None:
@@ -374,12 +374,12 @@ TOTAL_SCALE: Final = 4096
 
 def _edges(seconds: Int64Array, level: ResolutionLevel) -> tuple[Int64Array, Int64Array]:
     """Return the starts of the spans that have rows, and the first row of each."""
-    spans = seconds // level.step * level.step
+    spans = seconds // level.row_seconds * level.row_seconds
     edges = np.flatnonzero(np.diff(spans, prepend=spans[0] - 1))
     return spans[edges], edges
 
 
-MIN_SECONDS_OF_DAY: Final = 3
+MIN_DAY_SECONDS_TO_CONFIRM_TIME: Final = 3
 """Seconds of one day that must have values before older data is deleted. [1]"""
 
 
@@ -389,11 +389,11 @@ def delete_expired(
     """Delete data older than its retention; return the deleted groups.
 
     ``raw`` stands for all single seconds. ``now`` [s since 1970] is limited by
-    :func:`trusted_time`.
+    :func:`time_confirmed_by_data`.
     """
     transaction = repository.begin_transaction()
     deleted = []
-    now = trusted_time(transaction.snapshot, now)
+    now = time_confirmed_by_data(transaction.snapshot, now)
     finest = {level.name: retention["raw"] for level in SECOND_LEVELS if "raw" in retention}
     retention_by_level = {
         **finest,
@@ -403,12 +403,12 @@ def delete_expired(
         for name, span in retention_by_level.items():
             for period in transaction.snapshot.names(f"{group}/{name}"):
                 first, rows = LEVELS_BY_NAME[name].rows(period)
-                if first + rows * LEVELS_BY_NAME[name].step <= now - span.total_seconds():
+                if first + rows * LEVELS_BY_NAME[name].row_seconds <= now - span.total_seconds():
                     deleted.append(f"{group}/{name}/{period}")
     for path in deleted:
         del transaction.root[path]
     raw = retention_by_level.get("raw")
-    is_pruned = raw is not None and prune_changes(
+    is_pruned = raw is not None and prune_metadata_changes(
         transaction.root, now - round(raw.total_seconds())
     )
     if deleted or is_pruned:
@@ -416,7 +416,7 @@ def delete_expired(
     return deleted
 
 
-def trusted_time(snapshot: Snapshot, now: int) -> int:
+def time_confirmed_by_data(snapshot: Snapshot, now: int) -> int:
     """Return the time up to which the data confirms ``now``. [s since 1970]
 
     It is a day after the newest day with several seconds of values, so that one wrong stamp, or a
@@ -427,6 +427,6 @@ def trusted_time(snapshot: Snapshot, now: int) -> int:
         first = OPEN_MINUTES.rows(day)[0]
         received = [snapshot.seconds_present(group, first, first + DAY_S) for group in GROUP_ARRAYS]
         seconds = np.unique(np.concatenate(received))
-        if len(seconds) >= MIN_SECONDS_OF_DAY:
+        if len(seconds) >= MIN_DAY_SECONDS_TO_CONFIRM_TIME:
             return min(now, int(seconds[-1]) + DAY_S)
     return min(now, 0)

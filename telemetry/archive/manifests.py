@@ -91,7 +91,7 @@ class ManifestChecksums:
                 if kind == _SNAPSHOT_KIND:
                     self.snapshots.append(text)
 
-    def check(self, folder: str, name: str, path: str = "") -> bytes:
+    def read_checked(self, folder: str, name: str, path: str = "") -> bytes:
         """Return the content of a file, after comparing its checksum.
 
         If it differs, or the file is missing, raise CorruptRepositoryError; ``path`` is the
@@ -114,7 +114,7 @@ class ManifestChecksums:
         if snapshot in self._checksum_by_name and snapshot != self.snapshots[-1]:
             message = f"the repository points to {snapshot}, which is not its last commit"
             raise CorruptRepositoryError(message)
-        self.check("snapshots", snapshot)
+        self.read_checked("snapshots", snapshot)
 
     def update(self, head: str) -> None:
         """Add checksums of new files, that of the last snapshot ``head`` last; drop those of
@@ -209,7 +209,7 @@ class LocalObjects:
         """Check the manifests of an array; raise CorruptRepositoryError if one is corrupt."""
         for name in self.manifest_names(path):
             if name not in self._checked:
-                self._checksums.check("manifests", name, path)
+                self._checksums.read_checked("manifests", name, path)
                 self._checked.add(name)
 
     def manifest_names(self, path: str) -> list[str]:

@@ -31,8 +31,8 @@ from telemetry.archive.layout import (
     MetadataChange,
     ResolutionLevel,
     read_all_metadata,
-    read_changes,
     read_labels,
+    read_metadata_changes,
     rollup_arrays,
 )
 from telemetry.archive.manifests import CorruptRepositoryError
@@ -277,7 +277,7 @@ def _rolled(
 ) -> xr.Dataset:
     """Return roll-ups."""
     seconds, _ = received_seconds(snapshot, group, span)
-    starts = np.unique(seconds // level.step * level.step)
+    starts = np.unique(seconds // level.row_seconds * level.row_seconds)
     labels = read_labels(snapshot.root, group)
     coords: dict[str, object] = {"time": time_variable(starts), LABEL_AXES[group]: labels}
     if not labels:
@@ -389,11 +389,11 @@ def open_by_machine(snapshot: Snapshot, site: Site, *, span: TimeRange) -> xr.Da
         binding = binder.register(metadata)
         if binding and binding.key in slots.slots:
             bound.setdefault(slots.slots[binding.key], []).append((columns[point], binding))
-    former = _former_bindings(site, read_changes(snapshot.root), columns)
+    former = _former_bindings(site, read_metadata_changes(snapshot.root), columns)
     found: dict[str, xr.Variable] = {}
     labels: dict[str, list[str]] = {}
     for shape in slots.layouts:
-        places = range(shape.first, shape.first + sum(shape.counts))
+        places = range(shape.first_slot, shape.first_slot + sum(shape.slots_per_label))
         bindings = [bound.get(place, []) for place in places]
         if any(bindings):
             lazy = BoundVariable(
@@ -428,7 +428,7 @@ def _former_bindings(
 
 def _bind(binder: PointBinder, metadata: PointMetadata) -> PointBinding | None:
     """Return the binding of a point, as if it were the only one."""
-    found = binder.bind(metadata) if binder.belongs_to_site(metadata.point) else None
+    found = binder.find_binding(metadata) if binder.belongs_to_site(metadata.point) else None
     return found if isinstance(found, PointBinding) else None
 
 
@@ -451,7 +451,7 @@ class BoundVariable(BackendArray):
     ) -> None:
         self._snapshot = snapshot
         self._seconds = seconds
-        self._pick = replace(shape, first=0).pick
+        self._pick = replace(shape, first_slot=0).values_by_label
         self._bindings, self._former = bindings, former
         labels = (len(shape.labels),) if shape.dim else ()
         self.shape = (len(seconds), *labels)

@@ -36,8 +36,8 @@ from telemetry.archive.repository import (
     MAX_OLD_HEADS,
     ArchiveRepository,
     ClockLagError,
+    error_of_isolated_script,
     old_head_files,
-    run_isolated,
     wait_for_clock_tick,
 )
 from telemetry.archive.storage import (
@@ -180,7 +180,7 @@ def _reset(
     for _ in _try_head_files(path, max_heads):
         for name in heads:
             try:
-                checksums.check("snapshots", name)
+                checksums.read_checked("snapshots", name)
                 wait_for_clock_tick()
                 verify_head(path, checksums)
                 with panics_as_errors():
@@ -191,7 +191,7 @@ def _reset(
             except (CorruptRepositoryError, ClockLagError, *STORAGE_ERRORS):
                 continue
             remedy = "later data is read again from the journals, as far as they reach"
-            since = f"{np.datetime64(max(repository.checkpoint.closed, 0), 's')}Z"
+            since = f"{np.datetime64(max(repository.checkpoint.first_open_second, 0), 's')}Z"
             loss = {
                 "group": "all",
                 "from": since,
@@ -267,6 +267,6 @@ def verify_head(store: Path | None, checksums: ManifestChecksums | None) -> bool
 @lru_cache(maxsize=64)
 def _open_isolated(store: Path, checksum: FileChecksum) -> str:  # noqa: ARG001 - key of the cache
     """Return the error of another process that read the head file; "" without one."""
-    return run_isolated(
+    return error_of_isolated_script(
         _OPEN_SCRIPT, str(store), str(HEAD_CHECK_CPU_S), MAIN_BRANCH, timeout=HEAD_CHECK_TIMEOUT_S
     )

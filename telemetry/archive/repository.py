@@ -233,7 +233,10 @@ class ArchiveRepository:
                 hours = opened.get(group, []) + [start_of_hour(number) for number in seconds]
                 opened[group] = sorted(set(hours))
         if metadata:
-            span = self.checkpoint.closed, max(batch.checkpoint.closed, batch.received_until)
+            span = (
+                self.checkpoint.first_open_second,
+                max(batch.checkpoint.first_open_second, batch.received_until),
+            )
             transaction.write_metadata(metadata, columns["points"], span=span)
         transaction.root.attrs[OPEN_HOURS_ATTRIBUTE] = opened
         self.commit(transaction, "readings", batch.checkpoint)
@@ -397,7 +400,9 @@ def old_head_files(folder: Path) -> list[Path]:
 def _collect_garbage(repository: icechunk.Repository, before: datetime) -> bool:
     wait_for_clock_tick()
     stdin = pickle.dumps((repository, before))
-    if reason := run_isolated(_DELETION, stdin=stdin, timeout=GARBAGE_COLLECTION_TIMEOUT_S):
+    if reason := error_of_isolated_script(
+        _DELETION, stdin=stdin, timeout=GARBAGE_COLLECTION_TIMEOUT_S
+    ):
         _logger.warning("expired commits not deleted", reason=reason)
     return not reason
 
@@ -420,7 +425,9 @@ def _renew_first(folder: Path) -> None:
                 shutil.move(intact, corrupt)
 
 
-def run_isolated(script: str, *arguments: str, stdin: bytes = b"", timeout: float) -> str:
+def error_of_isolated_script(
+    script: str, *arguments: str, stdin: bytes = b"", timeout: float
+) -> str:
     """Return the last line of the error of a script that ran in another process; "" without one.
 
     ``script`` is Python code; the process is killed after the timeout. [s]

@@ -198,7 +198,7 @@ class Snapshot:
         found: AnyArray | None = None
         for level in levels:
             for period, where in _by_period(level, seconds):
-                rows = (seconds[where] - level.rows(period)[0]) // level.step
+                rows = (seconds[where] - level.rows(period)[0]) // level.row_seconds
                 values = self.cells(f"{group}/{level.name}/{period}/{name}", [rows, *axes])
                 if values is None:
                     continue

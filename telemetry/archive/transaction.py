@@ -38,7 +38,7 @@ from telemetry.archive.layout import (
     has_value,
     metadata_to_json,
     open_array,
-    record_changes,
+    record_metadata_changes,
     shard_shape,
 )
 from telemetry.archive.loss_log import LossEntry
@@ -102,12 +102,12 @@ class Transaction:
         *,
         span: tuple[int, int],
     ) -> None:
-        """Write metadata of points and their changes; see :func:`record_changes`."""
+        """Write metadata of points and their changes; see :func:`record_metadata_changes`."""
         stored = self._array("points/metadata")
         every = np.asarray(stored[:])
         before = {label: str(every[columns[label]]) for label in metadata}
         known = {label: text for label, text in before.items() if text}
-        record_changes(self.root, known, metadata, span=span)
+        record_metadata_changes(self.root, known, metadata, span=span)
         places = np.array([columns[label] for label in metadata])
         every[places] = np.array(
             [metadata_to_json(some[-1]) for some in metadata.values()], every.dtype
@@ -153,7 +153,7 @@ class Transaction:
         value.
         """
         array = self._widened(spec, values.shape[2:])
-        row = (second - spec.level.rows(spec.period)[0]) // spec.level.step
+        row = (second - spec.level.rows(spec.period)[0]) // spec.level.row_seconds
         width = shard_shape(array)[1]
         for shard in np.unique(columns // width).tolist():
             inside = columns // width == shard
@@ -207,7 +207,7 @@ class Transaction:
             is_new = spec.path not in self.root
             array = spec.create(self.root) if is_new else self._array(spec.path)
             self._arrays[spec.path] = array
-        wanted = (array.shape[0], spec.columns, *chips)
+        wanted = (array.shape[0], spec.column_count, *chips)
         shape = tuple(max(pair) for pair in zip(array.shape, wanted, strict=True))
         if shape != array.shape:
             array.resize(shape)
@@ -276,7 +276,7 @@ class MinuteWriter:
         self, level: ResolutionLevel, start: int, seconds: Mapping[int, SecondReadings]
     ) -> None:
         """Write the rows of a shard."""
-        for part in self._array_parts(seconds, start, level.shard):
+        for part in self._array_parts(seconds, start, level.rows_per_shard):
             if part.cells is not None and not part.cells.any():
                 continue
             spec = ArraySpec(
@@ -284,8 +284,8 @@ class MinuteWriter:
                 level=level,
                 period=level.period(start),
                 name=part.name,
-                columns=self._count,
-                chips=part.chips,
+                column_count=self._count,
+                chip_count=part.chips,
             )
             self._transaction.write_values(
                 spec, start, part.values, columns=part.columns, mask=part.cells

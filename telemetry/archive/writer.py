@@ -90,24 +90,24 @@ class Archive:
         self._buffer = self._new_buffer()
 
     @property
-    def position(self) -> JournalPosition | None:
+    def replay_position(self) -> JournalPosition | None:
         """Where the journal must be read from after a crash; None for all of it."""
-        return self.positions.get("")
+        return self.replay_positions.get("")
 
     @property
-    def positions(self) -> Mapping[str, JournalPosition]:
+    def replay_positions(self) -> Mapping[str, JournalPosition]:
         """The same by journal, where a site has several."""
         return self._writer.checkpoint.replay_from
 
     @property
     def received_positions(self) -> Mapping[str, JournalPosition]:
         """Position of each journal up to which samples had been added at the last commit."""
-        return self._writer.checkpoint.received
+        return self._writer.checkpoint.received_positions
 
     @property
     def first_open_second(self) -> int | None:
         """First second that is not closed by a commit; None before the first. [s since 1970]"""
-        closed = self._writer.checkpoint.closed
+        closed = self._writer.checkpoint.first_open_second
         return None if closed == MIN_SECOND else closed
 
     @property
@@ -172,10 +172,10 @@ class Archive:
         with self._mutex:
             return self._buffer.add_racks(batches, source=(journal, position))
 
-    def advance(self, position: JournalPosition, journal: str = "") -> None:
+    def record_journal_position(self, position: JournalPosition, journal: str = "") -> None:
         """Record that every sample of a journal up to a position has been added."""
         with self._mutex:
-            self._buffer.minutes.advance(position, journal)
+            self._buffer.minutes.record_journal_position(position, journal)
 
     def commit(self, *, include_open: bool = False) -> bool:
         """Write closed minutes, or everything, with the checkpoint; return whether there was
@@ -203,7 +203,10 @@ class Archive:
                     self._buffer.pending_metadata,
                     self._buffer.columns,
                 )
-                is_sparse, received_until = self._buffer.is_sparse, self._buffer.minutes.end
+                is_sparse, received_until = (
+                    self._buffer.is_sparse,
+                    self._buffer.minutes.first_unreceived_second,
+                )
                 if batch is None and not (include_open and metadata):
                     return False
                 self._buffer.pending_metadata = {}
@@ -226,7 +229,7 @@ class Archive:
         With ``is_whole`` it is always due, open hours are compacted too, and a failure raises
         ArchiveError.
         """
-        if not is_whole and not self._maintenance.is_due(self._writer.checkpoint.closed):
+        if not is_whole and not self._maintenance.is_due(self._writer.checkpoint.first_open_second):
             return 0
         with self._committing:
             nothing = CommitBatch(seconds={}, checkpoint=self._writer.checkpoint)

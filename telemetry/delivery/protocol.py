@@ -28,7 +28,7 @@ REPORT_SUFFIX: Final = "/held"
 ACK_SUFFIX: Final = "/durable"
 """Suffix of the topic of the answer."""
 
-MAX_BOOTS: Final = 8
+MAX_BOOTS_PER_MESSAGE: Final = 8
 """Boots of one source in a message. [1]"""
 
 MAX_RANGES: Final = 64
@@ -59,8 +59,8 @@ class SenderReport:
     """
 
     boot: int
-    first: int
-    last: int
+    first_stored: int
+    last_stored: int
     dropped: tuple[SequenceRange, ...] = ()
 
 
@@ -101,8 +101,13 @@ def is_report_topic(topic: str) -> bool:
 def encode_report(boots: list[SenderReport]) -> bytes:
     """Return the payload of a report."""
     rows = [
-        [one.boot, one.first, one.last, *([list(one.dropped[:MAX_RANGES])] if one.dropped else [])]
-        for one in boots[:MAX_BOOTS]
+        [
+            one.boot,
+            one.first_stored,
+            one.last_stored,
+            *([list(one.dropped[:MAX_RANGES])] if one.dropped else []),
+        ]
+        for one in boots[:MAX_BOOTS_PER_MESSAGE]
     ]
     return _to_json({"v": PROTOCOL_VERSION, "boots": rows})
 
@@ -117,7 +122,7 @@ def decode_report(topic: str, payload: bytes) -> list[SenderReport]:
         if first > last + 1:
             raise MessageError(topic, row, "first must be at most last + 1 in [boot, first, last]")
         dropped = _ranges(topic, row[3:])
-        found.append(SenderReport(boot=boot, first=first, last=last, dropped=dropped))
+        found.append(SenderReport(boot=boot, first_stored=first, last_stored=last, dropped=dropped))
     return found
 
 
@@ -125,7 +130,7 @@ def encode_ack(boots: list[SelectiveAck]) -> bytes:
     """Return the payload of an answer."""
     rows = [
         [one.boot, one.contiguous_through, list(one.missing[:MAX_RANGES])]
-        for one in boots[:MAX_BOOTS]
+        for one in boots[:MAX_BOOTS_PER_MESSAGE]
     ]
     return _to_json({"v": PROTOCOL_VERSION, "boots": rows})
 
@@ -157,8 +162,10 @@ def _rows(topic: str, payload: bytes) -> list[object]:
             topic, payload, f"an object with v {PROTOCOL_VERSION}, at most {MAX_REPORT_BYTES} B"
         )
     rows = document.get("boots")
-    if not isinstance(rows, list) or len(rows) > MAX_BOOTS:
-        raise MessageError(topic, payload, f"boots must be a list of at most {MAX_BOOTS}")
+    if not isinstance(rows, list) or len(rows) > MAX_BOOTS_PER_MESSAGE:
+        raise MessageError(
+            topic, payload, f"boots must be a list of at most {MAX_BOOTS_PER_MESSAGE}"
+        )
     return rows
 
 

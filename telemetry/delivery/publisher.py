@@ -157,7 +157,10 @@ class SpoolStore:
                 " from boots where source = ? order by boot",
                 (source,),
             ).fetchall()
-        return [SenderReport(boot=boot, first=first, last=last) for boot, first, last in rows]
+        return [
+            SenderReport(boot=boot, first_stored=first, last_stored=last)
+            for boot, first, last in rows
+        ]
 
     def sources(self) -> list[str]:
         """Return all sources with a known boot."""

@@ -211,7 +211,7 @@ class DeliveryTracker:
         sources = {
             source: [
                 [boot, one.contiguous_through, one.reported_last, one.received_ranges]
-                for boot, one in list(boots.items())[-protocol.MAX_BOOTS :]
+                for boot, one in list(boots.items())[-protocol.MAX_BOOTS_PER_MESSAGE :]
             ]
             for source, boots in self._sources.items()
         }
@@ -234,15 +234,17 @@ class DeliveryTracker:
         for one in reports:
             boot = known.get(one.boot)
             # A sequence far beyond the report came from another sender under the same name.
-            if boot is None or boot.contiguous_through > one.last + MAX_SEQUENCE_LEAD:
-                boot = known[one.boot] = BootProgress(one.first - 1)
-            lost = boot.release_before(one.first) + sum(map(boot.release_range, one.dropped))
+            if boot is None or boot.contiguous_through > one.last_stored + MAX_SEQUENCE_LEAD:
+                boot = known[one.boot] = BootProgress(one.first_stored - 1)
+            lost = boot.release_before(one.first_stored) + sum(map(boot.release_range, one.dropped))
             if lost:
                 self.lost += lost
                 _logger.warning("lost at the source", source=source, boot=one.boot, batches=lost)
             is_still = boot.newest == boot.previous_newest
-            missing = boot.missing(min(boot.reported_last, one.last if is_still else boot.newest))
-            boot.reported_last, boot.previous_newest = one.last, boot.newest
+            missing = boot.missing(
+                min(boot.reported_last, one.last_stored if is_still else boot.newest)
+            )
+            boot.reported_last, boot.previous_newest = one.last_stored, boot.newest
             answer.append(
                 SelectiveAck(
                     boot=one.boot,

@@ -97,7 +97,7 @@ class PlannedLoad:
         lengths = np.diff(self.starts)
         return first == 0 or (first < len(lengths) and bool(lengths[first] <= QUARTER_HOUR))
 
-    def reached(
+    def time_target_is_met(
         self, one: AcceptedTarget, now: np.datetime64, *, before: float, ramp: float
     ) -> np.datetime64 | None:
         """Return from when on the plan meets a target, or None if it never does in its time.
@@ -266,8 +266,8 @@ class FlexAgent:
                 text=f"found {error.found}; expected {error.expected}",
                 reachable_from=None,
             )
-            if event.token:
-                content["jti"] = event.token
+            if event.jti:
+                content["jti"] = event.jti
             self.notify(issuer, content, now)
         is_logged = self._log_limiter.allows(issuer)
         return log_refused_target(issuer, str(error)) if is_logged else {}
@@ -319,7 +319,7 @@ class FlexAgent:
     ) -> None:
         """Send a notice if a plan does not meet a target from its start on."""
         due = max(one.quarter_start, now)
-        reached = load.reached(one, now, before=self._meter(now), ramp=ramp)
+        reached = load.time_target_is_met(one, now, before=self._meter(now), ramp=ramp)
         if reached is not None and reached <= due:
             return
         power, begin = one.target.power, format_second(due)
@@ -334,8 +334,8 @@ class FlexAgent:
             text=text,
             reachable_from=None if reached is None else to_milliseconds("notice", reached),
         )
-        if one.token:
-            content["jti"] = one.token
+        if one.jti:
+            content["jti"] = one.jti
         self.notify(one.issuer, content, now)
 
     def _confirm(self, now: np.datetime64) -> None:

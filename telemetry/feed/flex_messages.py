@@ -16,7 +16,7 @@ import numpy as np
 
 from telemetry.feed.signing import FLEX_KIND, SigningKey, sign_document, verify_with_header
 from telemetry.messages.strict_json import (
-    END_TIME_MS,
+    MESSAGE_TIME_END_MS,
     Json,
     decode_json,
     encode_json,
@@ -36,7 +36,7 @@ MW_PER_UNIT: Final[Mapping[str, float]] = {"watt": 1e-6, "kilowatt": 1e-3, "mega
 MAX_TARGETS: Final = 500
 """Most targets of a message, and most feeds of a target. [1]"""
 
-MAX_TOKEN_LENGTH: Final = 128
+MAX_JTI_LENGTH: Final = 128
 """Longest unique id (``jti``) of a message. [characters]"""
 
 _UUID: Final = r"^[0-9a-fA-F]{8}-([0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}$"
@@ -156,18 +156,18 @@ class SignedClaims:
     """Claims of RFC 7519 in the signed header of a message; each may be missing.
 
     - `issued`: when it was issued, UTC; None without ``iat``.
-    - `token`: unique id ``jti`` of the message; empty if missing.
+    - `jti`: unique id of the message; empty if missing.
     - `audience`: receivers ``aud``; empty if missing.
     """
 
     issued: np.datetime64 | None = None
-    token: str = ""
+    jti: str = ""
     audience: tuple[str, ...] = ()
 
     @property
     def missing(self) -> tuple[str, ...]:
         """Names of the claims that are missing."""
-        found = {"iat": self.issued is not None, "jti": self.token, "aud": self.audience}
+        found = {"iat": self.issued is not None, "jti": self.jti, "aud": self.audience}
         return tuple(name for name, value in found.items() if not value)
 
 
@@ -183,7 +183,7 @@ class LoadTargetMessage:
     correlation: str
     time: np.datetime64
     trace: str
-    signed: str
+    signed_text: str
     targets: tuple[LoadTarget, ...]
     claims: SignedClaims = SignedClaims()
 
@@ -195,12 +195,12 @@ class VerifiedEvent:
     correlation: str
     time: str
     trace: str
-    signed: str
+    signed_text: str
     header: Mapping[str, object]
     content: bytes
 
     @property
-    def token(self) -> str:
+    def jti(self) -> str:
         """Its signed id ``jti``; empty if it has no valid one."""
         token = self.header.get("jti")
         return str(token) if _is_token(token) else ""
@@ -237,7 +237,7 @@ def verify_event(
         correlation=envelope.id if isinstance(correlation, msgspec.UnsetType) else correlation,
         time=envelope.time,
         trace=envelope.traceparent,
-        signed=envelope.data,
+        signed_text=envelope.data,
         header=header,
         content=content,
     )
@@ -250,7 +250,7 @@ def decode_load_targets(topic: str, event: VerifiedEvent) -> LoadTargetMessage:
         correlation=event.correlation,
         time=_to_time(topic, event.time),
         trace=event.trace,
-        signed=event.signed,
+        signed_text=event.signed_text,
         targets=tuple(_decoded_target(topic, target) for target in content.targets),
         claims=_decoded_claims(topic, event.header),
     )
@@ -262,23 +262,23 @@ def _decoded_claims(topic: str, header: Mapping[str, object]) -> SignedClaims:
     moment = None
     if issued is not None:
         is_number = isinstance(issued, int | float) and not isinstance(issued, bool)
-        if not is_number or not 0 < cast("float", issued) < END_TIME_MS / 1000:  # nor NaN
+        if not is_number or not 0 < cast("float", issued) < MESSAGE_TIME_END_MS / 1000:  # nor NaN
             expected = "iat in seconds since 1970, as 1782907200"
             raise MessageError(topic, issued, expected, code=IssueCode.WRONG_TYPE)
         moment = to_datetime(topic, round(cast("float", issued) * 1000.0))
     if token is not None and not _is_token(token):
-        expected = f"jti as a text of 1 to {MAX_TOKEN_LENGTH} printable ASCII characters"
+        expected = f"jti as a text of 1 to {MAX_JTI_LENGTH} printable ASCII characters"
         raise MessageError(topic, token, expected, code=IssueCode.WRONG_TYPE)
     receivers = audience if isinstance(audience, list) else [] if audience is None else [audience]
     names = tuple(str(one) for one in receivers if _is_plain_text(one))
     if len(names) < len(receivers):
         expected = "aud as the name of the site, or a list of names, in printable ASCII characters"
         raise MessageError(topic, audience, expected, code=IssueCode.WRONG_TYPE)
-    return SignedClaims(issued=moment, token=str(token or ""), audience=names)
+    return SignedClaims(issued=moment, jti=str(token or ""), audience=names)
 
 
 def _is_token(value: object) -> bool:
-    return _is_plain_text(value) and len(str(value)) <= MAX_TOKEN_LENGTH
+    return _is_plain_text(value) and len(str(value)) <= MAX_JTI_LENGTH
 
 
 def _is_plain_text(value: object) -> bool:
@@ -417,7 +417,7 @@ def _encoded_power(topic: str, power: float) -> Json:
 def _to_end(topic: str, text: str) -> np.datetime64 | None:
     """Return an end; an end after this century, such as the year 9999, means that there is none."""
     at = _to_utc(topic, text)
-    return None if at >= np.datetime64(END_TIME_MS, "ms") else _in_century(topic, at)
+    return None if at >= np.datetime64(MESSAGE_TIME_END_MS, "ms") else _in_century(topic, at)
 
 
 def _to_time(topic: str, text: str) -> np.datetime64:

@@ -52,13 +52,13 @@ type TimeEdges = NDArray[np.datetime64]
 class AcceptedTarget:
     """An accepted target with its start, or the part that later targets leave of it.
 
-    - `token`: signed id ``jti`` of its message; empty without one. ``correlation`` is not signed.
+    - `jti`: signed unique id of its message; empty without one. ``correlation`` is not signed.
     """
 
     issuer: str
     correlation: str
     target: LoadTarget
-    token: str = ""
+    jti: str = ""
 
     @property
     def quarter_start(self) -> np.datetime64:
@@ -224,7 +224,7 @@ def check_acceptance(
     if not is_signed and last > now + MAX_START_LEAD:
         expected = "an end within a year, as its message has no signed times"
         raise MessageError("loadtarget", str(last), expected, code=IssueCode.OUT_OF_RANGE)
-    text = f"jti {claims.token}" if claims.token else message.signed.rpartition(".")[0]
+    text = f"jti {claims.jti}" if claims.jti else message.signed_text.rpartition(".")[0]
     return MessageAcceptance(
         digest=sha256(text.encode()).hexdigest(),
         issued_ms=to_milliseconds("loadtarget", issued),
@@ -282,7 +282,7 @@ class LoadTargetStore:
                     issuer=issuer,
                     correlation=message.correlation,
                     target=self._checked(one, now),
-                    token=message.claims.token,
+                    jti=message.claims.jti,
                 )
                 for one in own
             )
@@ -450,7 +450,7 @@ def _to_json(one: AcceptedTarget) -> Mapping[str, object]:
     return {
         "issuer": one.issuer,
         "correlation": one.correlation,
-        "token": one.token,
+        "token": one.jti,
         "start": str(target.start),
         "end": None if target.end is None else str(target.end),
         "power": target.power,
@@ -471,7 +471,7 @@ def _from_json(stored: Mapping[str, object]) -> AcceptedTarget:
         issuer=str(stored["issuer"]),
         correlation=str(stored["correlation"]),
         target=target,
-        token=str(stored.get("token", "")),  # older versions stored none
+        jti=str(stored.get("token", "")),  # older versions stored none
     )
 
 

@@ -94,7 +94,7 @@ class FeedStatus:
     state: FeedStateName
     reason: PublicReason
 
-    def signed(
+    def sign_for_partner(
         self,
         key: SigningKey,
         *,
@@ -186,8 +186,8 @@ class SchedulePublisher:
 
     def stop(self, now: np.datetime64) -> None:
         """Publish the status ``offline`` and disconnect."""
-        self.status("offline", reason=PublicReason.SERVICE_ENDED, now=now)
-        self.flush(STOP_TIMEOUT_S)
+        self.publish_status("offline", reason=PublicReason.SERVICE_ENDED, now=now)
+        self.wait_acknowledged(STOP_TIMEOUT_S)
         for client in self._clients.values():
             client.stop()
         self._clients.clear()
@@ -195,7 +195,7 @@ class SchedulePublisher:
     def last_will(self, partner: str, now: np.datetime64) -> LastWill:
         """Return what the broker publishes when the connection to a partner is lost."""
         status = FeedStatus("offline", PublicReason.CONNECTION_LOST)
-        payload = status.signed(self._key, site=self.site, partner=partner, now=now)
+        payload = status.sign_for_partner(self._key, site=self.site, partner=partner, now=now)
         return LastWill(self._topic(TopicKind.FEED_STATUS, partner), payload)
 
     def publish(
@@ -226,7 +226,9 @@ class SchedulePublisher:
         _logger.info("published", site=self.site, revision=revision, source=plan["meta"]["source"])
         return revision
 
-    def status(self, state: FeedStateName, *, reason: PublicReason, now: np.datetime64) -> None:
+    def publish_status(
+        self, state: FeedStateName, *, reason: PublicReason, now: np.datetime64
+    ) -> None:
         """Publish the state of the feed to every partner, and again after each reconnection."""
         with self._lock:
             self._status = FeedStatus(state, reason)
@@ -408,7 +410,7 @@ class SchedulePublisher:
         """Return the state of a partner and its alarms."""
         return partner_status(partner, self.partner_history(partner), now, timeout=ACK_TIMEOUT)
 
-    def flush(self, timeout: float) -> bool:
+    def wait_acknowledged(self, timeout: float) -> bool:
         """Return whether the broker acknowledges the last messages within a time for all. [s]"""
         return wait_all(self._tokens, timeout)
 
@@ -416,7 +418,7 @@ class SchedulePublisher:
         """Send a status whose time does not fall, also after the clock was set back."""
         at = self._revisions.reserve_status_time(to_milliseconds("status", now))
         in_force = self._revisions.history_of(partner).in_force
-        payload = status.signed(
+        payload = status.sign_for_partner(
             self._key,
             site=self.site,
             partner=partner,

@@ -19,7 +19,7 @@ from telemetry.durable_files import (
     read_json_with_checksum,
     write_atomic,
 )
-from telemetry.messages.strict_json import MIN_TIME_MS
+from telemetry.messages.strict_json import MIN_MESSAGE_TIME_MS
 from twin.errors import JournalError
 
 MAX_DOCUMENTS: Final = 300
@@ -28,7 +28,7 @@ MAX_DOCUMENTS: Final = 300
 MAX_PENDING_DOCUMENTS: Final = 100
 """Documents of a partner whose answers are still accepted. [1]"""
 
-REVISION_EPOCH_MS: Final = MIN_TIME_MS
+REVISION_EPOCH_MS: Final = MIN_MESSAGE_TIME_MS
 """Start of the clock of revisions: 2000-01-01. [ms since 1970]"""
 
 REVISION_SPACING_MS: Final = 1000

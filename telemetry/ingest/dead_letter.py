@@ -243,16 +243,16 @@ class RefusedReadings:
         return found[: -MAX_REFUSED_LISTED - 1 : -1]
 
 
-MAX_WIDTH_RATIO: Final = 8
+MAX_CHIP_COUNT_RATIO: Final = 8
 """Largest ratio of a rack's chips to those of the usual racks of the site. [1]"""
 
-OUTLIER_DIVISOR: Final = 20
+RACKS_PER_OUTLIER: Final = 20
 """Racks among which one may be wrong. [1]"""
 
 MAX_CHIPS_PER_SECOND: Final = 100_000
 """Chips of a second, all racks as wide as the widest, that any site may have. [1]"""
 
-WIDTH_ERROR_S: Final = 300.0
+REFUSED_RACK_ERROR_DURATION_S: Final = 300.0
 """Time for which a refused rack is an error. [s]"""
 
 MAX_RACKS_IN_ERROR: Final = 3
@@ -277,7 +277,7 @@ class ChipCountGuard:
             if self._limit is None:
                 usual = _usual(self._chips.values()) if self._chips else chips
                 self._limit = max(
-                    MAX_WIDTH_RATIO * usual, MAX_CHIPS_PER_SECOND // max(len(self._chips), 1)
+                    MAX_CHIP_COUNT_RATIO * usual, MAX_CHIPS_PER_SECOND // max(len(self._chips), 1)
                 )
             return chips <= self._limit
 
@@ -289,7 +289,7 @@ class ChipCountGuard:
     @property
     def error(self) -> str:
         """Racks that are refused, and the remedy; empty if there are none."""
-        since = time.monotonic() - WIDTH_ERROR_S
+        since = time.monotonic() - REFUSED_RACK_ERROR_DURATION_S
         with self._mutex:
             found = [
                 f"{label} ({chips})" for label, (at, chips) in self._refused.items() if at > since
@@ -305,17 +305,17 @@ class ChipCountGuard:
 
 def _usual(chips: Collection[int]) -> int:
     """Return the chips of the widest rack apart from outliers."""
-    return sorted(chips)[-1 - len(chips) // OUTLIER_DIVISOR]
+    return sorted(chips)[-1 - len(chips) // RACKS_PER_OUTLIER]
 
 
-MAX_LEAP_S: Final = 86_400
+MAX_TIME_LEAP_S: Final = 86_400
 """Largest lead of one message over the watermark. [s]"""
 
-LEAP_CONFIRMATIONS: Final = 3
+TIME_LEAP_CONFIRMATION_COUNT: Final = 3
 """Messages in a row that confirm a longer leap. [1]"""
 
 LEAP_REASON: Final = (
-    f"stamped over {MAX_LEAP_S} s ahead of the plant's time: wrong, or the first of a leap"
+    f"stamped over {MAX_TIME_LEAP_S} s ahead of the plant's time: wrong, or the first of a leap"
 )
 """Why such a message is not archived."""
 
@@ -339,8 +339,11 @@ class SimTimeWatermark:
                 self._newest = second if self._newest is None else max(self._newest, second)
             self._is_ticking |= is_tick
             return
-        self._leaps = [*(one for one in self._leaps if abs(one - second) <= MAX_LEAP_S), second]
-        if len(self._leaps) >= LEAP_CONFIRMATIONS:
+        self._leaps = [
+            *(one for one in self._leaps if abs(one - second) <= MAX_TIME_LEAP_S),
+            second,
+        ]
+        if len(self._leaps) >= TIME_LEAP_CONFIRMATION_COUNT:
             self._newest, self._is_ticking, self._leaps = max(self._leaps), is_tick, []
 
     def observe_all(self, seconds: NDArray[np.int64]) -> None:
@@ -358,7 +361,7 @@ class SimTimeWatermark:
 
     def accepts_second(self, second: int) -> bool:
         """Return whether a time is accepted. [s since 1970]"""
-        return self._newest is None or second <= self._newest + MAX_LEAP_S
+        return self._newest is None or second <= self._newest + MAX_TIME_LEAP_S
 
     def accepts(self, sample: Sample) -> bool:
         """Return whether a sample is accepted by its time."""

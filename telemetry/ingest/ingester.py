@@ -55,7 +55,7 @@ class ReceivedBatch:
     """
 
     messages: list[ReceivedMessage]
-    received: int
+    received_at_us: int
     checked: list[CheckedSample] | None = None
 
 
@@ -121,7 +121,7 @@ class Ingester:
     @property
     def error(self) -> str:
         """Problem of the journal and its remedy; empty if there is none."""
-        found = [self.append_error or self._trim_error, self.damage.describe]
+        found = [self.append_error or self._trim_error, self.damage.description]
         return "; ".join(filter(None, found))
 
     def take_oversized(self) -> list[tuple[str, int]]:
@@ -129,7 +129,7 @@ class Ingester:
         before = self._oversized_count
         self._oversized_count = self._client.counters.get("oversized", 0)
         new = self._oversized_count - before
-        return list(self._client.oversized)[-new:] if new else []
+        return list(self._client.oversized_messages)[-new:] if new else []
 
     def recover(self) -> None:
         """Continue after the durable messages of an earlier process."""
@@ -149,11 +149,11 @@ class Ingester:
                 self.ingest(read_batch(self._client))
             if time.monotonic() - self._saved_at > SAVE_PERIOD_S:
                 self._saved_at = time.monotonic()
-                self._progress.save(self._journal.end)
+                self._progress.save(self._journal.end_position)
                 self._trim()
         for messages in drain(self._client):
             self.ingest(messages)
-        self._progress.save(self._journal.end)
+        self._progress.save(self._journal.end_position)
 
     @property
     def _waiting_count(self) -> int:
@@ -164,7 +164,7 @@ class Ingester:
         messages, reports = self._progress.split_reports(messages)
         self._counts["messages"] += len(messages)
         if messages:
-            self._waiting.append(ReceivedBatch(messages, self._journal.now()))
+            self._waiting.append(ReceivedBatch(messages, self._journal.receipt_time_us()))
         if self._waiting and time.monotonic() >= self._retry_at:
             self._append()
         else:
@@ -182,7 +182,7 @@ class Ingester:
             new = [(one.topic, one.payload) for one in batch.messages]
             new = receiver.changed_only(new) if receiver else new
             items += new
-            received += [batch.received] * len(new)
+            received += [batch.received_at_us] * len(new)
         messages = [one for batch in batches for one in batch.messages]
         with self.append_lock:
             try:
@@ -243,7 +243,7 @@ class Ingester:
 
 INGESTER_COUNTERS: Final = ("messages", "appends", "repeated", "unjournaled")
 
-MAX_BATCH: Final = 5000
+MAX_MESSAGES_PER_APPEND: Final = 5000
 """Most messages of one append. [1]"""
 
 BATCH_WAIT_S: Final = 0.010
@@ -265,18 +265,18 @@ MAX_WAITING: Final = 50_000
 def drain(source: MessageClient) -> Iterator[list[ReceivedMessage]]:
     """Yield waiting messages at the end, until there are none or the time is over."""
     deadline = time.monotonic() + INGESTER_DRAIN_TIMEOUT_S
-    while messages := source.poll(MAX_BATCH, 0.0):
+    while messages := source.poll(MAX_MESSAGES_PER_APPEND, 0.0):
         yield messages
-        if len(messages) < MAX_BATCH or time.monotonic() > deadline:
+        if len(messages) < MAX_MESSAGES_PER_APPEND or time.monotonic() > deadline:
             return
 
 
 def read_batch(source: MessageClient) -> list[ReceivedMessage]:
     """Return the messages of one append: wait for the first, then shortly for more."""
-    messages = source.poll(MAX_BATCH, FIRST_MESSAGE_TIMEOUT_S)
-    if messages and len(messages) < MAX_BATCH:
+    messages = source.poll(MAX_MESSAGES_PER_APPEND, FIRST_MESSAGE_TIMEOUT_S)
+    if messages and len(messages) < MAX_MESSAGES_PER_APPEND:
         time.sleep(BATCH_WAIT_S)
-        messages += source.poll(MAX_BATCH - len(messages), 0.0)
+        messages += source.poll(MAX_MESSAGES_PER_APPEND - len(messages), 0.0)
     return messages
 
 

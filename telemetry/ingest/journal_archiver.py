@@ -47,7 +47,7 @@ from telemetry.messages.rack_batch import (
     MAX_INTERVAL_MS,
 )
 from telemetry.messages.samples import CHIP_VARIABLES, PointValue, RackBatch
-from telemetry.messages.strict_json import END_TIME_MS, MIN_TIME_MS
+from telemetry.messages.strict_json import MESSAGE_TIME_END_MS, MIN_MESSAGE_TIME_MS
 from telemetry.messages.topics import TopicKind, parse_topic
 from telemetry.points.binding import PointBinder
 from telemetry.quality.checks import MAX_CLOCK_LEAD
@@ -148,13 +148,13 @@ class JournalArchiver:
     def run(self) -> None:
         """Archive new data until stopped; then commit all data."""
         self.has_unarchived = True
-        positions = {name: str(at) for name, at in self._archive.positions.items()}
+        positions = {name: str(at) for name, at in self._archive.replay_positions.items()}
         _logger.info("archiving", site=self._archive.site_name, **positions)
         while not self._ended.is_set():
-            if not self.step():
+            if not self.archive_next_chunk():
                 self._ended.wait(self._pause())
         for _ in range(FINAL_COMMIT_ATTEMPTS):
-            while self.step():
+            while self.archive_next_chunk():
                 pass
             if self.commit(include_open=True):
                 self.has_unarchived = False
@@ -171,7 +171,7 @@ class JournalArchiver:
         moment = time.time() - ALLOWED_LATENESS_S - self._commit_offset_s
         return min(max(MINUTE_S - moment % MINUTE_S, MIN_POLL_S), MAX_POLL_S)
 
-    def step(self) -> bool:
+    def archive_next_chunk(self) -> bool:
         """Read a chunk of a journal and commit what is due; return whether there was any."""
         if self._archive.is_full and not self.commit():
             return False  # data that was read waits for the disk
@@ -216,7 +216,7 @@ class JournalArchiver:
 
     def _write_positions(self) -> None:
         """Write the archived positions, up to which ingesters may delete segments."""
-        positions = self._archive.positions
+        positions = self._archive.replay_positions
         segments = {name: at.segment for name, at in positions.items() if name in self._followers}
         if segments != self._archived_segments:
             os.sync()  # the archive's library does not sync its files
@@ -228,12 +228,12 @@ class JournalArchiver:
         """Read all journals again from the archived positions."""
         self._archive.rewind()
         self._archive.mark_caught_up()
-        positions = self._archive.positions
+        positions = self._archive.replay_positions
         self._followers = {
             name: JournalFollower(folder, positions.get(name))
             for name, folder in self._journals.items()
         }
-        self._router.restart()
+        self._router.forget_readings()
         self._newest = dict.fromkeys(self._journals, 0)
         for name, follower in self._followers.items():
             end = self._archive.received_positions.get(name, follower.position)
@@ -271,7 +271,7 @@ class JournalArchiver:
     def _route(self, found: "DecodedChunk", position: JournalPosition, name: str) -> None:
         """Archive a chunk of the journal ``name``; ``position`` is its end."""
         router = self._router
-        self.counters["frames"] += found.count
+        self.counters["frames"] += found.record_count
         for batches in sorted(found.batches, key=lambda one: one.values.shape[2]):
             self.counters["batches"] += len(batches.labels)
             accepted = self._accepted(found, batches, name)
@@ -283,14 +283,14 @@ class JournalArchiver:
         decoded = ((record, router.decode(record)) for record in records)
         samples = [(record, sample) for record, sample in decoded if sample is not None]
         router.track_time((sample for _, sample in samples), name)
-        intervals = found.intervals() if self._is_simulated else []
+        intervals = found.batch_ends_and_intervals() if self._is_simulated else []
         for record, sample in samples:
             while intervals and intervals[-1][0] < record.position.offset:
                 router.quality.note_interval(intervals.pop()[1])
             # also batches that were not decoded as arrays, such as those in JSON
             self.counters["batches"] += isinstance(sample, RackBatch)
             received = record.received
-            flag = router.check(sample, received, journal=name)
+            flag = router.flag_and_distribute(sample, received, journal=name)
             is_accepted = router.archive(
                 sample, record, record.position, flag=flag, received=received, journal=name
             )
@@ -298,7 +298,7 @@ class JournalArchiver:
                 self._newest[name] = max(self._newest[name], epoch_second(sample.time))
         if intervals:
             router.quality.note_interval(intervals[0][1])
-        self._archive.advance(position, name)
+        self._archive.record_journal_position(position, name)
 
     def _accepted(
         self, found: "DecodedChunk", batches: RackBatchBlock, name: str
@@ -346,7 +346,7 @@ class DecodedChunk:
     """Content of some records of a journal.
 
     - `end`: offset in the segment after the last complete record. [B]
-    - `count`: records that were read.
+    - `record_count`: records that were read.
     - `batches`: valid rack batches, by their number of chips.
     - `other_records`: all other records, in order; also batches stamped later than they can have
       been made.
@@ -357,11 +357,11 @@ class DecodedChunk:
     data: bytes = b""
     segment: int = 0
     start: int = 0
-    count: int = 0
+    record_count: int = 0
     batches: list[RackBatchBlock] = field(default_factory=list)
     other_records: list[JournalRecord] = field(default_factory=list)
 
-    def intervals(self) -> list[tuple[int, np.timedelta64]]:
+    def batch_ends_and_intervals(self) -> list[tuple[int, np.timedelta64]]:
         """Return the offset after each batch in the segment [B], and its interval; latest first."""
         ends = [
             (self.start + end, np.timedelta64(round(_MILLISECONDS_PER_S * interval), "ms"))
@@ -431,7 +431,7 @@ class JournalChunkDecoder:
                 columns.values.append(view[first + first_value : end])
                 columns.ends.append((first - size, size, end))
                 columns.intervals.append(interval)
-            found.count += 1
+            found.record_count += 1
             offset = end
         found.end = start + offset
         for chips, columns in rows.items():
@@ -497,7 +497,7 @@ def _batch_header(data: bytes, first: int, end: int) -> tuple[int, int, int]:
         and 0 < chips <= MAX_CHIPS
         and 0 < interval <= MAX_INTERVAL_MS
         and end - first == length + rows * chips * _FLOAT_BYTES
-        and MIN_TIME_MS <= time < END_TIME_MS
+        and MIN_MESSAGE_TIME_MS <= time < MESSAGE_TIME_END_MS
     )
     return (chips, time, interval) if is_good else (0, 0, 0)
 

@@ -88,7 +88,7 @@ class IngestPipeline:
         self._last_messages = LastMessageStore(archive.last_messages_path)
         self._ended = threading.Event()
         self._recovery_listeners: list[SampleListener] = []
-        self._ingester = Ingester(client, journal, receiver=self, archived=archive.position)
+        self._ingester = Ingester(client, journal, receiver=self, archived=archive.replay_position)
         self.damage = self._ingester.damage
         self._quality: QualityEngine | None = None  # of catching up
         self._is_due = threading.Event()
@@ -158,12 +158,14 @@ class IngestPipeline:
         archive, one for each quarter-hour, and all records of the journal that the archive lacks.
         The archive receives these records too.
         """
-        after, archive = self._archive.position, self._archive
+        after, archive = self._archive.replay_position, self._archive
         for topic, payload in self._last_messages.load(self._journal.read(), until=after):
             self._recover_record(
-                JournalRecord(self._journal.end, topic, payload, np.datetime64("now", "us"))
+                JournalRecord(
+                    self._journal.end_position, topic, payload, np.datetime64("now", "us")
+                )
             )
-        self._router.restore(recent_readings(archive.folder, archive.site_name))
+        self._router.restore_live_readings(recent_readings(archive.folder, archive.site_name))
         if received := archive.received_positions.get(""):
             self._journal.skip_past(received)
         count = 0
@@ -171,7 +173,7 @@ class IngestPipeline:
             is_archived = not archive.is_behind
             self._recover_record(record, is_archived=is_archived)
             if is_archived:
-                archive.advance(record.position)
+                archive.record_journal_position(record.position)
                 if archive.is_due:
                     self.commit()
                 self.limit_memory()
@@ -211,10 +213,10 @@ class IngestPipeline:
 
     def receive_waiting(self, batch: ReceivedBatch) -> None:
         """Give messages that are not durable to the live state, so that planning continues."""
-        received = np.datetime64(batch.received, "us")
+        received = np.datetime64(batch.received_at_us, "us")
         samples = [self._router.decode(one) for one in batch.messages]
         self._router.track_time(samples)
-        check = self._router.check
+        check = self._router.flag_and_distribute
         batch.checked = [
             (sample, None if sample is None else check(sample, received)) for sample in samples
         ]
@@ -229,7 +231,7 @@ class IngestPipeline:
         for batch in batches:
             if batch.checked is None:
                 self.receive_waiting(batch)
-            received = np.datetime64(batch.received, "us")
+            received = np.datetime64(batch.received_at_us, "us")
             for message, (sample, flag) in zip(batch.messages, batch.checked or (), strict=True):
                 if sample is None:
                     continue
@@ -237,7 +239,7 @@ class IngestPipeline:
                 if is_archived:
                     self._router.archive(sample, message, position, flag=flag, received=received)
         if is_archived:
-            archive.advance(position)
+            archive.record_journal_position(position)
         self.limit_memory()
         if archive.is_due or archive.is_behind:
             self.notify()
@@ -250,7 +252,7 @@ class IngestPipeline:
             self._last_messages.update(record.topic, record.payload)
             for listener in self._recovery_listeners:
                 listener(sample)
-            flag = self._router.check(sample, record.received, is_new=False)
+            flag = self._router.flag_and_distribute(sample, record.received, is_new=False)
             if is_archived:
                 self._router.archive(
                     sample, record, record.position, flag=flag, received=record.received
@@ -302,7 +304,7 @@ class IngestPipeline:
 
     def _trim(self) -> None:
         """Delete archived segments of the journal, after saving the last messages."""
-        position = self._archive.position
+        position = self._archive.replay_position
         before = self._trimmed
         if position is None or (before is not None and position.segment == before.segment):
             return
@@ -329,7 +331,7 @@ class IngestPipeline:
             if is_done:
                 self._archive.mark_caught_up()
                 self._quality = None
-        _logger.info("archive caught up", position=str(self._archive.position))
+        _logger.info("archive caught up", position=str(self._archive.replay_position))
         return is_done
 
     def _read_records(self, quality: QualityEngine) -> tuple[int, bool]:
@@ -337,7 +339,7 @@ class IngestPipeline:
         count = 0
         for record in self._journal.read(after=self._archive.added_position):
             self._router.archive_record(record, quality)
-            self._archive.advance(record.position)
+            self._archive.record_journal_position(record.position)
             self._archiver.note_progress()
             count += 1
             if self._archive.is_due and not self.commit():

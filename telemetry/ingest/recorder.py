@@ -142,7 +142,7 @@ class RecorderSupervisor:
         """
         while not ended(WATCH_PERIOD_S):
             for ingester in self._ingesters.values():
-                ingester.watch()
+                ingester.restart_if_dead()
             if not self._thread.is_alive():
                 remedy = "see the log before this line, and start the recorder again"
                 reason = "the archiver ended by itself"
@@ -294,7 +294,7 @@ class IngesterProcess:
         if process.stdout is not None:
             process.stdout.close()
 
-    def watch(self) -> None:
+    def restart_if_dead(self) -> None:
         """Start the process again if it has died."""
         if self.process is None or self.process.poll() is None:
             return

@@ -16,7 +16,7 @@ import xarray as xr
 
 from telemetry.archive import Archive
 from telemetry.archive.commit_batch import epoch_second
-from telemetry.archive.layout import NO_QUALITY, QUALITY_CODES, read_changes
+from telemetry.archive.layout import NO_QUALITY, QUALITY_CODES, read_metadata_changes
 from telemetry.archive.reader import CHIP_UNITS, open_folder, open_snapshot
 from telemetry.archive.recovery import STORAGE_ERRORS
 from telemetry.ingest.dead_letter import (
@@ -28,7 +28,7 @@ from telemetry.ingest.dead_letter import (
     SimTimeWatermark,
 )
 from telemetry.journal.format import JournalPosition, JournalRecord
-from telemetry.live.state import LIVE_DEPTH, LiveState
+from telemetry.live.state import LIVE_HISTORY_SPAN, LiveState
 from telemetry.messages.bms_contract import REPEAT_PERIOD
 from telemetry.messages.codec import encode, try_decode
 from telemetry.messages.samples import (
@@ -39,7 +39,7 @@ from telemetry.messages.samples import (
     Sample,
     SimulationTick,
 )
-from telemetry.points.limits import CHIP_MAX, CHIP_MIN
+from telemetry.points.limits import CHIP_MAX_VALUES, CHIP_MIN_VALUES
 from telemetry.points.point_meanings import RACK_OBJECT
 from telemetry.quality.checks import QualityFlag, check_stamp
 from telemetry.quality.tracker import TIMESTAMP_FLAGS, PointCoverage, QualityEngine
@@ -103,7 +103,7 @@ class SampleRouter:
             self._watermarks[journal] = found
         return found
 
-    def restart(self) -> None:
+    def forget_readings(self) -> None:
         """Forget the readings, before those that are not archived are read again."""
         clock_skew, self.quality = self.quality.clock_skew, self.quality.restarted()
         self.quality.clock_skew = clock_skew
@@ -125,7 +125,7 @@ class SampleRouter:
                 if sample is not None:
                     self.watermark(journal).observe_sample(sample)
 
-    def check(
+    def flag_and_distribute(
         self, sample: Sample, received: np.datetime64, *, journal: str = "", is_new: bool = True
     ) -> QualityFlag | None:
         """Return the flag of a sample; give it to the live state and, if new, to listeners.
@@ -163,11 +163,11 @@ class SampleRouter:
             )
             self.rejects.implausible.add(reading, payload)
 
-    def restore(self, readings: Iterable[PointValue | RackBatch]) -> None:
+    def restore_live_readings(self, readings: Iterable[PointValue | RackBatch]) -> None:
         """Give earlier readings to the live state, as if each had arrived when it was made."""
         try:
             for reading in readings:
-                self.check(reading, reading.time, is_new=False)
+                self.flag_and_distribute(reading, reading.time, is_new=False)
         except ArchiveError as error:
             _logger.warning("recent readings not restored", reason=str(error))
 
@@ -287,8 +287,14 @@ def _refused_point(
 
 def _refused_batch(batch: RackBatch, topic: str) -> RefusedReading:
     """Return the first implausible value of a rack batch."""
-    row, chip = np.argwhere((batch.values < CHIP_MIN) | (batch.values > CHIP_MAX))[0].tolist()
-    low, high, name = float(CHIP_MIN[row, 0]), float(CHIP_MAX[row, 0]), CHIP_VARIABLES[row]
+    row, chip = np.argwhere((batch.values < CHIP_MIN_VALUES) | (batch.values > CHIP_MAX_VALUES))[
+        0
+    ].tolist()
+    low, high, name = (
+        float(CHIP_MIN_VALUES[row, 0]),
+        float(CHIP_MAX_VALUES[row, 0]),
+        CHIP_VARIABLES[row],
+    )
     return RefusedReading(
         source=f"{batch.hall}/{batch.rack}",
         topic=topic,
@@ -300,7 +306,7 @@ def _refused_batch(batch: RackBatch, topic: str) -> RefusedReading:
     )
 
 
-RECALL_INTERVAL: Final = np.timedelta64(15, "m")
+RESTORED_READING_INTERVAL: Final = np.timedelta64(15, "m")
 """The last value of each point in each such interval is read."""
 
 
@@ -311,7 +317,7 @@ def recent_readings(folder: Path, site: str) -> Iterator[PointValue | RackBatch]
     archive cannot be read.
     """
     try:
-        changes = read_changes(open_snapshot(folder, site).root)
+        changes = read_metadata_changes(open_snapshot(folder, site).root)
         since = {label: np.datetime64(found[-1][1], "s") for label, found in changes.items()}
         for one in recent_point_values(open_folder(folder, site, group="points")):
             if one.time >= since.get(one.point, one.time):  # earlier ones have another unit
@@ -357,7 +363,7 @@ def recent_rack_batches(racks: xr.Dataset, site: str) -> Iterator[RackBatch]:
                 boot=0,
                 sequence=0,
                 time=time,
-                interval=interval[0] if interval.size else RECALL_INTERVAL,
+                interval=interval[0] if interval.size else RESTORED_READING_INTERVAL,
                 values=values,
             )
 
@@ -367,8 +373,8 @@ def _spans(times: np.ndarray) -> Iterator[tuple[int, int]]:
 
     These are its last 100 s at most, within which every point is repeated.
     """
-    (begin,) = np.searchsorted(times, times[-1:] - LIVE_DEPTH)
-    interval = np.ceil((times[begin:] - np.datetime64(0, "s")) / RECALL_INTERVAL)
+    (begin,) = np.searchsorted(times, times[-1:] - LIVE_HISTORY_SPAN)
+    interval = np.ceil((times[begin:] - np.datetime64(0, "s")) / RESTORED_READING_INTERVAL)
     (edges,) = np.nonzero(np.diff(interval, append=np.inf))
     for last in (begin + edges).tolist():
         (first,) = np.searchsorted(times, times[last : last + 1] - REPEAT_PERIOD, side="right")

@@ -81,11 +81,11 @@ class Journal:
         return self._folder
 
     @property
-    def end(self) -> JournalPosition:
+    def end_position(self) -> JournalPosition:
         """Where the next record will begin; everything before it is durable."""
         return self._end
 
-    def now(self) -> int:
+    def receipt_time_us(self) -> int:
         """Return the time of receipt of messages that arrive now. [us since 1970]"""
         return max(self._clock() // 1000, 0)
 
@@ -99,7 +99,7 @@ class Journal:
         of these messages is stored, all earlier ones are, and the next append tries again in a new
         segment.
         """
-        stamps = received or [self.now()] * len(items)
+        stamps = received or [self.receipt_time_us()] * len(items)
         data = b"".join(
             [
                 piece
@@ -292,7 +292,7 @@ class CorruptionReport:
         self._unreported = self._truncation
 
     @property
-    def describe(self) -> str:
+    def description(self) -> str:
         """What was damaged, its consequence, and the remedy; empty if nothing was."""
         found = self._truncation + [self._description(one) for one in self._journal.corruptions]
         more = f"{len(found) - MAX_PLACES_DESCRIBED} more places (`corrupt data` in the log)"

@@ -77,7 +77,7 @@ class RackStates:
         return list(self.spans)
 
     @property
-    def counts(self) -> FloatArray:
+    def rack_counts(self) -> FloatArray:
         """Number of racks of each hall."""
         return np.array([span.stop - span.start for span in self.spans.values()], dtype=float)
 

@@ -47,10 +47,10 @@ from twin.simulation.engine import VariableKey
 from twin.site import Site
 from twin.time_axes import MICROSECOND, UNKNOWN_TIME
 
-LIVE_DEPTH: Final = np.timedelta64(26, "h")
+LIVE_HISTORY_SPAN: Final = np.timedelta64(26, "h")
 """Time span of the stored recent past."""
 
-GRID_POWERS: Final = ("grid_import_power", "grid_export_power")
+GRID_POWER_VARIABLES: Final = ("grid_import_power", "grid_export_power")
 """Variables of the connection's meter."""
 
 BATCH_OUTCOMES: Final = {
@@ -110,7 +110,7 @@ class RollingMeans:
         row = self._row(time)
         row.maximum[column] = max(row.maximum[column], value)
 
-    def table(self, starts: np.ndarray) -> tuple[FloatArray, FloatArray]:
+    def means_and_maxima(self, starts: np.ndarray) -> tuple[FloatArray, FloatArray]:
         """Return means and maxima by (interval, column), NaN where nothing was read.
 
         ``starts`` are the starts of the intervals. [us since 1970]
@@ -177,7 +177,7 @@ class LiveState:
         site: Site,
         *,
         clock_mode: ClockMode = ClockMode.REAL,
-        depth: np.timedelta64 = LIVE_DEPTH,
+        depth: np.timedelta64 = LIVE_HISTORY_SPAN,
         limits: SiteLimits | None = None,
     ) -> None:
         self.binder = PointBinder(site, limits)
@@ -193,7 +193,7 @@ class LiveState:
         self._rows = self._new_rows()
 
     @property
-    def period(self) -> np.timedelta64:
+    def repetition_period(self) -> np.timedelta64:
         """Period of repetition of points; a value is stale after three periods without a message.
 
         A change clears the means that :meth:`recent_means` returns.
@@ -268,7 +268,10 @@ class LiveState:
         ahead.
         """
         with self._lock:
-            spans = {"max_age": checks.STALE_PERIODS * self.period, "max_lead": self._max_lead}
+            spans = {
+                "max_age": checks.STALE_PERIODS * self.repetition_period,
+                "max_lead": self._max_lead,
+            }
             return present_dataset(self._slots, self._racks, now=now, **spans)
 
     def describe_future_values(self, now: np.datetime64) -> str:
@@ -298,15 +301,18 @@ class LiveState:
         with self._lock:
             starts = self._rows.starts(start, end)
             powers = {
-                layout.variable: layout.direction(self._rows.column(starts, layout.first))
+                layout.variable: layout.direction(self._rows.column(starts, layout.first_slot))
                 for layout in self._slots.layouts
-                if layout.variable in GRID_POWERS
+                if layout.variable in GRID_POWER_VARIABLES
             }
         net = powers["grid_import_power"] - powers["grid_export_power"]
         return starts.astype("datetime64[us]"), net
 
     def _new_rows(self) -> RollingMeans:
-        halls, span = len(self._racks.halls), {"depth": self._depth, "period": self.period}
+        halls, span = (
+            len(self._racks.halls),
+            {"depth": self._depth, "period": self.repetition_period},
+        )
         mean_count = self._slots.machine_slot_count + 2 * halls
         return RollingMeans(mean_count=mean_count, maximum_count=halls, **span)
 
@@ -319,9 +325,9 @@ class LiveState:
         if slot is None:
             return
         time = epoch_microseconds(sample.time)
-        latest = checks.latest_valid_time(self.quality.clock(received))
+        latest = checks.latest_valid_time(self.quality.receipt_time(received))
         if binding.is_spare:
-            longest = checks.STALE_PERIODS * self.period
+            longest = checks.STALE_PERIODS * self.repetition_period
             if not self._slots.is_silent(slot, time, latest=latest, longest=longest):
                 return
             self.binder.promote_spare(binding)
@@ -334,7 +340,7 @@ class LiveState:
         if batch.site != self._site.name:
             self._counters[SampleOutcome.OTHER_SITE] += 1
             return None
-        latest = checks.latest_valid_time(self.quality.clock(received))
+        latest = checks.latest_valid_time(self.quality.receipt_time(received))
         flag = self.quality.check_batch(batch, received)
         if flag not in TIMESTAMP_FLAGS and not self._racks.register(batch, latest=latest):
             return None
@@ -356,17 +362,17 @@ class LiveState:
             return
         match sample:
             case QueueSnapshot() | JobHistory():
-                if refused := self.scheduler.add(sample, self.quality.clock(received)):
+                if refused := self.scheduler.add(sample, self.quality.receipt_time(received)):
                     self._counters[refused] += 1
             case CapStatus(order=order):
                 self.cap_status[order.hall] = sample
             case JobStatus():
                 self.job_status = sample
             case SimulationTick():
-                before = self.period
+                before = self.repetition_period
                 self._max_lead = checks.MAX_CLOCK_LEAD + sample.interval
                 self.quality.note_tick(sample)
-                if self.period != before:
+                if self.repetition_period != before:
                     self._rows = self._new_rows()
 
 
@@ -388,7 +394,7 @@ def present_dataset(
     found: dict[str, AxisValues] = {}
     found_ages: dict[str, AxisValues] = {}
     for shape in slots.layouts:
-        found[shape.variable] = (shape.dim, shape.pick(values))
+        found[shape.variable] = (shape.dim, shape.values_by_label(values))
         found_ages[shape.variable] = (shape.dim, shape.newest_ages(age))
     halls = racks.hall_values(now, max_age=max_age, max_lead=max_lead)
     hall_age = halls.pop("age")
@@ -412,15 +418,15 @@ def recent_dataset(
     :meth:`LiveState.recent_means`.
     """
     starts = rows.starts(start, end)
-    means, maxima = rows.table(starts)
+    means, maxima = rows.means_and_maxima(starts)
     grid = time_axes.regular_axes(starts.astype("datetime64[us]")[0], len(starts), rows.period)
     found: dict[str, AxisValues] = {
-        shape.variable: (shape.dim, shape.pick(means))
+        shape.variable: (shape.dim, shape.values_by_label(means))
         for shape in slots.layouts
         if shape.dim != "rack"
     }
     first, halls = slots.machine_slot_count, len(racks.halls)
-    power = means[:, first : first + halls] * racks.counts
+    power = means[:, first : first + halls] * racks.rack_counts
     for name, numbers in zip(
         HALL_VARIABLES, (power, maxima, means[:, first + halls :]), strict=True
     ):

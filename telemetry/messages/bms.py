@@ -156,7 +156,9 @@ def encode_metadata(sample: PointMetadata) -> tuple[str, bytes]:
     else:
         fields |= {"objectName": sample.object_name, "objectId": sample.object_id}
         fields["servesId"] = list(sample.serves)
-    mandatory = rule_of(topic, sample.object_type, sample.point_type).mandatory_fields(fields)
+    mandatory = rule_of(topic, sample.object_type, sample.point_type).fields_sent_even_if_empty(
+        fields
+    )
     document: dict[str, Json] = {
         name: value for name, value in fields.items() if value or name in mandatory
     }

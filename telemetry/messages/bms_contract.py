@@ -66,7 +66,7 @@ class MetadataRule:
             found.append("servesId is not allowed beside associateId")
         return found
 
-    def mandatory_fields(self, fields: Collection[str]) -> frozenset[str]:
+    def fields_sent_even_if_empty(self, fields: Collection[str]) -> frozenset[str]:
         """Return which of some fields must be sent even if they are empty."""
         groups = [group for choice in self.alternatives for group in choice if group <= set(fields)]
         return self.required.union(*(group for group in groups if group != _STATES))

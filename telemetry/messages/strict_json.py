@@ -25,13 +25,13 @@ MESSAGE_VERSION: Final = 1
 COUNT_RANGE: Final = msgspec.Meta(ge=0, le=2**53)
 """A count that every JSON reader represents exactly."""
 
-MIN_TIME_MS: Final = 946_684_800_000  # 2000-01-01, earliest time on the wire
-END_TIME_MS: Final = 4_102_444_800_000  # 2100-01-01, end of the times on the wire
+MIN_MESSAGE_TIME_MS: Final = 946_684_800_000  # 2000-01-01, earliest time on the wire
+MESSAGE_TIME_END_MS: Final = 4_102_444_800_000  # 2100-01-01, end of the times on the wire
 """First valid time, 2000-01-01, and the first invalid one after it, 2100-01-01. [ms since 1970]"""
 
 _ESCAPE: Final = "\\u"
 
-TIME_RANGE: Final = msgspec.Meta(ge=MIN_TIME_MS, lt=END_TIME_MS)
+TIME_RANGE: Final = msgspec.Meta(ge=MIN_MESSAGE_TIME_MS, lt=MESSAGE_TIME_END_MS)
 """A time on the wire, epoch milliseconds UTC, of this century."""
 
 EXPECTED_TIME: Final = "a time in whole epoch milliseconds, from 2000 to 2099"
@@ -109,7 +109,7 @@ def expect_finite(topic: str, *values: float) -> None:
 
 def to_datetime(topic: str, milliseconds: int) -> np.datetime64:
     """Return epoch milliseconds as a time; refuse times outside this century."""
-    if not MIN_TIME_MS <= milliseconds < END_TIME_MS:
+    if not MIN_MESSAGE_TIME_MS <= milliseconds < MESSAGE_TIME_END_MS:
         raise MessageError(topic, milliseconds, EXPECTED_TIME, code=IssueCode.OUT_OF_RANGE)
     return np.datetime64(milliseconds * MICROSECONDS_PER_MS, "us")
 
@@ -122,7 +122,7 @@ def to_datetimes(milliseconds: Sequence[int]) -> TimeArray:
 def to_milliseconds(topic: str, time: np.datetime64) -> int:
     """Return a time as epoch milliseconds; refuse times outside this century."""
     value = int(np.datetime64(time, "ms").astype(np.int64))
-    if not MIN_TIME_MS <= value < END_TIME_MS:
+    if not MIN_MESSAGE_TIME_MS <= value < MESSAGE_TIME_END_MS:
         raise MessageError(topic, time, EXPECTED_TIME, code=IssueCode.OUT_OF_RANGE)
     return value
 

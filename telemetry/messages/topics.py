@@ -87,7 +87,7 @@ class ParsedTopic:
 
 def value_topic(point: str, sender: str = PLANT_SENDER) -> str:
     """Return the topic of the values of a point, which the plant or an integration writes."""
-    return f"BMS/v1/{check_name(sender)}/Value/{check_point(point)}"
+    return f"BMS/v1/{check_topic_level(sender)}/Value/{check_point(point)}"
 
 
 def metadata_topic(point: str) -> str:
@@ -97,14 +97,16 @@ def metadata_topic(point: str) -> str:
 
 def build_topic(kind: TopicKind, **names: str) -> str:
     """Return a topic from :data:`TOPIC_PATTERNS`, with the names that its pattern needs."""
-    return TOPIC_PATTERNS[kind].format(**{key: check_name(value) for key, value in names.items()})
+    return TOPIC_PATTERNS[kind].format(
+        **{key: check_topic_level(value) for key, value in names.items()}
+    )
 
 
 def topic_filter(kind: TopicKind, **names: str) -> str:
     """Return the subscription to all topics of a kind; a name not given matches any name."""
     wildcards = dict.fromkeys(("site", "hall", "rack", "partner"), "+")
     return TOPIC_PATTERNS[kind].format(
-        **wildcards | {key: check_name(value) for key, value in names.items()}
+        **wildcards | {key: check_topic_level(value) for key, value in names.items()}
     )
 
 
@@ -140,10 +142,10 @@ def parse_topic(topic: str) -> ParsedTopic:
     match levels:
         case ["BMS", "v1", sender, "Value", *rest]:
             check_point("/".join(rest))
-            check_value_topic(topic, *rest[:2], sender=check_name(sender))
+            check_value_topic(topic, *rest[:2], sender=check_topic_level(sender))
             return ParsedTopic(
                 kind=TopicKind.POINT_VALUE,
-                sender=check_name(sender),
+                sender=check_topic_level(sender),
                 point=check_point("/".join(rest)),
             )
         case ["BMS", "v1", sender, "Metadata", *rest] if sender == PLANT_SENDER:
@@ -157,7 +159,7 @@ def parse_topic(topic: str) -> ParsedTopic:
     raise MessageError(topic, topic, "no topic of ours; docs/operators.md lists them")
 
 
-def check_name(text: str) -> str:
+def check_topic_level(text: str) -> str:
     """Return a name; refuse names that a topic cannot contain as one level."""
     if not text or "/" in text or _FORBIDDEN.search(text):
         raise MessageError("topic", text, "a name in a topic is not empty and has no /, + or #")

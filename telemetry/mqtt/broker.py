@@ -29,7 +29,7 @@ class TlsFiles:
     allow_cleartext: bool = False
 
     @property
-    def names_files(self) -> bool:
+    def has_files(self) -> bool:
         """Whether any file is named."""
         return any((self.ca, self.certificate, self.key))
 
@@ -127,7 +127,7 @@ class BrokerProblem(NamedTuple):
     reason: str
     remedy: str
 
-    def about(self, *found: object) -> "BrokerProblem":
+    def with_details(self, *found: object) -> "BrokerProblem":
         """Return the problem with values in the places of its reason."""
         return self._replace(reason=self.reason.format(*found))
 
@@ -138,34 +138,36 @@ def describe(url: str, *found: BrokerProblem | None) -> str:
     return f"{url}: {text}" if text else ""
 
 
-NO_CONNACK: Final = BrokerProblem(
+NO_CONNACK_PROBLEM: Final = BrokerProblem(
     "the broker accepts connections and does not answer", "check that this is its MQTT port"
 )
-NO_TRAFFIC: Final = BrokerProblem("the broker stopped sending", "check the network and the broker")
-CONNECT_TIMEOUT: Final = BrokerProblem(
+NO_TRAFFIC_PROBLEM: Final = BrokerProblem(
+    "the broker stopped sending", "check the network and the broker"
+)
+CONNECT_TIMEOUT_PROBLEM: Final = BrokerProblem(
     "the broker did not accept the connection within {:g} s", "check that this is its MQTT port"
 )
-PROTOCOL_ERROR: Final = BrokerProblem(
+PROTOCOL_PROBLEM: Final = BrokerProblem(
     "the broker sends invalid MQTT ({!r})", "check that this is its MQTT port"
 )
-CONNECTION_LOST: Final = BrokerProblem(
+CONNECTION_LOST_PROBLEM: Final = BrokerProblem(
     "the connection was lost{}", "check the broker and the network; the client connects again"
 )
-SUBSCRIPTION_DENIED: Final = BrokerProblem(
+SUBSCRIPTION_DENIED_PROBLEM: Final = BrokerProblem(
     "the broker denies the subscription to {}",
     "allow it in the broker's access list; with NATS, also lower max_ack_pending",
 )
-QUEUE_OVERFLOW: Final = BrokerProblem(
+QUEUE_OVERFLOW_PROBLEM: Final = BrokerProblem(
     "{} messages were dropped because the outgoing queue was full",
     "check why the broker accepts no messages; repeated messages go out once it does",
 )
-CLIENT_ID_CONFLICT: Final = BrokerProblem(
+CLIENT_ID_CONFLICT_PROBLEM: Final = BrokerProblem(
     "the broker closes our connection repeatedly; another client may also be {!r}",
     "stop the other one: each service, recorder and agent of a site may run once on a broker",
 )
 
 
-def closed_before_connack(*, is_secure: bool) -> BrokerProblem:
+def early_close_problem(*, is_secure: bool) -> BrokerProblem:
     """Return the problem of a connection that the broker closed before it answered.
 
     With TLS 1.3 a broker refuses our certificate only then, and Mosquitto gives no reason.
@@ -176,7 +178,7 @@ def closed_before_connack(*, is_secure: bool) -> BrokerProblem:
     return BrokerProblem("the broker closed the connection before answering", remedy)
 
 
-def network_error(error: OSError) -> BrokerProblem:
+def network_problem(error: OSError) -> BrokerProblem:
     """Return the problem that an error of the network indicates."""
     match error:
         case ssl.SSLCertVerificationError():
@@ -204,7 +206,7 @@ def network_error(error: OSError) -> BrokerProblem:
     return BrokerProblem(error.strerror or str(error), "check the network and the broker")
 
 
-def connection_refused(reason: str) -> BrokerProblem:
+def refusal_problem(reason: str) -> BrokerProblem:
     """Return the problem of a connection that the broker refused."""
     refusal = f"the broker refused the connection: {reason}"
     if "identifier" in reason.lower():
@@ -228,7 +230,7 @@ class ClientIdConflictDetector:
             self._taken_over_at = time.monotonic()
 
     @property
-    def detected(self) -> bool:
+    def is_conflict_detected(self) -> bool:
         """Whether another client seems to use our client id."""
         now = time.monotonic()
         is_often = (

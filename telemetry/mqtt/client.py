@@ -59,7 +59,7 @@ from twin.errors import BrokerError, IssueCode, MessageError
 
 __all__ = ["Client", "LastWill", "PublishToken", "ReceivedMessage", "TlsFiles"]
 
-QUEUE_DEPTH: Final = 65_536
+MAX_QUEUED_MESSAGES: Final = 65_536
 """Messages in a queue; it exceeds the number of packet ids of MQTT. [1]"""
 
 CONNECT_TIMEOUT_S: Final = 10.0
@@ -176,7 +176,7 @@ class Client:
         clean_session: bool = False,
         protocol: Literal["3.1.1", "5"] = "3.1.1",
         tls: TlsFiles | None = None,
-        depth: int = QUEUE_DEPTH,
+        depth: int = MAX_QUEUED_MESSAGES,
     ) -> None:
         address = parse_broker_url(url)
         self.url = str(address)
@@ -184,7 +184,7 @@ class Client:
             reason = "the connection to another machine would not be encrypted"
             remedy = "write mqtts://, or allow cleartext (--allow-cleartext, TlsFiles in Python)"
             raise BrokerError(self.url, reason, remedy, code=IssueCode.CLEARTEXT)
-        if tls and tls.names_files and not address.is_secure:
+        if tls and tls.has_files and not address.is_secure:
             reason, remedy = "certificates are given for a connection without TLS", "write mqtts://"
             raise BrokerError(self.url, reason, remedy, code=IssueCode.INCONSISTENT)
         options = ConnectOptions(
@@ -239,7 +239,7 @@ class Client:
         with self._changed:
             self._changed.wait_for(lambda: self.state in answers, timeout)
         if not self.is_connected:
-            error = self._current_problem or broker.CONNECT_TIMEOUT.about(timeout)
+            error = self._current_problem or broker.CONNECT_TIMEOUT_PROBLEM.with_details(timeout)
             self.stop()
             raise BrokerError(self.url, error.reason, error.remedy)
 
@@ -335,7 +335,11 @@ class Client:
     def error(self) -> str:
         """Current problems and their remedies, with the broker's URL; empty if there are none."""
         is_lossy = time.monotonic() - self._overflowed < OVERFLOW_REPORT_S
-        lost = broker.QUEUE_OVERFLOW.about(self._counts["overflowed"]) if is_lossy else None
+        lost = (
+            broker.QUEUE_OVERFLOW_PROBLEM.with_details(self._counts["overflowed"])
+            if is_lossy
+            else None
+        )
         return describe(self.url, self._current_problem, lost)
 
     @property
@@ -345,12 +349,16 @@ class Client:
 
     @property
     def _current_problem(self) -> BrokerProblem | None:
-        if self._conflicts.detected:
-            return broker.CLIENT_ID_CONFLICT.about(self._client_id)
+        if self._conflicts.is_conflict_detected:
+            return broker.CLIENT_ID_CONFLICT_PROBLEM.with_details(self._client_id)
         if not self.is_connected:
             return self._problem
         denied = self._subscriptions.denied
-        return broker.SUBSCRIPTION_DENIED.about(", ".join(sorted(denied))) if denied else None
+        return (
+            broker.SUBSCRIPTION_DENIED_PROBLEM.with_details(", ".join(sorted(denied)))
+            if denied
+            else None
+        )
 
     @property
     def counters(self) -> Mapping[str, int]:
@@ -371,7 +379,7 @@ class Client:
         }
 
     @property
-    def oversized(self) -> Sequence[tuple[str, int]]:
+    def oversized_messages(self) -> Sequence[tuple[str, int]]:
         """Topics and sizes [B] of the latest messages that were too large."""
         return tuple(self._oversized)
 
@@ -417,10 +425,10 @@ class Client:
             self._connection.open()
             return self._serve(wake_socket)
         except OSError as error:
-            return broker.network_error(error)
+            return broker.network_problem(error)
         except Exception as error:  # paho raises many kinds of errors for malformed packets
             _logger.exception("connection failed", broker=self.url)
-            return broker.PROTOCOL_ERROR.about(error)
+            return broker.PROTOCOL_PROBLEM.with_details(error)
 
     def _serve(self, wake_socket: socket.socket) -> BrokerProblem | None:
         """Move messages both ways until the connection ends; return why it ended."""
@@ -433,15 +441,15 @@ class Client:
             self._connection.keep_alive()
             limit = MAX_SILENCE_S if self.is_connected else CONNACK_TIMEOUT_S
             if time.monotonic() - stream.received_at > limit and not self.inbox.is_full:
-                return broker.NO_TRAFFIC if self.is_connected else broker.NO_CONNACK
+                return broker.NO_TRAFFIC_PROBLEM if self.is_connected else broker.NO_CONNACK_PROBLEM
         if self.state is ConnectionState.REFUSED:
             return None
         if self.state is ConnectionState.CONNECTING:
-            return broker.closed_before_connack(is_secure=self._address.is_secure)
+            return broker.early_close_problem(is_secure=self._address.is_secure)
         if self.is_connected:
             self._conflicts.on_disconnect(self._disconnect_reason)
         reason = self._disconnect_reason
-        return broker.CONNECTION_LOST.about(f": {reason}" if reason else "")
+        return broker.CONNECTION_LOST_PROBLEM.with_details(f": {reason}" if reason else "")
 
     def _has_finished(self) -> bool:
         """Return whether to disconnect now: nothing is left to send, or nobody to send it to."""
@@ -461,7 +469,7 @@ class Client:
         timeout = 0.0 if is_ahead or self._may_send() else SELECT_TIMEOUT_S
         readable, _, _ = select.select(readers, writers, [], timeout)
         if wake_socket in readable:
-            self._waker.drain()
+            self._waker.clear_pending_wakes()
         if is_ahead or stream in readable:
             self._connection.read()
             self.inbox.wake()
@@ -504,7 +512,7 @@ class Client:
     def on_connect(self, refusal: str, *, is_known: bool, window: int) -> None:
         """Subscribe to topics that the broker's session lacks, unless the broker refuses us."""
         if refusal:
-            self._problem = broker.connection_refused(refusal)
+            self._problem = broker.refusal_problem(refusal)
             self._change(ConnectionEvent.REFUSAL)
             return
         self._epoch += 1

@@ -129,7 +129,7 @@ class MessageClient(Protocol):
         """Counters since the start."""
 
     @property
-    def oversized(self) -> Sequence[tuple[str, int]]:
+    def oversized_messages(self) -> Sequence[tuple[str, int]]:
         """Topics and sizes of the latest messages that were too large. [B]"""
 
     def start(self) -> None:
@@ -354,7 +354,7 @@ class Waker:
                     self._is_awake = True
                     self._ends[1].send(b"!")
 
-    def drain(self) -> None:
+    def clear_pending_wakes(self) -> None:
         """Prepare for the next wake; work queued before it is seen after this."""
         if self._ends:
             self._ends[0].recv(1)
@@ -368,7 +368,7 @@ class Waker:
             self._ends = None
 
 
-HOLD_BACK_S: Final = 2.0
+MAX_ACKNOWLEDGEMENT_DELAY_S: Final = 2.0
 """Longest time for which a message is held back until the broker proves to send more. [s]"""
 
 
@@ -421,7 +421,7 @@ class AcknowledgementQueue:
         if (
             self._held_back
             and self._sends_more is None
-            and time.monotonic() > self._since + HOLD_BACK_S
+            and time.monotonic() > self._since + MAX_ACKNOWLEDGEMENT_DELAY_S
         ):
             self._sends_more = False
         if self._sends_more is False:

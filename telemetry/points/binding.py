@@ -144,7 +144,7 @@ class PointBinder:
         if not self.belongs_to_site(point):
             self.counters[SampleOutcome.OTHER_SITE] += 1
             return None
-        found = self.bind(metadata)
+        found = self.find_binding(metadata)
         if isinstance(found, UnboundPoint):
             self._record_unknown(point, found)
             if point in self.unknown:
@@ -183,7 +183,7 @@ class PointBinder:
         """Stop writing a point; by the contract the integration that it names writes it."""
         self.integration_points = {k: p for k, p in self.integration_points.items() if p != point}
 
-    def bind(self, metadata: PointMetadata) -> PointBinding | UnboundPoint:
+    def find_binding(self, metadata: PointMetadata) -> PointBinding | UnboundPoint:
         """Return the binding that a point would have, or the reason for none; store nothing."""
         listed = self._objects.get(metadata_key(metadata))
         if listed is None:
@@ -226,9 +226,9 @@ class PointBinder:
         """Return factor and offset from the unit of the messages to the canonical one."""
         meaning = listed.meaning
         canonical = variables.variable_definition(meaning.variable).unit
-        share = unit_conversion(unit, "1") if meaning.share_of else None
+        share = unit_conversion(unit, "1") if meaning.share_of_parameter else None
         if share is not None:
-            whole = getattr(self._site.equipment[listed.machine], meaning.share_of)
+            whole = getattr(self._site.equipment[listed.machine], meaning.share_of_parameter)
             return share[0] * float(whole), 0.0
         return unit_conversion(unit, canonical)
 

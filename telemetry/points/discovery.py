@@ -29,7 +29,7 @@ BANK_UNIT_PATTERN: Final = re.compile(r"^(?P<bank>[^/]+)/(?P<number>\d+)$")
 
 _SITE_KEYS: Final = ("title", "zone", "time_zone", "latitude", "longitude", "elevation")
 _MAX_STORED: Final = 200_000  # points, and refused topics, that are kept
-_OWNERS: Final = {"", *(meaning.owner for meaning in POINT_MEANINGS)}
+_OWNERS: Final = {"", *(meaning.site_object_id for meaning in POINT_MEANINGS)}
 """Ids of objects that are not machines: weather station, management system, this service."""
 
 _SAFE: Final = re.compile(r"^[A-Za-z0-9_-]+$")
@@ -54,7 +54,7 @@ class SiteDiscovery:
     """
 
     def __init__(self, site: str) -> None:
-        self.site = topics.check_name(site)
+        self.site = topics.check_topic_level(site)
         self.points: dict[str, PointMetadata] = {}
         self.batches: set[tuple[str, str]] = set()
         self.live_points: set[str] = set()

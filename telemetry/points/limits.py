@@ -21,8 +21,8 @@ LIMITS_FILE: Final = "limits.json"
 
 _SPREAD_SHARE: Final = 0.05
 
-CHIP_MIN: Final = np.array([[-1.0], [-20.0], [-0.01], [-0.01], [-1.0]], dtype=np.float32)
-CHIP_MAX: Final = np.array([[5e3], [150.0], [1.01], [1.01], [1e4]], dtype=np.float32)
+CHIP_MIN_VALUES: Final = np.array([[-1.0], [-20.0], [-0.01], [-0.01], [-1.0]], dtype=np.float32)
+CHIP_MAX_VALUES: Final = np.array([[5e3], [150.0], [1.01], [1.01], [1e4]], dtype=np.float32)
 """Bands of the rows of a rack batch: [W], [degC], [1], [1], [MHz]."""
 
 type SiteLimits = Mapping[str, Mapping[str, float]]
@@ -41,7 +41,7 @@ class PlausibleRange:
       value may stay constant.
     - `max_spread`: largest difference of sensors of one quantity; None for a twentieth of the
       range.
-    - `share_of`: parameter of the machine of which all these are shares, or "".
+    - `share_of_parameter`: parameter of the machine of which all these are shares, or "".
     - `unit`: canonical unit of the variable, or "" if unused.
     """
 
@@ -52,7 +52,7 @@ class PlausibleRange:
     min_change: float = 0.0
     flat_period: np.timedelta64 = FLAT_PERIOD
     max_spread: float | None = None
-    share_of: str = ""
+    share_of_parameter: str = ""
     unit: str = ""
 
     @property
@@ -62,11 +62,11 @@ class PlausibleRange:
             (self.high - self.low) * _SPREAD_SHARE if self.max_spread is None else self.max_spread
         )
 
-    def of(self, machine: Equipment | None) -> Self:
+    def for_machine(self, machine: Equipment | None) -> Self:
         """Return the range of one machine, in canonical units."""
-        if not self.share_of or machine is None:
+        if not self.share_of_parameter or machine is None:
             return self
-        whole = float(getattr(machine, self.share_of))
+        whole = float(getattr(machine, self.share_of_parameter))
         return replace(
             self,
             low=self.low * whole,
@@ -74,7 +74,7 @@ class PlausibleRange:
             rate=self.rate * whole,
             min_change=self.min_change * whole,
             max_spread=None if self.max_spread is None else self.max_spread * whole,
-            share_of="",
+            share_of_parameter="",
         )
 
 
@@ -84,25 +84,29 @@ _STUCK_PERIOD: Final = np.timedelta64(
 
 RANGE_BY_VARIABLE: Final[dict[str, PlausibleRange]] = {
     "grid_import_power": PlausibleRange(
-        low=-1.5, high=1.5, stuck_period=_STUCK_PERIOD, min_change=1e-6, share_of="import_limit"
+        low=-1.5,
+        high=1.5,
+        stuck_period=_STUCK_PERIOD,
+        min_change=1e-6,
+        share_of_parameter="import_limit",
     ),
-    "peak_power": PlausibleRange(low=0.0, high=1.5, share_of="import_limit"),
-    "ups_output": PlausibleRange(low=-0.02, high=1.3, share_of="rating"),
-    "distribution_output": PlausibleRange(low=-0.02, high=1.3, share_of="rating"),
-    "hall_power": PlausibleRange(low=-0.02, high=1.3, share_of="full_power"),
-    "battery_level": PlausibleRange(low=-0.02, high=1.1, share_of="capacity"),
-    "battery_charge": PlausibleRange(low=-1.2, high=1.2, share_of="power"),
-    "battery_applied": PlausibleRange(low=-1.2, high=1.2, share_of="power"),
-    "tank_level": PlausibleRange(low=-0.05, high=1.1, share_of="capacity"),
-    "tank_charge": PlausibleRange(low=-1.2, high=1.2, share_of="power"),
-    "tank_applied": PlausibleRange(low=-1.2, high=1.2, share_of="power"),
-    "renewable_used_power": PlausibleRange(low=-0.05, high=1.2, share_of="power"),
-    "renewable_available_power": PlausibleRange(low=-0.05, high=1.2, share_of="power"),
-    "renewable_applied": PlausibleRange(low=-0.05, high=1.2, share_of="power"),
-    "heat_reuse_power": PlausibleRange(low=-0.05, high=1.3, share_of="rated_heat"),
-    "heat_reuse_applied": PlausibleRange(low=-0.05, high=1.3, share_of="rated_heat"),
-    "cooling_plant_output": PlausibleRange(low=-0.1, high=1.6, share_of="rated_cooling"),
-    "cooling_plant_draw": PlausibleRange(low=-0.01, high=1.0, share_of="rated_cooling"),
+    "peak_power": PlausibleRange(low=0.0, high=1.5, share_of_parameter="import_limit"),
+    "ups_output": PlausibleRange(low=-0.02, high=1.3, share_of_parameter="rating"),
+    "distribution_output": PlausibleRange(low=-0.02, high=1.3, share_of_parameter="rating"),
+    "hall_power": PlausibleRange(low=-0.02, high=1.3, share_of_parameter="full_power"),
+    "battery_level": PlausibleRange(low=-0.02, high=1.1, share_of_parameter="capacity"),
+    "battery_charge": PlausibleRange(low=-1.2, high=1.2, share_of_parameter="power"),
+    "battery_applied": PlausibleRange(low=-1.2, high=1.2, share_of_parameter="power"),
+    "tank_level": PlausibleRange(low=-0.05, high=1.1, share_of_parameter="capacity"),
+    "tank_charge": PlausibleRange(low=-1.2, high=1.2, share_of_parameter="power"),
+    "tank_applied": PlausibleRange(low=-1.2, high=1.2, share_of_parameter="power"),
+    "renewable_used_power": PlausibleRange(low=-0.05, high=1.2, share_of_parameter="power"),
+    "renewable_available_power": PlausibleRange(low=-0.05, high=1.2, share_of_parameter="power"),
+    "renewable_applied": PlausibleRange(low=-0.05, high=1.2, share_of_parameter="power"),
+    "heat_reuse_power": PlausibleRange(low=-0.05, high=1.3, share_of_parameter="rated_heat"),
+    "heat_reuse_applied": PlausibleRange(low=-0.05, high=1.3, share_of_parameter="rated_heat"),
+    "cooling_plant_output": PlausibleRange(low=-0.1, high=1.6, share_of_parameter="rated_cooling"),
+    "cooling_plant_draw": PlausibleRange(low=-0.01, high=1.0, share_of_parameter="rated_cooling"),
     "cooling_plant_units_applied": PlausibleRange(low=-0.01, high=1000.01),
     "facility_supply_temperature": PlausibleRange(
         low=1.0, high=70.0, rate=2.0, stuck_period=_STUCK_PERIOD, max_spread=2.0
@@ -112,7 +116,7 @@ RANGE_BY_VARIABLE: Final[dict[str, PlausibleRange]] = {
     "technology_return_temperature": PlausibleRange(low=1.0, high=95.0, rate=5.0),
     "rack_supply_temperature": PlausibleRange(low=1.0, high=80.0, rate=5.0),
     "rack_return_temperature": PlausibleRange(low=1.0, high=95.0, rate=10.0),
-    "rack_power": PlausibleRange(low=-0.01, high=1.5, share_of="rack_power"),
+    "rack_power": PlausibleRange(low=-0.01, high=1.5, share_of_parameter="rack_power"),
     "air_temperature": PlausibleRange(low=-60.0, high=60.0, rate=1.0, max_spread=2.0),
     "relative_humidity": PlausibleRange(low=0.0, high=1.05),
 }
@@ -136,7 +140,7 @@ def plausible_range(variable: str, machine: Equipment | None = None) -> Plausibl
     """Return the plausible range of a variable of a machine."""
     unit = variable_definition(variable).unit
     found = RANGE_BY_VARIABLE.get(variable) or RANGE_BY_UNIT[unit]
-    return replace(found.of(machine), unit=unit)
+    return replace(found.for_machine(machine), unit=unit)
 
 
 def read_site_limits(path: Path) -> SiteLimits:

@@ -51,24 +51,24 @@ class PointMeaning:
 
     - `reverse_variable`: variable of the opposite direction, for negative values; or "".
     - `kinds`: kinds of equipment that have it; empty for the site itself.
-    - `owner`: object id, for a point of the site itself.
+    - `site_object_id`: object id, for a point of the site itself.
     - `object_type`, `point_type`, `process_area`, `is_setpoint`, `integration`: as in its metadata.
     - `unit`, `states`: unit in which the simulated facility sends it, or its states.
     - `default`: canonical value of an unknown state; NaN if there is none.
-    - `share_of`: parameter of the machine of which a value in per cent is a share, or "".
+    - `share_of_parameter`: parameter of the machine of which a value in per cent is a share, or "".
     """
 
     variable: str
     object_type: str
     point_type: str
     kinds: tuple[str, ...] = ()
-    owner: str = ""
+    site_object_id: str = ""
     process_area: tuple[str, ...] = ()
     unit: str = ""
     states: tuple[tuple[int, str], ...] = ()
     default: float = math.nan
     reverse_variable: str = ""
-    share_of: str = ""
+    share_of_parameter: str = ""
     is_setpoint: bool = False
     integration: str = ""
 
@@ -101,7 +101,7 @@ def _generic(variable: str, kind: str, *area: str, unit: str = "kW") -> PointMea
 
 
 def _level(variable: str, kind: str, *area: str) -> PointMeaning:
-    return replace(_generic(variable, kind, *area, unit="%"), share_of="capacity")
+    return replace(_generic(variable, kind, *area, unit="%"), share_of_parameter="capacity")
 
 
 def _circuit(variable: str, point_type: str, *area: str, unit: str) -> PointMeaning:
@@ -140,7 +140,7 @@ def _rack(variable: str, point_type: str, unit: str) -> PointMeaning:
 def _outdoors(variable: str, point_type: str, unit: str) -> PointMeaning:
     return PointMeaning(
         variable=variable,
-        owner=WEATHER_OBJECT_ID,
+        site_object_id=WEATHER_OBJECT_ID,
         object_type=SENSOR_OBJECT,
         point_type=point_type,
         process_area=("Outdoor",),
@@ -151,7 +151,7 @@ def _outdoors(variable: str, point_type: str, unit: str) -> PointMeaning:
 def _heartbeat(variable: str, point_type: str, owner: str, integration: str = "") -> PointMeaning:
     return PointMeaning(
         variable=variable,
-        owner=owner,
+        site_object_id=owner,
         object_type=SYSTEM_OBJECT,
         point_type=point_type,
         integration=integration,

@@ -53,7 +53,7 @@ def announced_metadata(site: Site) -> Iterator[PointMetadata]:
 
 def list_points(site: Site) -> Iterator[SitePoint]:
     """Yield all points of a site with their rows in the catalogue, machine by machine."""
-    paths, meanings = ServicePaths.of(site), tuple(_meanings(site))
+    paths, meanings = SupplyPaths.of(site), tuple(_meanings(site))
     for meaning in meanings:
         if not meaning.kinds:
             yield _of_site(site, meaning)
@@ -99,26 +99,26 @@ def unit_ids(bank: CduBank) -> list[str]:
 
 
 @dataclass(frozen=True)
-class ServicePaths:
+class SupplyPaths:
     """Which object serves which: object id -> ids downstream."""
 
     power: dict[str, tuple[str, ...]] = field(default_factory=dict)
     cooling: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, site: Site) -> "ServicePaths":
+    def of(cls, site: Site) -> "SupplyPaths":
         """Return the paths of a site."""
         sources: list[tuple[str, str]] = []
         users: dict[str, list[str]] = {}
         for relation in site.relations:
             match relation:
-                case Conversion(owner=owner, output=output, inputs=draws):
+                case Conversion(owner=owner, output_carrier=output, input_carriers=draws):
                     sources.append((owner, output))
                     for carrier in draws:
                         users.setdefault(carrier, []).append(owner)
                 case Store(owner=owner, carrier=carrier) | Exchange(owner=owner, carrier=carrier):
                     sources.append((owner, carrier))
-                case FlexibleLoad(owner=owner, carrier=carrier, heat=heat):
+                case FlexibleLoad(owner=owner, carrier=carrier, heat_shares=heat):
                     for drawn in (carrier, *heat):
                         users.setdefault(drawn, []).append(owner)
         paths = cls()
@@ -150,7 +150,7 @@ def _objects(site: Site, owners: list[str]) -> Iterator[str]:
 
 
 def _metadata(
-    site: Site, meaning: PointMeaning, *, machine: Equipment, label: str, paths: ServicePaths
+    site: Site, meaning: PointMeaning, *, machine: Equipment, label: str, paths: SupplyPaths
 ) -> PointMetadata:
     """Return the metadata of a point of a machine.
 
@@ -181,7 +181,7 @@ def _metadata(
 
 
 def _of_site(site: Site, meaning: PointMeaning) -> SitePoint:
-    owner = meaning.owner
+    owner = meaning.site_object_id
     metadata = replace(_bare(site, meaning, owner), object_id=owner, object_name=owner)
     return SitePoint(metadata=metadata, meaning=meaning, machine="", label="")
 
@@ -214,28 +214,28 @@ class VariableLayout:
 
     - `dim`: its axis, or "" for a scalar.
     - `labels`: machines or racks.
-    - `first`, `counts`: first slot, and number of slots of each label: a bank has one for each
-      unit.
+    - `first_slot`, `slots_per_label`: first slot, and number of slots of each label: a bank has one
+      for each unit.
     - `sign`: 0 for a plain value; 1 and -1 for the two directions of one meter.
     """
 
     variable: str
     dim: str
     labels: tuple[str, ...]
-    first: int
-    counts: tuple[int, ...]
+    first_slot: int
+    slots_per_label: tuple[int, ...]
     sign: float = 0.0
 
     def direction(self, values: FloatArray) -> FloatArray:
         """Return the values in the direction of the variable."""
         return values if self.sign == 0.0 else np.maximum(self.sign * values, 0.0)
 
-    def pick(self, values: FloatArray) -> FloatArray:
+    def values_by_label(self, values: FloatArray) -> FloatArray:
         """Return the values of the labels; slots are the last axis, banks are means of units."""
-        last = self.first + sum(self.counts)
-        own = values[..., self.first : last]
-        if last - self.first > len(self.counts):
-            edges = np.cumsum((0, *self.counts))
+        last = self.first_slot + sum(self.slots_per_label)
+        own = values[..., self.first_slot : last]
+        if last - self.first_slot > len(self.slots_per_label):
+            edges = np.cumsum((0, *self.slots_per_label))
             parts = [own[..., a:b] for a, b in pairwise(edges.tolist())]
             own = np.stack([_mean(part) for part in parts], axis=-1)
         picked = self.direction(own)
@@ -243,8 +243,8 @@ class VariableLayout:
 
     def newest_ages(self, age: FloatArray) -> FloatArray:
         """Return the age of the newest slot of each label. [s]"""
-        starts = self.first + np.cumsum((0, *self.counts[:-1]))
-        last = self.first + sum(self.counts)
+        starts = self.first_slot + np.cumsum((0, *self.slots_per_label[:-1]))
+        last = self.first_slot + sum(self.slots_per_label)
         picked = np.minimum.reduceat(age[:last], starts)
         return np.asarray(picked if self.dim else picked[0])
 
@@ -297,8 +297,8 @@ class SiteVariables:
             variable=group.variable,
             dim=group.dim,
             labels=tuple(group.objects),
-            first=first,
-            counts=tuple(len(objects) for objects in group.objects.values()),
+            first_slot=first,
+            slots_per_label=tuple(len(objects) for objects in group.objects.values()),
             sign=1.0 if group.negative else 0.0,
         )
         self.layouts.append(layout)

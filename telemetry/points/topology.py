@@ -142,7 +142,7 @@ SETTLING_PERIODS: Final = 2
 """Repetition periods after which both sides have announced all names. [1]"""
 
 
-class RackNameMismatch:
+class RackNameComparison:
     """Collect the names of racks of a site on both sides; thread-safe."""
 
     def __init__(self, site: Site) -> None:

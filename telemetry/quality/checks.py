@@ -28,8 +28,8 @@ from telemetry.messages.samples import (
     epoch_microseconds,
 )
 from telemetry.points.limits import (
-    CHIP_MAX,
-    CHIP_MIN,
+    CHIP_MAX_VALUES,
+    CHIP_MIN_VALUES,
     HEARTBEAT_RANGE,
     POWER_FACTOR_RANGE,
     RANGE_BY_WIRE_UNIT,
@@ -93,7 +93,7 @@ UNTRUSTED_FLAGS: Final = frozenset(
 )
 """Flags of readings that the next reading is not compared with."""
 
-STEP_CONFIRMATIONS: Final = 3
+JUMP_CONFIRMATION_COUNT: Final = 3
 """Consecutive readings that must agree before a jump is accepted. [1]"""
 
 _CANDIDATE_FLAGS: Final = (QualityFlag.RATE, QualityFlag.UNIT)
@@ -112,24 +112,24 @@ class PointReading:
 class PointHistory:
     """Earlier readings of a point.
 
-    ``value``, ``time`` and ``flag`` are the last trusted reading, ``since`` when the value last
-    changed. The readings stay within tolerance of ``level`` since ``steady_since``. The candidate
-    is the newest untrusted reading after it, with the number of consecutive readings that agree
-    with it and its flag, which is ``good`` without a candidate.
+    ``last_trusted_value``, ``time`` and ``flag`` are the last trusted reading, ``since`` when the
+    value last changed. The readings stay within tolerance of ``steady_level`` since
+    ``steady_since``. The candidate is the newest untrusted reading after it, with the number of
+    consecutive readings that agree with it and its flag, which is ``good`` without a candidate.
     """
 
-    value: float = math.nan
+    last_trusted_value: float = math.nan
     time: np.datetime64 = UNKNOWN_TIME
     flag: QualityFlag = QualityFlag.GOOD
     since: np.datetime64 = UNKNOWN_TIME
-    level: float = math.nan
+    steady_level: float = math.nan
     steady_since: np.datetime64 = UNKNOWN_TIME
     candidate: float = math.nan
     candidate_time: np.datetime64 = UNKNOWN_TIME
     candidate_count: int = 0
     candidate_flag: QualityFlag = QualityFlag.GOOD
 
-    def after(
+    def with_reading(
         self, reading: PointReading, flag: QualityFlag, limits: PlausibleRange
     ) -> "PointHistory":
         """Return the history after a flagged reading; an untrusted one becomes the candidate at
@@ -171,14 +171,14 @@ class PointHistory:
         value = reading.value
         if value is None or reading.time <= self.time:
             return self
-        since = self.since if value == self.value else reading.time
-        is_steady = abs(value - self.level) <= flat
+        since = self.since if value == self.last_trusted_value else reading.time
+        is_steady = abs(value - self.steady_level) <= flat
         return PointHistory(
-            value=value,
+            last_trusted_value=value,
             time=reading.time,
             flag=flag,
             since=since,
-            level=self.level if is_steady else value,
+            steady_level=self.steady_level if is_steady else value,
             steady_since=self.steady_since if is_steady else reading.time,
         )
 
@@ -245,22 +245,22 @@ def _check_trend(
     if _is_in_other_unit(value, time, history, limits):
         return QualityFlag.UNIT
     is_fast = limits.rate < math.inf and _exceeds_rate(
-        value - history.value, time - history.time, limits
+        value - history.last_trusted_value, time - history.time, limits
     )
     if is_fast:
         if _matches_conversion(value, history, limits):
             return QualityFlag.UNIT
         is_step = (
             history.candidate_flag is QualityFlag.RATE
-            and history.candidate_count >= STEP_CONFIRMATIONS - 1
+            and history.candidate_count >= JUMP_CONFIRMATION_COUNT - 1
         )
         return (
             QualityFlag.GOOD if is_step and history.confirms(reading, limits) else QualityFlag.RATE
         )
-    is_same = value == history.value
+    is_same = value == history.last_trusted_value
     if limits.stuck_period is not None and is_same and time - history.since > limits.stuck_period:
         return QualityFlag.STUCK
-    is_steady = limits.min_change > 0.0 and abs(value - history.level) <= limits.min_change
+    is_steady = limits.min_change > 0.0 and abs(value - history.steady_level) <= limits.min_change
     if is_steady and time - history.steady_since > limits.flat_period:
         return QualityFlag.FLAT
     return QualityFlag.GOOD
@@ -296,8 +296,8 @@ _MISTAKES_WITHIN_BAND: Final = {
     for unit in ("MW", "MWh", "1", "degC")
 }
 
-MAX_UNIT_RATIO: Final = 1e3  # ratio to the greatest value up to which a unit may be wrong
-MIN_UNIT_RATIO: Final = 20.0
+MAX_WRONG_UNIT_RATIO: Final = 1e3  # ratio to the greatest value up to which a unit may be wrong
+MIN_WRONG_UNIT_RATIO: Final = 20.0
 """Ratio of a first value to its band from which, up to a thousand, its unit is wrong. [1]"""
 
 CONVERTED_RANGE_SHARE: Final = 0.02
@@ -306,34 +306,35 @@ CONVERTED_RANGE_SHARE: Final = 0.02
 
 def _matches_conversion(value: float, history: PointHistory, limits: PlausibleRange) -> bool:
     """Return whether the value, converted from another unit, matches the one before it."""
-    if math.isnan(history.value):
+    if math.isnan(history.last_trusted_value):
         greatest = max(abs(limits.low), abs(limits.high))
-        return MIN_UNIT_RATIO * greatest <= abs(value) <= MAX_UNIT_RATIO * greatest
+        return MIN_WRONG_UNIT_RATIO * greatest <= abs(value) <= MAX_WRONG_UNIT_RATIO * greatest
     near = CONVERTED_RANGE_SHARE * (limits.high - limits.low)
     return any(
-        abs(value * one.factor + one.offset - history.value) <= near for one in UNIT_MISTAKES
+        abs(value * one.factor + one.offset - history.last_trusted_value) <= near
+        for one in UNIT_MISTAKES
     )
 
 
 CONVERTED_TOLERANCE_SHARE: Final = 0.005
 """Relative tolerance between a converted value and the one before. [1]"""
 
-NEXT_TOLERANCE_SHARE: Final = 0.1
+WRONG_UNIT_FOLLOWING_TOLERANCE_SHARE: Final = 0.1
 """Relative tolerance between consecutive values in a wrong unit. [1]"""
 
-MIN_SIGNIFICANT_SHARE: Final = 0.05
+MIN_UNIT_IDENTIFYING_SHARE: Final = 0.05
 """Share of the band's greater end below which a value does not identify its unit. [1]"""
 
 CONVERTED_TOLERANCE_K: Final = 0.5
 """Tolerance between a converted temperature and the one before. [K]"""
 
-NEXT_TOLERANCE_K: Final = 3.0
+WRONG_UNIT_FOLLOWING_TOLERANCE_K: Final = 3.0
 """Tolerance between consecutive temperatures in a wrong unit. [K]"""
 
 MIN_TEMPERATURE_JUMP_K: Final = 10.0
 """Change of a temperature that is implausible between two readings. [K]"""
 
-MAX_COMPARISON_AGE: Final = np.timedelta64(1, "h")
+MAX_UNIT_COMPARISON_AGE: Final = np.timedelta64(1, "h")
 """Age from which a reading does not identify the unit of the next."""
 
 
@@ -343,7 +344,7 @@ def _is_in_other_unit(
     """Return whether a value within its band is the one before in another unit, or continues
     one.
     """
-    before = history.value
+    before = history.last_trusted_value
     if _continues_candidate(value, history, limits):
         return True
     if limits.unit == "degC":
@@ -351,7 +352,7 @@ def _is_in_other_unit(
         near = CONVERTED_TOLERANCE_K
     else:
         greatest = max(abs(limits.low), abs(limits.high))
-        is_significant = abs(before) >= MIN_SIGNIFICANT_SHARE * greatest
+        is_significant = abs(before) >= MIN_UNIT_IDENTIFYING_SHARE * greatest
         near = CONVERTED_TOLERANCE_SHARE * abs(before)
     return (
         is_significant
@@ -359,7 +360,7 @@ def _is_in_other_unit(
             abs(value * one.factor + one.offset - before) <= near
             for one in _MISTAKES_WITHIN_BAND.get(limits.unit, ())
         )
-        and bool(time - history.time <= MAX_COMPARISON_AGE)
+        and bool(time - history.time <= MAX_UNIT_COMPARISON_AGE)
     )
 
 
@@ -371,8 +372,12 @@ def _continues_candidate(value: float, history: PointHistory, limits: PlausibleR
         return False
     doubted = history.candidate
     distance = abs(value - doubted)
-    near = NEXT_TOLERANCE_K if limits.unit == "degC" else NEXT_TOLERANCE_SHARE * abs(doubted)
-    return distance <= near and distance < abs(value - history.value)
+    near = (
+        WRONG_UNIT_FOLLOWING_TOLERANCE_K
+        if limits.unit == "degC"
+        else WRONG_UNIT_FOLLOWING_TOLERANCE_SHARE * abs(doubted)
+    )
+    return distance <= near and distance < abs(value - history.last_trusted_value)
 
 
 @lru_cache(maxsize=1)  # samples of one batch share the time of receipt
@@ -390,7 +395,7 @@ def check_batch(batch: RackBatch, now: np.datetime64) -> QualityFlag:
     flag = check_stamp(batch.time, now)
     if flag is not QualityFlag.GOOD:
         return flag
-    if (batch.values < CHIP_MIN).any() or (batch.values > CHIP_MAX).any():
+    if (batch.values < CHIP_MIN_VALUES).any() or (batch.values > CHIP_MAX_VALUES).any():
         return QualityFlag.RANGE
     return QualityFlag.GOOD
 

@@ -112,7 +112,7 @@ class QualityEngine:
         twin._limits = self._limits.copy()
         return twin
 
-    def clock(self, received: np.datetime64) -> np.datetime64:
+    def receipt_time(self, received: np.datetime64) -> np.datetime64:
         """Return when a sample came: in simulated time, no later than the next tick."""
         if self.clock_mode is ClockMode.REAL:
             return received
@@ -158,12 +158,12 @@ class QualityEngine:
             else:
                 self._wait_for_metadata(sample, received)
         limits = self.unbound_limits(sample.point)
-        return CheckedValue(limits.check(sample, self.clock(received)))
+        return CheckedValue(limits.check(sample, self.receipt_time(received)))
 
     def check_batch(self, batch: RackBatch, received: np.datetime64) -> QualityFlag:
         """Return the flag of a rack batch."""
         self.note_interval(batch.interval)
-        return check_batch(batch, self.clock(received))
+        return check_batch(batch, self.receipt_time(received))
 
     def register(
         self, metadata: PointMetadata
@@ -199,7 +199,7 @@ class QualityEngine:
         self, binding: PointBinding, sample: PointValue, received: np.datetime64
     ) -> CheckedValue:
         """Return the flag of a value of a bound point, and store it in the point's history."""
-        now, limits, key = self.clock(received), binding.plausible_range, binding.key
+        now, limits, key = self.receipt_time(received), binding.plausible_range, binding.key
         value = None if sample.value is None else binding.to_canonical(sample.value)
         reading = PointReading(value=value, time=sample.time, quality=sample.quality)
         before = self._histories.get(binding.point, NO_HISTORY)
@@ -225,7 +225,7 @@ class QualityEngine:
             max_age = STALE_PERIODS * self.period
             if not self._redundancy.agrees(binding, value, reading.time, max_age=max_age):
                 flag = QualityFlag.DISAGREES
-        self._histories[binding.point] = before.after(reading, flag, limits)
+        self._histories[binding.point] = before.with_reading(reading, flag, limits)
         self.counters[flag.value] += 1
         return CheckedValue(flag, binding, value)
 
@@ -273,10 +273,10 @@ class ClockSkew:
     last: np.datetime64
 
 
-OWN_CLOCK_SOURCES: Final = 3
+MIN_SOURCES_OF_SLOW_CLOCK: Final = 3
 """Sources ahead at once that indicate a slow clock of this machine. [1]"""
 
-FUTURE_ERROR_S: Final = 300.0
+CLOCK_AHEAD_ERROR_DURATION_S: Final = 300.0
 """Time for which a source that was ahead is an error. [s]"""
 
 MAX_REJECTED_SOURCES: Final = 200_000
@@ -303,19 +303,19 @@ class ClockSkewTracker:
         """Sources that are ahead, if so many are that the clock here is slow; else empty."""
         found = self._sources_ahead()
         remedy = "set the clock of this machine, as so many are ahead at once"
-        return _describe_ahead(found, remedy) if len(found) >= OWN_CLOCK_SOURCES else ""
+        return _describe_ahead(found, remedy) if len(found) >= MIN_SOURCES_OF_SLOW_CLOCK else ""
 
     @property
     def warning(self) -> str:
         """Single sources that are ahead, and the remedy; empty if there are none, or many."""
         found = self._sources_ahead()
-        if not 0 < len(found) < OWN_CLOCK_SOURCES:
+        if not 0 < len(found) < MIN_SOURCES_OF_SLOW_CLOCK:
             return ""
         return _describe_ahead(found, "set its clock" if len(found) == 1 else "set their clocks")
 
     def _sources_ahead(self) -> dict[str, np.timedelta64]:
         """Return the sources that were ahead of late, and by how much."""
-        since = time.monotonic() - FUTURE_ERROR_S
+        since = time.monotonic() - CLOCK_AHEAD_ERROR_DURATION_S
         return {name: off for name, (last, off) in self._ahead.copy().items() if last > since}
 
     def note(
@@ -366,7 +366,7 @@ def _describe_ahead(found: Mapping[str, np.timedelta64], remedy: str) -> str:
     """Return which sources are ahead, by how much, and the remedy."""
     names = list(found)
     shown = f"{len(names)} sources, such as {names[0]},"
-    if len(names) < OWN_CLOCK_SOURCES:
+    if len(names) < MIN_SOURCES_OF_SLOW_CLOCK:
         shown = " and ".join(names)
     skews = f"stamps of {shown} are {describe_skews(found.values())}"
     return f"{skews}, and in quarantine, not archived: {remedy}"

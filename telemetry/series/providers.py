@@ -76,7 +76,7 @@ class SeriesQuery:
     - `url`: address of the service, without a path.
     - `latitude`, `longitude`: location of the site. [deg]
     - `now`: the time, UTC.
-    - `days`: length of the past that is requested. [d]
+    - `past_days`: length of the past that is requested. [d]
     - `token`: token of the service, or "".
     - `earlier_response_file`: file of an earlier response, if any.
     """
@@ -86,14 +86,14 @@ class SeriesQuery:
     latitude: float
     longitude: float
     now: np.datetime64
-    days: int
+    past_days: int
     token: str = ""
     earlier_response_file: Path | None = None
 
     @property
     def begin(self) -> np.datetime64:
         """First requested time, UTC."""
-        return np.datetime64(self.now, "D") - self.days * ONE_DAY
+        return np.datetime64(self.now, "D") - self.past_days * ONE_DAY
 
     @property
     def end(self) -> np.datetime64:
@@ -107,12 +107,12 @@ class DataService:
 
     - `url`: its default address.
     - `request`: returns the text of its response to a query.
-    - `token`: environment variable of its token, or "" if it needs none.
+    - `token_variable`: environment variable of its token, or "" if it needs none.
     """
 
     url: str
     request: Callable[[SeriesQuery], str]
-    token: str = ""
+    token_variable: str = ""
 
 
 def _energy_charts_prices(query: SeriesQuery) -> str:
@@ -146,7 +146,7 @@ def _open_meteo(query: SeriesQuery) -> str:
         "latitude": f"{query.latitude:g}",
         "longitude": f"{query.longitude:g}",
         "hourly": ",".join(OPEN_METEO_VARIABLES),
-        "past_days": f"{min(query.days, MAX_PAST_DAYS)}",
+        "past_days": f"{min(query.past_days, MAX_PAST_DAYS)}",
         "forecast_days": f"{FORECAST_DAYS}",
         "timezone": "GMT",
     }
@@ -343,7 +343,7 @@ DATA_SERVICES: Final = {
         "entsoe": DataService(
             url="https://web-api.tp.entsoe.eu",
             request=_entsoe_prices,
-            token="GIGATWIN_ENTSOE_TOKEN",
+            token_variable="GIGATWIN_ENTSOE_TOKEN",
         ),
     },
     "weather": {"open-meteo": DataService(url="https://api.open-meteo.com", request=_open_meteo)},
@@ -354,7 +354,7 @@ DATA_SERVICES: Final = {
         "electricity-maps": DataService(
             url="https://api.electricitymap.org/v3",
             request=_electricity_maps,
-            token="GIGATWIN_ELECTRICITY_MAPS_TOKEN",
+            token_variable="GIGATWIN_ELECTRICITY_MAPS_TOKEN",
         ),
     },
 }
@@ -391,14 +391,14 @@ MAX_RESPONSE_LEAD: Final = np.timedelta64(20, "D")
 class FetchResult:
     """The file after a fetch.
 
-    - `begin`, `end`: starts of its first and its last complete interval, UTC.
-    - `intervals`: complete intervals. [1]
+    - `begin`, `last_interval_start`: starts of its first and its last complete interval, UTC.
+    - `interval_count`: complete intervals. [1]
     - `kept_existing_file`: whether the existing file remained, as it covers more than the response.
     """
 
     begin: np.datetime64
-    end: np.datetime64
-    intervals: int
+    last_interval_start: np.datetime64
+    interval_count: int
     kept_existing_file: bool
 
 
@@ -431,7 +431,12 @@ def fetch_series(series: str, service: str, query: SeriesQuery, *, out: Path) ->
     if not is_kept:
         write_atomic(out, text)
     now = existing if is_kept else fetched
-    return FetchResult(begin=now[0], end=now[-1], intervals=now.size, kept_existing_file=is_kept)
+    return FetchResult(
+        begin=now[0],
+        last_interval_start=now[-1],
+        interval_count=now.size,
+        kept_existing_file=is_kept,
+    )
 
 
 def covered_intervals(series: str, path: Path) -> NDArray[np.datetime64]:
@@ -467,6 +472,6 @@ def _read_series(series: str, path: Path) -> xr.Dataset:
 
 def describe_result(result: FetchResult) -> str:
     """Return the period that the file covers, as text."""
-    begin, end = format_minute(result.begin), format_minute(result.end)
-    text = f"{result.intervals} intervals from {begin} to {end}"
+    begin, end = format_minute(result.begin), format_minute(result.last_interval_start)
+    text = f"{result.interval_count} intervals from {begin} to {end}"
     return text + "; the existing file covers more and remains" * result.kept_existing_file

@@ -112,7 +112,7 @@ class SimulatedBms:
             meaning, point = listed.meaning, listed.metadata.point
             self._topics.append(topics.value_topic(point))
             if meaning.is_writable:
-                owner = listed.label if listed.machine else meaning.owner
+                owner = listed.label if listed.machine else meaning.site_object_id
                 self._ours[point] = (meaning.variable, owner), place
             elif meaning.object_type == RACK_OBJECT:
                 places, which = self._racks.setdefault(meaning.variable, ([], []))
@@ -199,7 +199,7 @@ class SimulatedBms:
         for listed in self._listed:
             meaning = listed.meaning
             if meaning.object_type == SYSTEM_OBJECT and not meaning.is_writable:
-                value = clocks[meaning.owner]
+                value = clocks[meaning.site_object_id]
                 if value is not None:
                     point = listed.metadata.point
                     found.append(encode(PointValue(point=point, time=time, value=value)))
@@ -216,8 +216,11 @@ def _columns(site: Site, listed: list[SitePoint], noise: FacilityNoise) -> _Colu
         meaning, unit = point.meaning, point.meaning.unit
         share = 1.0
         canonical = variables.variable_definition(meaning.variable).unit if unit else "ms"
-        if meaning.share_of:
-            share, canonical = getattr(site.equipment[point.machine], meaning.share_of), "1"
+        if meaning.share_of_parameter:
+            share, canonical = (
+                getattr(site.equipment[point.machine], meaning.share_of_parameter),
+                "1",
+            )
         factor, offset = UNIT_CONVERSIONS[unit, canonical]
         bands = (
             PUBLISH_DEADBANDS
@@ -236,11 +239,11 @@ def _errors(point: SitePoint, noise: FacilityNoise) -> tuple[float, float]:
     meaning = point.meaning
     if meaning.is_setpoint or not meaning.unit or meaning.variable in ERROR_FREE_VARIABLES:
         return 0.0, 0.0
-    if meaning.share_of:
-        return noise.level / UNIT_CONVERSIONS["%", "1"][0], 0.0
+    if meaning.share_of_parameter:
+        return noise.level_sensor_error / UNIT_CONVERSIONS["%", "1"][0], 0.0
     return {
-        "kW": (0.0, noise.power),
-        "C": (noise.temperature, 0.0),
+        "kW": (0.0, noise.power_meter_error),
+        "C": (noise.temperature_sensor_error, 0.0),
         "%": (HUMIDITY_ERROR_PERCENT, 0.0),
     }.get(meaning.unit, (0.0, FLOW_ERROR_SHARE))
 
@@ -357,8 +360,10 @@ def _circuit(
     """Return the set points of a circuit and, once it has run, its flow and return temperature."""
     word = "facility_range_set_point", plant.name
     aims = {
-        ("facility_supply_applied", plant.name): water.supply[plant.name],
-        ("facility_range_applied", plant.name): water.ranges.get(word, plant.temperature_range),
+        ("facility_supply_applied", plant.name): water.supply_set_points[plant.name],
+        ("facility_range_applied", plant.name): water.temperature_ranges.get(
+            word, plant.temperature_range
+        ),
         ("facility_enabled", plant.name): float(not water.is_local_control),
     }
     if ("cooling_plant_flow", plant.name) not in truth:
@@ -380,11 +385,13 @@ def _coolant(
     """Return the return temperature of the coolant of a bank, and its set points."""
     heat = truth.get(("cdu_output", bank.name), 0.0)
     points = water.set_points(site)
-    aim = water.supply[_warm(site).name] + coolant_approach(site, heat, points)
+    aim = water.supply_set_points[_warm(site).name] + coolant_approach(site, heat, points)
     word = "technology_range_set_point", bank.name
     values = {
         ("technology_supply_set_point", bank.name): aim,
-        ("technology_range_applied", bank.name): water.ranges.get(word, bank.technology_range),
+        ("technology_range_applied", bank.name): water.temperature_ranges.get(
+            word, bank.technology_range
+        ),
     }
     if ("cdu_output", bank.name) in truth:
         share = heat / (bank.count * bank.rated_heat)

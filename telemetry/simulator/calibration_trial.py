@@ -71,8 +71,8 @@ class AcceptanceResult:
       site as declared.
     - `worst_identified_error`: largest relative error of a parameter that counts as identified. [1]
     - `identified_count`: parameters that count as identified. [1]
-    - `samples_within_bounds`, `samples`: hourly samples whose bounds contain the true value, and
-      all of them. [1]
+    - `samples_within_bounds`, `sample_count`: hourly samples whose bounds contain the true value,
+      and all of them. [1]
     """
 
     seed: int
@@ -82,7 +82,7 @@ class AcceptanceResult:
     worst_parameter: str
     identified_count: int
     samples_within_bounds: int
-    samples: int
+    sample_count: int
 
     def as_json(self) -> dict[str, object]:
         """Return the row of the command's JSON output."""
@@ -94,7 +94,7 @@ class AcceptanceResult:
             "which": self.worst_parameter,
             "count": self.identified_count,
             "inside": self.samples_within_bounds,
-            "samples": self.samples,
+            "samples": self.sample_count,
         }
 
 
@@ -118,7 +118,7 @@ def run_acceptance(site: Site, boundary_conditions: xr.Dataset, *, seed: int) ->
         worst_parameter=which,
         identified_count=count,
         samples_within_bounds=int(seen.sum()),
-        samples=int(seen.size),
+        sample_count=int(seen.size),
     )
 
 

@@ -21,17 +21,18 @@ from twin.site import Site
 class FacilityNoise:
     """Load fluctuations and measurement errors.
 
-    - `load`: relative standard deviation of the power of working racks. [1]
+    - `load_std`: relative standard deviation of the power of working racks. [1]
     - `load_time_constant`: time constant of these fluctuations. [min]
-    - `power`, `level`: standard errors of power meters and of levels, shares. [1]
-    - `temperature`: standard error of temperatures. [K]
+    - `power_meter_error`, `level_sensor_error`: standard errors of power meters and of levels,
+      shares. [1]
+    - `temperature_sensor_error`: standard error of temperatures. [K]
     """
 
-    load: float = 0.004
+    load_std: float = 0.004
     load_time_constant: float = 10.0
-    power: float = 0.002
-    level: float = 0.003
-    temperature: float = 0.1
+    power_meter_error: float = 0.002
+    level_sensor_error: float = 0.003
+    temperature_sensor_error: float = 0.1
 
 
 def worn_facility(site: Site, rng: np.random.Generator) -> Site:
@@ -116,7 +117,7 @@ def worn_for_calibration(site: Site, rng: np.random.Generator, *, share: float =
 def load_fluctuation(noise: FacilityNoise, count: int, rng: np.random.Generator) -> FloatArray:
     """Return a first-order process with the size and time constant of the noise."""
     keep = np.exp(-1.0 / noise.load_time_constant)
-    shocks = rng.normal(0.0, noise.load * np.sqrt(1.0 - keep**2), count)
+    shocks = rng.normal(0.0, noise.load_std * np.sqrt(1.0 - keep**2), count)
     fluctuation = np.empty(count)
     value = 0.0
     for i, shock in enumerate(shocks.tolist()):
@@ -170,16 +171,16 @@ class SensorFault:
 class SensorModel:
     """Errors of the sensors of a facility.
 
-    - `power`: relative standard error of power and humidity. [1]
-    - `level`: standard error of levels, a share of the largest. [1]
-    - `temperature`: standard error of temperatures. [K]
+    - `power_meter_error`: relative standard error of power and humidity. [1]
+    - `level_sensor_error`: standard error of levels, a share of the largest. [1]
+    - `temperature_sensor_error`: standard error of temperatures. [K]
     - `missing_share`: share of lost readings. [1]
     - `offsets`: (variable, machine) -> offset of a sensor. [unit of the variable]
     """
 
-    power: float = 0.01
-    level: float = 0.01
-    temperature: float = 0.1
+    power_meter_error: float = 0.01
+    level_sensor_error: float = 0.01
+    temperature_sensor_error: float = 0.1
     missing_share: float = 0.02
     offsets: Mapping[tuple[str, str], float] = field(default_factory=dict)
     faults: Sequence[SensorFault] = ()
@@ -218,11 +219,11 @@ class SensorModel:
         """Return a variable with noise, offsets and gaps."""
         noise = rng.normal(0.0, 1.0, values.shape)
         if name in TEMPERATURE_VARIABLES:
-            read = values + self.temperature * noise
+            read = values + self.temperature_sensor_error * noise
         elif name in LEVEL_VARIABLES:
-            read = values + self.level * values.to_numpy().max(axis=0) * noise
+            read = values + self.level_sensor_error * values.to_numpy().max(axis=0) * noise
         else:
-            read = values * (1.0 + self.power * noise)
+            read = values * (1.0 + self.power_meter_error * noise)
         for (word, owner), offset in self.offsets.items():
             if word == name:
                 dim = str(values.dims[1])

@@ -157,11 +157,11 @@ class SimulatedFacility:
     def run_with(
         self, set_points: Mapping[VariableKey, float], minutes: int = METERING_PERIOD_MIN
     ) -> None:
-        """Move towards new set points, as :meth:`apply` takes them, and run for some minutes."""
-        self.apply(set_points)
+        """Move to new set points, as :meth:`begin_move` takes them, and run for some minutes."""
+        self.begin_move(set_points)
         self.advance(minutes)
 
-    def apply(self, set_points: Mapping[VariableKey, float]) -> None:
+    def begin_move(self, set_points: Mapping[VariableKey, float]) -> None:
         """Start a move from the current set points to new ones.
 
         Parameters
@@ -174,7 +174,9 @@ class SimulatedFacility:
         now = {key: self._goal(key, value, self._clock) for key, value in set_points.items()}
         soon = {key: self._goal(key, value, last) for key, value in set_points.items()}
         begin = now | {
-            k: v for k, v in self._points.items() if k in now and k[0] != setpoints.UNITS_ON
+            k: v
+            for k, v in self._points.items()
+            if k in now and k[0] != setpoints.UNITS_ON_VARIABLE
         }
         over = move_duration(begin, soon, ramp=self.site.grid_connection.ramp)
         self._move = SetPointMove(start=begin, goal=dict(set_points), duration=over)
@@ -307,15 +309,15 @@ class SimulatedFacility:
         describes.
         """
         noise, rng, meter = self._noise, self._rng, self.meter
-        net = meter.net * (1.0 + rng.normal(0.0, noise.power))
+        net = meter.net * (1.0 + rng.normal(0.0, noise.power_meter_error))
         state = self._initial_state.copy(deep=True).assign_coords(instant=self.now)
         for (name, owner), value in self._stocks.items():
             if name not in state:  # water in the pipes has no sensor
                 continue
             if name == "facility_supply_temperature":
-                seen = value + rng.normal(0.0, noise.temperature)
+                seen = value + rng.normal(0.0, noise.temperature_sensor_error)
             elif name == "cooling_plant_output":
-                seen = value * (1.0 + rng.normal(0.0, noise.power))
+                seen = value * (1.0 + rng.normal(0.0, noise.power_meter_error))
             else:
                 seen = self._seen_level(owner, value)
             set_machine_value(state, name, owner, value=seen)
@@ -334,7 +336,7 @@ class SimulatedFacility:
 
     def _seen_level(self, owner: str, value: float) -> float:
         store = next(store for store in self._declared_site.stores if store.owner == owner)
-        seen = value + self._rng.normal(0.0, self._noise.level) * store.max_level
+        seen = value + self._rng.normal(0.0, self._noise.level_sensor_error) * store.max_level
         return float(np.clip(seen, 0.0, store.max_level))
 
     def record(self) -> xr.Dataset:
@@ -407,7 +409,7 @@ class ConnectionMeter:
         self.net = float(net_import(state))
         self.peak, self.mean_weekly_import = float(state["peak_power"]), float(state["usual_power"])
         self._now = np.datetime64(str(state["instant"].to_numpy()), "us")
-        self._billing, self._turn = billing, billing.end(self._now)
+        self._billing, self._turn = billing, billing.period_end(self._now)
         self._last: list[float] = []
         self._count = 0
 
@@ -434,4 +436,4 @@ class ConnectionMeter:
         self._now = self._now + QUARTER_HOUR
         if self._now >= self._turn:
             self.peak = 0.0
-            self._turn = self._billing.end(self._now)
+            self._turn = self._billing.period_end(self._now)

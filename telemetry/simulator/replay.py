@@ -21,7 +21,7 @@ from telemetry.archive.layout import (
     QUALITY_CODES,
     MetadataChange,
     read_all_metadata,
-    read_changes,
+    read_metadata_changes,
 )
 from telemetry.archive.reader import open_folder, open_snapshot, to_moment
 from telemetry.messages import encode
@@ -95,7 +95,7 @@ def read_messages(
         )
         raise ArchiveError(message, code=IssueCode.TIME_ORDER)
     root = open_snapshot(folder, site).root
-    meanings = _Meanings(read_all_metadata(root), read_changes(root))
+    meanings = _Meanings(read_all_metadata(root), read_metadata_changes(root))
     points = open_folder(folder, site, group="points", span=(first, last))
     racks = open_folder(folder, site, group="racks", span=(first, last))
     times = np.union1d(points["time"].values, racks["time"].values)

@@ -37,20 +37,20 @@ RANGE_RATE_K_PER_MIN: Final = 0.2
 class WaterSetPoints:
     """Set points of the water of a facility.
 
-    - `supply`: Circuit -> set point of its supply water. [degC]
-    - `ranges`: (variable, circuit or bank of CDUs) -> temperature range that its flow follows;
-      others are as declared. [K]
+    - `supply_set_points`: Circuit -> set point of its supply water. [degC]
+    - `temperature_ranges`: (variable, circuit or bank of CDUs) -> temperature range that its flow
+      follows; others are as declared. [K]
     - `is_local_control`: whether operators control the water locally and requests have no effect.
     """
 
-    supply: Mapping[str, float]
-    ranges: Mapping[VariableKey, float] = field(default_factory=dict)
+    supply_set_points: Mapping[str, float]
+    temperature_ranges: Mapping[VariableKey, float] = field(default_factory=dict)
     is_local_control: bool = False
 
     def set_points(self, site: Site) -> SetPoints | None:
         """Return the ranges as set points of the twin, or None if all are as declared."""
         return collect_set_points(
-            site, {key: np.asarray(value) for key, value in self.ranges.items()}
+            site, {key: np.asarray(value) for key, value in self.temperature_ranges.items()}
         )
 
 
@@ -87,7 +87,9 @@ class SetPointRequests:
     def water(self) -> WaterSetPoints:
         """Current set points of the water."""
         return WaterSetPoints(
-            supply=dict(self.supply), ranges=dict(self.ranges), is_local_control=self.is_local
+            supply_set_points=dict(self.supply),
+            temperature_ranges=dict(self.ranges),
+            is_local_control=self.is_local,
         )
 
     def record_heartbeat(self, now: np.datetime64) -> None:
@@ -142,7 +144,7 @@ class SetPointRequests:
                 points[f"{kind}_charge", owner] = max(value, 0.0)
                 points[f"{kind}_discharge", owner] = max(-value, 0.0)
             elif variable == CHILLER_COUNT_REQUEST and np.isfinite(value) and not self.is_local:
-                points[setpoints.UNITS_ON, owner] = float(np.round(value))
+                points[setpoints.UNITS_ON_VARIABLE, owner] = float(np.round(value))
         return points
 
     def move_supply(self, approach: float, *, now: np.datetime64, minutes: float) -> list[str]:

@@ -78,23 +78,23 @@ class SimulationProgress:
     """Progress of a run.
 
     - `time`: time up to which the facility has run. [datetime64, UTC]
-    - `done`, `steps`: quarter-hours done, and in all. [1]
+    - `completed_intervals`, `interval_count`: quarter-hours done, and in all. [1]
     - `is_decided`: whether the service had decided the last one.
     - `net_power`: import less export, mean of the last quarter-hour. [MW]
     - `running`, `waiting`: jobs that ran in it, and those that wait now. [1]
-    - `undecided`, `refused`: quarter-hours without a decision so far; refused orders and requests.
-      [1]
+    - `undecided_interval_count`, `refusal_count`: quarter-hours without a decision so far; refused
+      orders and requests. [1]
     """
 
     time: np.datetime64
-    done: int
-    steps: int
+    completed_intervals: int
+    interval_count: int
     is_decided: bool
     net_power: float
     running: int
     waiting: int
-    undecided: int
-    refused: int
+    undecided_interval_count: int
+    refusal_count: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,14 +103,14 @@ class SimulationResult:
 
     - `record`: operation of the facility, in minutes.
     - `queue`: the queue at the end.
-    - `steps`: backlog after each quarter-hour, and its progress. [MWh]
-    - `counts`: messages by kind, ``refused`` orders, and ``undecided`` quarter-hours.
+    - `backlog_and_progress`: backlog after each quarter-hour, and its progress. [MWh]
+    - `event_counts`: messages by kind, ``refused`` orders, and ``undecided`` quarter-hours.
     """
 
     record: xr.Dataset
     queue: JobQueue
-    steps: Sequence[tuple[float, QueueProgress]]
-    counts: Counter[str]
+    backlog_and_progress: Sequence[tuple[float, QueueProgress]]
+    event_counts: Counter[str]
 
 
 MAX_NATIVE_SPEED: Final = 10.0
@@ -183,7 +183,7 @@ class SimulatedSite:
         self._wall_start = 0.0
 
     @property
-    def counts(self) -> Counter[str]:
+    def event_counts(self) -> Counter[str]:
         """Messages by kind, refused orders, and undecided quarter-hours."""
         return self._connection.counts
 
@@ -214,8 +214,8 @@ class SimulatedSite:
         return SimulationResult(
             record=self._plant.record(),
             queue=self._cluster.queue,
-            steps=tuple(self._cluster.steps),
-            counts=self.counts,
+            backlog_and_progress=tuple(self._cluster.steps),
+            event_counts=self.event_counts,
         )
 
     def stop(self) -> None:
@@ -227,14 +227,14 @@ class SimulatedSite:
         truth, cluster = self._plant.true_values(), self._cluster
         return SimulationProgress(
             time=self._plant.now,
-            done=len(cluster.steps),
-            steps=len(self._scene.service_racks),
+            completed_intervals=len(cluster.steps),
+            interval_count=len(self._scene.service_racks),
             is_decided=is_decided,
             net_power=truth["grid_import_power", ""] - truth["grid_export_power", ""],
             running=len(cluster.running_jobs),
             waiting=int((~cluster.queue.is_running).sum()),
-            undecided=self.counts["undecided"],
-            refused=self.counts["refused"],
+            undecided_interval_count=self.event_counts["undecided"],
+            refusal_count=self.event_counts["refused"],
         )
 
     def _tick(self, step: int, *, is_last: bool = False) -> SimulationTick:
@@ -278,7 +278,7 @@ class SimulatedSite:
             return True
         if self._is_stopped:
             return False
-        self.counts["undecided"] += 1
+        self.event_counts["undecided"] += 1
         _logger.warning(
             "undecided", site=self._scene.site.name, time=np.datetime_as_string(now, unit="m")
         )
@@ -311,7 +311,7 @@ class SimulatedSite:
             case DecisionNotice():  # a restarted service does not know the current time
                 self._is_asked = True
         if reason:
-            self.counts["refused"] += 1
+            self.event_counts["refused"] += 1
             _logger.warning("refused", site=self._scene.site.name, reason=reason)
 
     def _run_quarter_hour(self, service_racks: float) -> None:
@@ -333,7 +333,7 @@ class SimulatedSite:
                 | flow_range_set_points(plant, self._requests)
             )
             if wanted != plant.current_set_points:
-                plant.apply(wanted)
+                plant.begin_move(wanted)
             follow_supply_requests(plant, self._requests, minutes)
             begin = plant.now
             plant.advance(minutes)

@@ -15,7 +15,7 @@ import pytest
 from optimizer.service.hold import TRANSITIONS
 from optimizer.service.hold_controller import SITE_TRANSITIONS
 from optimizer.service.load_target_receiver import RESERVE_TRANSITIONS
-from optimizer.service.metrics import INFO, METRICS
+from optimizer.service.metrics import METRICS, SERVICE_INFO_METRIC
 from optimizer.service.plant_link import PLANT_TRANSITIONS
 from optimizer.service.status import ServiceStatus
 from telemetry.mqtt.client import CONNECTION_TRANSITIONS
@@ -95,7 +95,7 @@ def page():
             is_absent = "" if field.required or not may_be_absent(kind, field) else "*"
             name = f"{is_absent}`{field.encode_name}`{is_absent}"
             parts[-1] += f"| {name} | {shown(field.type)} | {plain(field.type)[1]} |\n"
-    name, text, labels = INFO
+    name, text, labels = SERVICE_INFO_METRIC
     rows = [("ready", "gauge", "", "Whether nothing is missing.")]
     rows.append((name, "gauge", ", ".join(labels), text))
     for one in METRICS:

@@ -222,7 +222,7 @@ def test_oversized_messages_are_acknowledged_and_dropped(run, connected, kind):
     connected(broker.url).publish("a/small", b"1", qos=1).wait(LONG)
     assert taken(client, 1)[0].topic == "a/small"
     until(lambda: client.counters["acknowledged"] >= 2, deadline=LONG)
-    assert client.oversized == (("a/large", 300_000),)
+    assert client.oversized_messages == (("a/large", 300_000),)
 
 
 BINARIES = {"mosquitto": "mosquitto", "nats": "nats-server"}

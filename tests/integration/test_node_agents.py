@@ -229,7 +229,7 @@ def test_lossless_agent_keeps_batches_of_earlier_boot(tmp_path, monkeypatch):
         ((topic, payload),) = agent.bus.sent
         agent.base.close()
     held = protocol.decode_report(topic, payload)
-    assert [(one.boot, one.first, one.last) for one in held] == [(7, 1, 1), (9, 1, 1)]
+    assert [(one.boot, one.first_stored, one.last_stored) for one in held] == [(7, 1, 1), (9, 1, 1)]
 
 
 def test_lossless_agent_survives_invalid_answer(tmp_path, monkeypatch, embedded):

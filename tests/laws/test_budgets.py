@@ -34,7 +34,7 @@ def test_leap_year_budget_has_8784_hours():
     budget = CarbonBudget.model_construct(name="cap", amount=8784.0, price=1.0)
     edges = time_axes.to_utc("2028-12-31T23:00") + np.arange(3) * np.timedelta64(1, "h")
     (promise,) = budget.relations()
-    assert promise.terms(time_axes.interval_axes(edges)).target == pytest.approx(
+    assert promise.terms(time_axes.interval_axes(edges)).contracted_sum == pytest.approx(
         [1.0 + 8784.0 / 8760.0]
     )
 

@@ -26,7 +26,7 @@ def drawn(plan, owner="feeder", output=10.0):
     carrier = next(iter(curve.slope))
     given = curve.low + filled.sum(axis=1)
     assert given == pytest.approx(np.broadcast_to(output, given.shape), abs=1e-6)
-    return curve.offset[carrier] + (curve.slope[carrier] * filled).sum(axis=1)
+    return curve.draw_at_min_output[carrier] + (curve.slope[carrier] * filled).sum(axis=1)
 
 
 def test_losses_are_bought():
@@ -83,7 +83,7 @@ def test_concave_curve_is_never_undercut():
     feeder = machine("feeder", "rack", draws={"medium_voltage": lambda q: q + np.sqrt(q)})
     plan = solved(site(feeder=feeder), outlook([100.0], service=2.5))
     assert plan.objective >= 100.0 * (2.5 + 2.5**0.5)
-    assert float(plan.data.curves["feeder"].error["medium_voltage"].max()) > 0.1
+    assert float(plan.data.curves["feeder"].max_excess_over_curve["medium_voltage"].max()) > 0.1
 
 
 def test_limit_keeps_its_margin():

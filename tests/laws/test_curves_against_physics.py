@@ -61,12 +61,12 @@ def test_lines_exceed_physics_by_the_declared_error(case):
         for share in (0.0, *rng.uniform(0.0, 1.0, 20), 1.0):
             output = curve.low + share * span
             drawn = convert.flows_at_output(output, outside).inputs
-            for carrier in convert.inputs:
+            for carrier in convert.input_carriers:
                 above = curve.draw(carrier, output) - drawn[carrier]
                 missed = MISSED.get(carrier, BENT) * np.abs(drawn[carrier]).max() + ROUNDING
                 place = f"{convert.owner}, {carrier}, {share:.3f}"
                 assert above.min() >= -missed, place
-                assert (above - curve.error[carrier]).max() <= missed, place
+                assert (above - curve.max_excess_over_curve[carrier]).max() <= missed, place
 
 
 def test_primary_draws_are_convex(case):

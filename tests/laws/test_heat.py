@@ -21,9 +21,9 @@ def pump(*, price, demand=4.0, draw=lambda q: 0.25 * q):
 
     convert = Conversion(
         owner="pump",
-        output="heat",
+        output_carrier="heat",
         primary_input="medium_voltage",
-        inputs=("medium_voltage", "warm"),
+        input_carriers=("medium_voltage", "warm"),
         heat_source="warm",
         max_output=lambda weather: np.full(len(weather), demand),
         flows_at_output=physics,
@@ -112,7 +112,7 @@ def test_pump_wastes_nothing_at_negative_prices(load):
     plan = solved(where, outlook([-50.0], service=load))
     sold = float(plan.values["pump.export_power"][0])
     curve = plan.data.curves["pump"]
-    drawn = curve.offset["medium_voltage"] + (
+    drawn = curve.draw_at_min_output["medium_voltage"] + (
         curve.slope["medium_voltage"] * plan.values["pump.segment"]
     ).sum(axis=1)
     assert drawn == pytest.approx([bent(sold)], abs=NEAR)

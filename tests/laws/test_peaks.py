@@ -94,8 +94,8 @@ def test_model_shape_is_equal_across_a_month_end():
     inputs = [build_model_data(one) for one in problems]
     assert signature_of(inputs[0]) == signature_of(inputs[1])
     structure = compile_model(signature_of(inputs[0]))
-    assert structure.arrays(parameter_values(inputs[1])).row_high.shape == (
-        structure.arrays(parameter_values(inputs[0])).row_high.shape
+    assert structure.with_parameter_values(parameter_values(inputs[1])).row_high.shape == (
+        structure.with_parameter_values(parameter_values(inputs[0])).row_high.shape
     )
     first = solve_problem(problems[0])
     warm = solve_problem(problems[1], first.warm_start)

@@ -68,7 +68,7 @@ def test_tail_of_violations_is_weighted_separately():
         now=0.0,
         risk=RiskPreference(level=0.5, weight=0.0, violations=2.0),
     )
-    np.testing.assert_allclose(found.violations, [0.0, 0.0, 100.0, 100.0], atol=1e-9)
+    np.testing.assert_allclose(found.scenario_violation_costs, [0.0, 0.0, 100.0, 100.0], atol=1e-9)
     assert found.objective == pytest.approx(40.0 + 2.0 * 60.0, rel=1e-9)
 
 

@@ -56,7 +56,7 @@ def test_more_load_never_loses_less(seed):
 def gives(convert):
     """Return whether a machine passes its lead on: power in, power out."""
     return (
-        CARRIER_ENERGY_SIGN[convert.output] == CARRIER_ENERGY_SIGN[convert.primary_input]
+        CARRIER_ENERGY_SIGN[convert.output_carrier] == CARRIER_ENERGY_SIGN[convert.primary_input]
         and not convert.heat_source
     )
 
@@ -66,7 +66,7 @@ def test_fuel_rises_with_load(seed):
     sites_from_seed = (random_site(seed + 100 * offset) for offset in range(20))
     gensets = next(found for site in sites_from_seed if (found := [*site.machines_of(Genset)]))
     for genset in gensets:
-        burnt = genset.fuel(LOADS * genset.count * genset.rating)
+        burnt = genset.fuel_power(LOADS * genset.count * genset.rating)
         assert (np.diff(burnt, axis=0) >= -1e-9).all()
 
 

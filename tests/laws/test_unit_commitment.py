@@ -81,7 +81,7 @@ def test_compiled_unit_model_equals_pyomo():
     )
     inputs = build_model_data(problem(where, outlook([0.0] * 5, service=2.0)))
     shape, numbers = signature_of(inputs), parameter_values(inputs)
-    arrays = compile_model(shape).arrays(numbers)
+    arrays = compile_model(shape).with_parameter_values(numbers)
     rows, low, high, *_, bounds = as_pyomo_says(shape, numbers)
     np.testing.assert_array_equal(dense(arrays), rows)
     np.testing.assert_array_equal(arrays.row_low, low)

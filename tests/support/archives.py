@@ -92,9 +92,9 @@ def fill(folder, seconds, *, is_compacted=False):
 
 def replay(archive, journal):
     """Add the frames of a journal that an archive does not contain."""
-    for frame in journal.read(after=archive.position):
+    for frame in journal.read(after=archive.replay_position):
         archive.add(decode(frame.topic, frame.payload), frame.position)
-        archive.advance(frame.position)
+        archive.record_journal_position(frame.position)
         if archive.is_due:
             archive.commit()
 
@@ -111,7 +111,7 @@ def write(folder, seconds):
             log.write(f"{second}\n")
             for topic, payload in messages(second):
                 archive.add(decode(topic, payload), position)
-            archive.advance(position)
+            archive.record_journal_position(position)
             if archive.is_due:
                 archive.commit()
     archive.commit(include_open=True)

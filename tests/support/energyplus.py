@@ -151,11 +151,17 @@ def machines() -> dict:
             }
         },
         "Curve:Biquadratic": {
-            "capacity": curve(CURVES.capacity, CURVES.chilled_range, CURVES.condenser_range),
-            "eir": curve(CURVES.energy_input, CURVES.chilled_range, CURVES.condenser_range),
+            "capacity": curve(
+                CURVES.capacity_coefficients, CURVES.chilled_range, CURVES.condenser_range
+            ),
+            "eir": curve(
+                CURVES.energy_input_coefficients, CURVES.chilled_range, CURVES.condenser_range
+            ),
         },
         "Curve:Bicubic": {
-            "part load": curve(CURVES.part_load, CURVES.condenser_range, CURVES.part_load_range)
+            "part load": curve(
+                CURVES.part_load_coefficients, CURVES.condenser_range, CURVES.part_load_range
+            )
         },
     }  # fmt: skip
 

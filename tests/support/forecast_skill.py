@@ -13,7 +13,7 @@ import xarray as xr
 
 from twin.equipment import Renewable
 from twin.forecast.forecast_errors import ForecastErrors, forecast_scenarios
-from twin.forecast.outlook import AVAILABLE_POWER, EXTRAPOLATION_RULES, outlook
+from twin.forecast.outlook import AVAILABLE_POWER_VARIABLE, EXTRAPOLATION_RULES, outlook
 from twin.physics import FloatArray
 from twin.site import Site
 from twin.time_axes import regular_axes
@@ -101,7 +101,9 @@ def skill(
 
 
 def _trajectory(dataset: xr.Dataset, name: str) -> FloatArray:
-    array = dataset[name] if name in dataset else dataset[AVAILABLE_POWER].sel(renewable=name)
+    array = (
+        dataset[name] if name in dataset else dataset[AVAILABLE_POWER_VARIABLE].sel(renewable=name)
+    )
     return array.to_numpy().astype(float)
 
 

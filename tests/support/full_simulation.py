@@ -27,8 +27,8 @@ class Full:
         self.result = simulate(site, start, operation).isel(time=0)
         self.plant = next(p for p in site.machines_of(CoolingPlant) if p.serves == serves)
         self.target = self.plant.supply_temperature
-        if setpoints.SUPPLY_SET_POINT in operation:
-            points = operation[setpoints.SUPPLY_SET_POINT].isel(time=0)
+        if setpoints.SUPPLY_SET_POINT_VARIABLE in operation:
+            points = operation[setpoints.SUPPLY_SET_POINT_VARIABLE].isel(time=0)
             self.target = float(points.sel(circuit=self.plant.name))
         self.lag = self.plant.loop.valve_lag or self.plan.valve_lag
         self.water_now = self.plan_water(0.0)
@@ -118,7 +118,7 @@ class Full:
         coolant = share * bank / cdu.technology_range * plan.coolant_residence / HOUR
         unsold = 0.0
         if self.part is FailedPart.HEAT_PUMP:
-            unsold = self.of("heat_reuse_source_heat", heat_reuse=self.trip.owner)
+            unsold = self.of("heat_reuse_source_heat", heat_reuse=self.trip.failed_machine)
         if self.trip.is_total_supply_loss:
             pumps = site.machines_of(HeatReuse)
             unsold = sum(self.of("heat_reuse_source_heat", heat_reuse=p.name) for p in pumps)
@@ -136,7 +136,7 @@ class Full:
             store = next(s for s in self.site.stores if s.owner == tank.name)
             self.charge += self.of("tank_charge", tank=tank.name)
             given = self.of("tank_discharge", tank=tank.name)
-            if self.trip.owner == tank.name:
+            if self.trip.failed_machine == tank.name:
                 self.lost = given
                 continue
             level = float(self.result["tank_level"].sel(tank=tank.name)[0])

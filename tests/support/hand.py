@@ -77,12 +77,12 @@ def machine(name, output, *, draws, limit=1000.0, units=None):
 
     convert = Conversion(
         owner=name,
-        output=output,
+        output_carrier=output,
         primary_input=next(iter(draws)),
-        inputs=tuple(draws),
+        input_carriers=tuple(draws),
         max_output=lambda weather: np.full(len(weather), limit),
         flows_at_output=physics,
-        units=units,
+        switchable_units=units,
     )
     return Given(name=name, given=(convert,))
 

@@ -28,7 +28,7 @@ def member(name, price, *lanes, jobs=DUE_AT_4, block=1.0, where=None, **settings
     lanes = lanes or (make_route(),)
     ahead = add_incoming_cohorts(outlook(prices, jobs=jobs), own, lanes)
     usual = problem(own, ahead, **settings)
-    return replace(usual, migration=open_migration(lanes, usual.hours, block=block))
+    return replace(usual, migration=open_migration(lanes, usual.interval_hours, block=block))
 
 
 __all__ = ["DUE_AT_4", "HOURS", "NOTHING", "kind", "make_route", "member", "site"]

@@ -30,7 +30,7 @@ class Wire:
     def __init__(self):
         self.sent = []
         self.acknowledged = []
-        self.oversized = []
+        self.oversized_messages = []
         self.counters = {"oversized": 0}
         self._filled = threading.Condition()
 

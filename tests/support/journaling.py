@@ -27,7 +27,7 @@ def recorded(folder, samples, *, clock_mode):
     )
     for sample in samples:
         append(journal, sample)
-        while archiver.step():
+        while archiver.archive_next_chunk():
             pass
     archiver.stop()
     archiver.run()

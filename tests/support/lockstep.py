@@ -8,10 +8,10 @@ import numpy as np
 
 import sites
 from optimizer.backtesting.case import synthetic_case
-from optimizer.demo.plant_run import build_scene
+from optimizer.demo.plant_run import build_plant_scenario
 from optimizer.inputs.series_files import synthetic_files
 from optimizer.planner.planner import decide
-from optimizer.service.clock import NOT_STARTED, SimulatedClock
+from optimizer.service.clock import TIME_BEFORE_FIRST_TICK, SimulatedClock
 from optimizer.service.config import ServiceConfig
 from optimizer.service.daemon import SiteService
 from optimizer.service.decision_engine import DecisionEngine
@@ -59,7 +59,7 @@ def _done():
 class LockstepClock(SimulatedClock):
     """Time of the last tick; a service in lockstep reads no queue of ticks."""
 
-    time = NOT_STARTED
+    time = TIME_BEFORE_FIRST_TICK
 
     def now(self):
         return self.time
@@ -110,14 +110,14 @@ class LockstepService:
         self.engine = DecisionEngine(
             site=site,
             solve_problem=lambda problem, last: decide(problem, previous=last),
-            caps=self.link.caps,
+            last_ordered_caps=self.link.last_ordered_caps,
         )
         plant = MemoryClient()
         plant.receive = self._receive
         self.link._client.receive = lambda topic, payload: plant.waiting.append(
             ReceivedMessage(topic, payload, 1)
         )
-        scene = build_scene(case, seed=0, out_of_service=out_of_service)
+        scene = build_plant_scenario(case, seed=0, out_of_service=out_of_service)
         self.plant, self.distort = SimulatedSite(scene, plant), distort
         self.sources = []
 

@@ -23,7 +23,7 @@ class Heard:
         for sample in samples:
             self.offset += 10
             assert self.archive.add(sample, JournalPosition(1, self.offset), flag=flag) == ""
-            self.archive.advance(JournalPosition(1, self.offset))
+            self.archive.record_journal_position(JournalPosition(1, self.offset))
 
     def open(self, group=None, **span):
         site = sites.load_site("rhine") if group is None else "rhine"

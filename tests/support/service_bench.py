@@ -24,7 +24,7 @@ from optimizer.service.status import (
 )
 from optimizer.service.watchdog import run_periodic
 from telemetry.live.state import LiveState
-from telemetry.points.topology import RackNameMismatch
+from telemetry.points.topology import RackNameComparison
 from telemetry.runtime import ClockMode
 from tests.support import moments, small_days
 from tests.support.environments import environment
@@ -79,9 +79,9 @@ class Bench:
         link.cleartext_warning = ""
         link.state, link.data_age.return_value = LinkState.CONNECTED, DataAge()
         link.refused_timestamps.return_value = link.silent_points.return_value = {}
-        link.rack_names = RackNameMismatch(site)
+        link.rack_names = RackNameComparison(site)
         link.jobs.rejected_orders.return_value = {}
-        link.jobs.error.return_value = link.jobs.missing_queue = ""
+        link.jobs.outdated_report_error.return_value = link.jobs.missing_queue = ""
         link.drift_monitor = SimpleNamespace(update=lambda _: None, losses=lambda: ())
         link.telemetry_status.return_value, link.threads = TelemetryStatus(), ()
         clock = MagicMock(spec=ServiceClock)

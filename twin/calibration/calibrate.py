@@ -28,7 +28,7 @@ from twin.calibration.telemetry_history import TelemetryHistory
 from twin.errors import IssueCode, StateError
 from twin.physics import FloatArray
 from twin.site import Site
-from twin.units import HOURS_PER_DAY, QUARTERS_PER_DAY
+from twin.units import HOURS_PER_DAY, QUARTER_HOURS_PER_DAY
 
 MAX_REMAINING_PRIOR: Final = 0.5
 """Largest remaining share of a prior deviation at which a parameter is estimated. [1]"""
@@ -65,14 +65,15 @@ class ParameterEstimate:
     """One parameter after calibration.
 
     - ``value``: Estimate; the value of the site file if the history does not identify it. [unit]
-    - ``error``: Standard error; the remaining prior deviation if it is not identified. [unit]
+    - ``standard_error``: Standard error; the remaining prior deviation if it is not identified.
+      [unit]
     - ``identifiability``: How well the history identifies it.
     - ``is_at_bound``: Whether the estimate is at a bound: then something else is wrong.
     """
 
     parameter: CalibrationParameter
     value: float
-    error: float
+    standard_error: float
     identifiability: Identifiability
     is_at_bound: bool
 
@@ -131,7 +132,7 @@ class CalibrationResult:
         names = [e.parameter.name for e in self.estimates]
         columns = {
             "value": [e.value for e in self.estimates],
-            "standard_error": [e.error for e in self.estimates],
+            "standard_error": [e.standard_error for e in self.estimates],
             "prior": [e.parameter.prior for e in self.estimates],
             "low": [e.parameter.lower_bound for e in self.estimates],
             "high": [e.parameter.upper_bound for e in self.estimates],
@@ -292,7 +293,7 @@ def _estimated(
     return ParameterEstimate(
         parameter=parameter,
         value=value if is_estimated else parameter.prior,
-        error=error,
+        standard_error=error,
         identifiability=grade,
         is_at_bound=is_estimated and _is_at_bound(parameter, value),
     )
@@ -347,9 +348,9 @@ def residual_trends(
     - ``errors``: Channel -> error of its meter, the smallest reported trend. [as the channel]
     """
     for name, values in residuals.items():
-        days = len(values) // QUARTERS_PER_DAY
-        rows = values[: days * QUARTERS_PER_DAY].reshape(days, QUARTERS_PER_DAY)
-        is_read = np.isfinite(rows).sum(axis=1) >= QUARTERS_PER_DAY // 2
+        days = len(values) // QUARTER_HOURS_PER_DAY
+        rows = values[: days * QUARTER_HOURS_PER_DAY].reshape(days, QUARTER_HOURS_PER_DAY)
+        is_read = np.isfinite(rows).sum(axis=1) >= QUARTER_HOURS_PER_DAY // 2
         means = np.array([np.nanmean(row) for row in rows[is_read]])
         if len(means) <= MIN_TREND_DAYS:
             continue
@@ -373,8 +374,8 @@ def daily_residual_patterns(
     without showing in their errors. Parameters are as for :func:`residual_trends`.
     """
     for name, values in residuals.items():
-        days = len(values) // QUARTERS_PER_DAY
-        rows = values[: days * QUARTERS_PER_DAY].reshape(days, HOURS_PER_DAY, -1)
+        days = len(values) // QUARTER_HOURS_PER_DAY
+        rows = values[: days * QUARTER_HOURS_PER_DAY].reshape(days, HOURS_PER_DAY, -1)
         is_read = np.isfinite(rows).all(axis=2)
         hours = is_read.sum(axis=0) > MIN_TREND_DAYS
         if hours.sum() < HOURS_PER_DAY // 2:

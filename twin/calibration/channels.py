@@ -32,7 +32,7 @@ from twin.equipment import (
 from twin.physics import FloatArray
 from twin.relations import BIDIRECTIONAL_CARRIERS, Conversion, SetPoints
 from twin.site import Site
-from twin.units import QUARTER_HOUR_H, QUARTERS_PER_DAY
+from twin.units import QUARTER_HOUR_H, QUARTER_HOURS_PER_DAY
 
 POWER_METER_ERROR: Final = 0.003
 """First guess of the standard error of a quarter-hour's mean power, a share. [1]"""
@@ -80,7 +80,7 @@ def machine_draw(
     convert = next(r for r in machine.relations() if isinstance(r, Conversion))
     is_known = np.isfinite(output)
     known_output = np.where(is_known, output, 0.0)
-    if convert.output not in BIDIRECTIONAL_CARRIERS:  # export flows backwards
+    if convert.output_carrier not in BIDIRECTIONAL_CARRIERS:  # export flows backwards
         known_output = np.maximum(known_output, 0.0)
     draws = (
         convert.with_set_points(set_points).flows_at_output(known_output, history.weather).inputs
@@ -231,7 +231,7 @@ def _battery(battery: Battery, history: TelemetryHistory) -> CalibrationChannel:
     name = battery.name
     charge, discharge = (history.get(f"battery_{way}", name) for way in ("charge", "discharge"))
     level = history.get("battery_level", name)
-    days = np.arange(history.count) // QUARTERS_PER_DAY
+    days = np.arange(history.count) // QUARTER_HOURS_PER_DAY
 
     def expect(tuned: Site, _: SensorOffsets) -> FloatArray:
         machine = find_machine(tuned, name, Battery)

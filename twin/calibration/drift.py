@@ -13,10 +13,10 @@ from twin.calibration.calibrate import CalibrationResult, Identifiability
 from twin.calibration.telemetry_history import MAD_TO_STD
 from twin.physics import FloatArray
 
-REFERENCE_CALIBRATIONS: Final = 4
+REFERENCE_CALIBRATION_COUNT: Final = 4
 """First calibrations, which define the reference: a month of weeks. [1]"""
 
-RECENT_CALIBRATIONS: Final = 2
+RECENT_CALIBRATION_COUNT: Final = 2
 """Last calibrations, which must agree before a change is reported. [1]"""
 
 CHANGE_SIGNIFICANCE: Final = 5.0
@@ -52,29 +52,29 @@ class CalibrationSummary:
     """Result of one calibration.
 
     - ``start``, ``end``: Of its history.
-    - ``points``: Parameter -> value and error of the estimated ones.
+    - ``estimates``: Parameter -> value and error of the estimated ones.
     """
 
     start: np.datetime64
     end: np.datetime64
-    points: Mapping[str, EstimatePoint]
+    estimates: Mapping[str, EstimatePoint]
 
     @classmethod
     def from_calibration(cls, calibration: CalibrationResult) -> "CalibrationSummary":
         """Return the summary of a calibration."""
         points = {
-            e.parameter.name: EstimatePoint(value=e.value, error=e.error)
+            e.parameter.name: EstimatePoint(value=e.value, error=e.standard_error)
             for e in calibration.estimates
             if e.identifiability is not Identifiability.UNKNOWN and not e.is_at_bound
         }
-        return cls(start=calibration.start, end=calibration.end, points=points)
+        return cls(start=calibration.start, end=calibration.end, estimates=points)
 
 
 @dataclass(frozen=True, kw_only=True)
 class ParameterDrift:
     """A changed parameter.
 
-    - ``before``, ``now``: Its values. [unit of the parameter]
+    - ``reference_value``, ``recent_value``: Its values. [unit of the parameter]
     - ``significance``: The change over its standard error. [1]
     - ``since``: End of the last history without the change; of the reference if none is near its
       mean.
@@ -84,8 +84,8 @@ class ParameterDrift:
     """
 
     parameter: str
-    before: float
-    now: float
+    reference_value: float
+    recent_value: float
     significance: float
     since: np.datetime64
     loss: float
@@ -106,7 +106,7 @@ def parameter_drifts(weeks: Iterable[CalibrationSummary]) -> tuple[ParameterDrif
     overlapping histories the earlier counts.
     """
     summaries = list(_without_overlap(weeks))
-    names = dict.fromkeys(name for week in summaries for name in week.points)
+    names = dict.fromkeys(name for week in summaries for name in week.estimates)
     found = [change for name in names for change in _drift_of(name, summaries)]
     return tuple(sorted(found, key=lambda change: -abs(change.loss)))
 
@@ -121,19 +121,21 @@ def _without_overlap(weeks: Iterable[CalibrationSummary]) -> Iterator[Calibratio
 
 
 def _drift_of(name: str, weeks: Sequence[CalibrationSummary]) -> Iterator[ParameterDrift]:
-    estimated = [week for week in weeks if name in week.points]
-    if len(estimated) < REFERENCE_CALIBRATIONS + RECENT_CALIBRATIONS:
+    estimated = [week for week in weeks if name in week.estimates]
+    if len(estimated) < REFERENCE_CALIBRATION_COUNT + RECENT_CALIBRATION_COUNT:
         return
-    values = np.array([week.points[name].value for week in estimated])
-    errors = _errors(values, np.array([week.points[name].error for week in estimated]))
-    before, before_error = _mean(values[:REFERENCE_CALIBRATIONS], errors[:REFERENCE_CALIBRATIONS])
-    now, now_error = _mean(values[-RECENT_CALIBRATIONS:], errors[-RECENT_CALIBRATIONS:])
+    values = np.array([week.estimates[name].value for week in estimated])
+    errors = _errors(values, np.array([week.estimates[name].error for week in estimated]))
+    before, before_error = _mean(
+        values[:REFERENCE_CALIBRATION_COUNT], errors[:REFERENCE_CALIBRATION_COUNT]
+    )
+    now, now_error = _mean(values[-RECENT_CALIBRATION_COUNT:], errors[-RECENT_CALIBRATION_COUNT:])
     significance = (now - before) / float(np.hypot(before_error, now_error))
     is_offset = name.endswith(".offset")
     size = abs(now - before) if is_offset else abs(now / before - 1.0)
     deviations = (
-        (values[-RECENT_CALIBRATIONS:] - before)
-        / errors[-RECENT_CALIBRATIONS:]
+        (values[-RECENT_CALIBRATION_COUNT:] - before)
+        / errors[-RECENT_CALIBRATION_COUNT:]
         * np.sign(significance)
     )
     is_significant = abs(significance) >= CHANGE_SIGNIFICANCE and size >= (
@@ -143,12 +145,12 @@ def _drift_of(name: str, weeks: Sequence[CalibrationSummary]) -> Iterator[Parame
         return
     has_left = np.abs(values - before) > 2.0 * np.hypot(errors, before_error)
     same = np.flatnonzero(~has_left)
-    since = estimated[int(same[-1]) if same.size else REFERENCE_CALIBRATIONS - 1].end
+    since = estimated[int(same[-1]) if same.size else REFERENCE_CALIBRATION_COUNT - 1].end
     loss, text = _describe(name, before, now)
     yield ParameterDrift(
         parameter=name,
-        before=before,
-        now=now,
+        reference_value=before,
+        recent_value=now,
         significance=significance,
         since=since,
         loss=loss,

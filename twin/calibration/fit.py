@@ -45,7 +45,7 @@ from twin.site import Site
 DIFFERENCE_STEP: Final = 0.1
 """Step of finite differences, in prior deviations: wider than the kinks of staged machines. [1]"""
 
-ROBUST_SCALE: Final = 3.0
+DOWNWEIGHTING_SIGMAS: Final = 3.0
 """Standard errors from which a reading loses weight. [1]"""
 
 MAX_STEPS: Final = 15
@@ -61,10 +61,10 @@ CONVERGED_STEP: Final = 1e-3
 MAX_AUTOCORRELATION: Final = 0.95
 """Largest correlation of neighbouring residuals that is used. [1]"""
 
-MAX_BOUND_FACTOR: Final = 3.0
+MAX_CHANNEL_ERROR_FACTOR_AT_BOUND: Final = 3.0
 """Largest factor on the first guess where a parameter is at its bound. [1]"""
 
-MIN_ERROR_FACTOR: Final = 0.03
+MIN_CHANNEL_ERROR_FACTOR: Final = 0.03
 """Smallest factor on the first guess: residuals of exact data are rounding. [1]"""
 
 MIN_CHANNEL_READINGS: Final = 8
@@ -238,12 +238,16 @@ class ParameterFit:
 
 def _weight(rows: FloatArray) -> FloatArray:
     """Return the weight of each row. [1]"""
-    return 1.0 / np.sqrt(1.0 + (rows / ROBUST_SCALE) ** 2)
+    return 1.0 / np.sqrt(1.0 + (rows / DOWNWEIGHTING_SIGMAS) ** 2)
 
 
 def _sum(rows: FloatArray) -> float:
     """Return the sum of soft absolute values. [1]"""
-    return float(2.0 * ROBUST_SCALE**2 * np.sum(np.sqrt(1.0 + (rows / ROBUST_SCALE) ** 2) - 1.0))
+    return float(
+        2.0
+        * DOWNWEIGHTING_SIGMAS**2
+        * np.sum(np.sqrt(1.0 + (rows / DOWNWEIGHTING_SIGMAS) ** 2) - 1.0)
+    )
 
 
 def error_factors(
@@ -270,12 +274,17 @@ def error_factors(
         scaled -= np.nanmedian(scaled)
         size = MAD_TO_STD * float(np.nanmedian(np.abs(scaled)))
         if size > 0.0:
-            correlation = _autocorrelation(np.clip(scaled / size, -ROBUST_SCALE, ROBUST_SCALE))
+            correlation = _autocorrelation(
+                np.clip(scaled / size, -DOWNWEIGHTING_SIGMAS, DOWNWEIGHTING_SIGMAS)
+            )
             factor = max(
-                size * float(np.sqrt((1.0 + correlation) / (1.0 - correlation))), MIN_ERROR_FACTOR
+                size * float(np.sqrt((1.0 + correlation) / (1.0 - correlation))),
+                MIN_CHANNEL_ERROR_FACTOR,
             )
             is_bounded = not set(at_bound).isdisjoint(channel.machines)
-            found[channel.name] = min(factor, MAX_BOUND_FACTOR) if is_bounded else factor
+            found[channel.name] = (
+                min(factor, MAX_CHANNEL_ERROR_FACTOR_AT_BOUND) if is_bounded else factor
+            )
     return found
 
 

@@ -17,7 +17,7 @@ from twin.errors import IssueCode, StateError, UnitError, ValidationIssue
 from twin.physics import FloatArray, psychrometrics
 from twin.site import Site
 from twin.time_axes import QUARTER_HOUR
-from twin.units import QUARTERS_PER_DAY
+from twin.units import QUARTER_HOURS_PER_DAY
 from twin.weather import PLAUSIBLE_AIR, Weather
 
 MIN_READING_SHARE: Final = 0.5
@@ -29,10 +29,10 @@ VARIABLE_ALIASES: Final = {"hall_air_fan_power": "hall_air_draw"}
 MIN_READINGS_FOR_SPIKES: Final = 10
 """Readings in a quarter-hour from which spikes are searched. [1]"""
 
-MIN_QUARTERS: Final = QUARTERS_PER_DAY
+MIN_QUARTER_HOURS: Final = QUARTER_HOURS_PER_DAY
 """Quarter-hours that a calibration needs: load and weather have a daily pattern. [1]"""
 
-MAX_QUARTERS: Final = 10 * 366 * QUARTERS_PER_DAY
+MAX_QUARTER_HOURS: Final = 10 * 366 * QUARTER_HOURS_PER_DAY
 """Quarter-hours beyond which a time stamp must be wrong: ten years. [1]"""
 
 STUCK_READINGS: Final = 20
@@ -57,7 +57,7 @@ CONSTANT_SUFFIXES: Final = (
 )
 """Suffixes of variables that stay constant without a new command, and of states."""
 
-MAX_INTERPOLATED_QUARTERS: Final = 12
+MAX_INTERPOLATED_QUARTER_HOURS: Final = 12
 """Longest gap in weather readings that is interpolated: 3 h. [1]"""
 
 MAX_TEMPERATURE_C: Final = 150.0
@@ -96,7 +96,7 @@ class TelemetryHistory:
         first = int(minutes.min()) // MINUTES_PER_QUARTER
         self._places = minutes - first * MINUTES_PER_QUARTER
         self.count = int(self._places.max()) // MINUTES_PER_QUARTER + 1
-        if not MIN_QUARTERS <= self.count <= MAX_QUARTERS:
+        if not MIN_QUARTER_HOURS <= self.count <= MAX_QUARTER_HOURS:
             raise StateError(site.name, [_odd_length(self.count, times)])
         start = np.datetime64(0, "us") + first * QUARTER_HOUR
         self.time = time_axes.regular_axes(np.datetime64(start, "us"), self.count)[
@@ -233,7 +233,7 @@ def _odd_length(count: int, times: NDArray[np.datetime64]) -> ValidationIssue:
     return IssueCode.OUT_OF_RANGE.issue(
         "history",
         found=f"{count / 4:g} h from {units.format_minute(first)} to {units.format_minute(last)}",
-        expected=f"from {MIN_QUARTERS / 4:g} to {MAX_QUARTERS / 4:g} h",
+        expected=f"from {MIN_QUARTER_HOURS / 4:g} to {MAX_QUARTER_HOURS / 4:g} h",
         remedy="choose another time, or correct the time stamps",
     )
 
@@ -264,7 +264,7 @@ def _in_long_gap(is_read: NDArray[np.bool_]) -> NDArray[np.bool_]:
     places = np.arange(len(is_read))
     before = np.maximum.accumulate(np.where(is_read, places, -1))
     after = np.minimum.accumulate(np.where(is_read, places, len(places))[::-1])[::-1]
-    return np.asarray(~is_read & (after - before > MAX_INTERPOLATED_QUARTERS + 1))
+    return np.asarray(~is_read & (after - before > MAX_INTERPOLATED_QUARTER_HOURS + 1))
 
 
 def _stuck(column: FloatArray) -> NDArray[np.bool_]:
@@ -278,7 +278,7 @@ def _stuck(column: FloatArray) -> NDArray[np.bool_]:
     lengths = np.diff(np.append(starts, len(values)))
     is_long = np.repeat(lengths >= STUCK_READINGS, lengths)
     if np.count_nonzero(lengths >= STUCK_READINGS) > 1 + len(values) // (
-        QUARTERS_PER_DAY * MINUTES_PER_QUARTER
+        QUARTER_HOURS_PER_DAY * MINUTES_PER_QUARTER
     ):
         return found  # the sensor often repeats itself
     usual = int(np.count_nonzero(~is_long))

@@ -24,7 +24,7 @@ class PrefaultPlant:
 
     - ``supply_set_point``: Supply set point. [degC]
     - ``temperature``: Supply water at the starts of the intervals. [degC]
-    - ``output``, ``load``: Cooling of the plant, and heat that enters the circuit. [MW]
+    - ``output``, ``circuit_heat``: Cooling of the plant, and heat that enters the circuit. [MW]
     - ``flow``: Flow over the rated one. [1]
     - ``economiser_heat``: Cooling by the economiser; all of it without chillers. [MW]
     - ``units_on``: Chillers that run. [1]
@@ -34,7 +34,7 @@ class PrefaultPlant:
     supply_set_point: FloatArray
     temperature: FloatArray
     output: FloatArray
-    load: FloatArray
+    circuit_heat: FloatArray
     flow: FloatArray
     economiser_heat: FloatArray
     units_on: FloatArray
@@ -69,7 +69,7 @@ class PrefaultState:
         return self.site.machines_of(CduBank)[0]
 
     @property
-    def air(self) -> CrahBank:
+    def air_handlers(self) -> CrahBank:
         """The air handlers."""
         return self.site.machines_of(CrahBank)[0]
 
@@ -95,7 +95,7 @@ class PrefaultState:
             supply_set_point=np.asarray(target, dtype=np.float64),
             temperature=temperature[:-1],
             output=output,
-            load=self.values("cooling_load", name),
+            circuit_heat=self.values("cooling_load", name),
             flow=self.values("cooling_plant_flow", name) * per_flow / rated,
             economiser_heat=self.values("cooling_plant_free_share", name) * output,
             units_on=self.values("cooling_plant_units_on", name),

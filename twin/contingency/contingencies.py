@@ -47,14 +47,14 @@ class Contingency:
     """One failure.
 
     - ``name``: Name such as ``chilled_plant/chiller_3`` or ``cdu_1/017``.
-    - ``owner``: Machine in the site file.
+    - ``failed_machine``: Machine in the site file.
     - ``failed_part``: The part that fails.
     - ``equivalent_units``: Number of equal units; the failure of any one has the same consequences.
       [1]
     """
 
     name: str
-    owner: str
+    failed_machine: str
     failed_part: FailedPart
     equivalent_units: int = 1
 
@@ -68,10 +68,10 @@ class Contingency:
         """Description for people."""
         if self.failed_part in _WHOLE:
             back = ", which comes back" if self.failed_part is FailedPart.POWER else ""
-            return f"{self.failed_part} of {self.owner}{back}"
+            return f"{self.failed_part} of {self.failed_machine}{back}"
         if self.failed_part in _MACHINES:
-            return f"{self.failed_part} {self.owner}"
-        return f"one {self.failed_part} of {self.owner} ({self.equivalent_units} alike)"
+            return f"{self.failed_part} {self.failed_machine}"
+        return f"one {self.failed_part} of {self.failed_machine} ({self.equivalent_units} alike)"
 
 
 def single_contingencies(site: Site) -> tuple[Contingency, ...]:
@@ -120,7 +120,7 @@ def _short_name(site: Site, trip: Contingency, unit: str) -> str:
     """Return the short name of a unit, from its kind and number, such as ``cdu_17``."""
     if trip.failed_part not in {FailedPart.CDU, FailedPart.TRANSFORMER}:
         return ""
-    return f"{site.equipment[trip.owner].kind}_{_normalised(_DIGITS.findall(unit)[-1])}"
+    return f"{site.equipment[trip.failed_machine].kind}_{_normalised(_DIGITS.findall(unit)[-1])}"
 
 
 def _normalised(name: str) -> str:
@@ -143,11 +143,14 @@ def _machine_contingencies(site: Site, owner: str) -> Iterator[Contingency]:
         case CduBank():
             first = f"{owner}/001"
             yield Contingency(
-                name=first, owner=owner, failed_part=FailedPart.CDU, equivalent_units=machine.count
+                name=first,
+                failed_machine=owner,
+                failed_part=FailedPart.CDU,
+                equivalent_units=machine.count,
             )
             yield Contingency(
                 name=f"{first}/pump",
-                owner=owner,
+                failed_machine=owner,
                 failed_part=FailedPart.CDU_PUMP,
                 equivalent_units=machine.count,
             )
@@ -157,7 +160,7 @@ def _machine_contingencies(site: Site, owner: str) -> Iterator[Contingency]:
             blocks = ups_blocks(site, machine)
             yield Contingency(
                 name=f"{owner}/block_1",
-                owner=owner,
+                failed_machine=owner,
                 failed_part=FailedPart.BLOCK,
                 equivalent_units=blocks,
             )
@@ -165,36 +168,42 @@ def _machine_contingencies(site: Site, owner: str) -> Iterator[Contingency]:
             name = f"{owner}/unit_1"
             yield Contingency(
                 name=name,
-                owner=owner,
+                failed_machine=owner,
                 failed_part=FailedPart.TRANSFORMER,
                 equivalent_units=machine.count,
             )
         case HeatReuse():
-            yield Contingency(name=owner, owner=owner, failed_part=FailedPart.HEAT_PUMP)
+            yield Contingency(name=owner, failed_machine=owner, failed_part=FailedPart.HEAT_PUMP)
         case ChilledWaterTank():
-            yield Contingency(name=owner, owner=owner, failed_part=FailedPart.TANK)
+            yield Contingency(name=owner, failed_machine=owner, failed_part=FailedPart.TANK)
 
 
 def _plant_contingencies(site: Site, plant: CoolingPlant) -> Iterator[Contingency]:
     owner, cooler = plant.name, plant.rejection
     pumps = site.contingency.pumps
     yield Contingency(
-        name=f"{owner}/pump_1", owner=owner, failed_part=FailedPart.PUMP, equivalent_units=pumps
+        name=f"{owner}/pump_1",
+        failed_machine=owner,
+        failed_part=FailedPart.PUMP,
+        equivalent_units=pumps,
     )
     if plant.chillers is not None:
         count = plant.chillers.count
         yield Contingency(
             name=f"{owner}/chiller_1",
-            owner=owner,
+            failed_machine=owner,
             failed_part=FailedPart.CHILLER,
             equivalent_units=count,
         )
     name = f"{owner}/{cooler.kind}_1"
     yield Contingency(
-        name=name, owner=owner, failed_part=FailedPart.REJECTION, equivalent_units=cooler.count
+        name=name,
+        failed_machine=owner,
+        failed_part=FailedPart.REJECTION,
+        equivalent_units=cooler.count,
     )
-    yield Contingency(name=f"{owner}/power", owner=owner, failed_part=FailedPart.POWER)
-    yield Contingency(name=owner, owner=owner, failed_part=FailedPart.PLANT)
+    yield Contingency(name=f"{owner}/power", failed_machine=owner, failed_part=FailedPart.POWER)
+    yield Contingency(name=owner, failed_machine=owner, failed_part=FailedPart.PLANT)
 
 
 def ups_blocks(site: Site, ups: UpsBank) -> int:
@@ -204,8 +213,8 @@ def ups_blocks(site: Site, ups: UpsBank) -> int:
 
 def _unit_names(trip: Contingency) -> Iterator[str]:
     """Yield the names of all equal units."""
-    unit = trip.name.removeprefix(trip.owner)
+    unit = trip.name.removeprefix(trip.failed_machine)
     first = _DIGITS.search(unit)
     for number in range(1, trip.equivalent_units + 1):
         digits = f"{number:0{len(first[0])}d}" if first else ""
-        yield trip.owner + _DIGITS.sub(digits, unit)
+        yield trip.failed_machine + _DIGITS.sub(digits, unit)

@@ -44,8 +44,9 @@ _MIN_RIDE_THROUGH_MIN: Final = 1.0 / 60.0  # keeps ratios finite
 class ContingencyCoverage:
     """How long a site rides through each single failure; arrays on (failure, time).
 
-    - ``minutes``: Time from the failure to the first limit; infinite if none is reached. [min]
-    - ``limits``: Name of the limit that is reached first.
+    - ``ride_through_minutes``: Time from the failure to the first limit; infinite if none is
+      reached. [min]
+    - ``first_limits``: Name of the limit that is reached first.
     - ``is_uncovered``: Where a required failure is not covered but would be with less work. Chips
       that throttle protect themselves and do not count.
     - ``time``: Starts of the intervals.
@@ -53,8 +54,8 @@ class ContingencyCoverage:
     """
 
     contingencies: tuple[Contingency, ...]
-    minutes: FloatArray
-    limits: np.ndarray
+    ride_through_minutes: FloatArray
+    first_limits: np.ndarray
     is_uncovered: BoolArray
     time: np.ndarray
     required_minutes: float
@@ -64,24 +65,24 @@ class ContingencyCoverage:
         for place, trip in enumerate(self.contingencies):
             short = self.is_uncovered[place]
             if short.any():
-                name = f"{self.limits[place][short][0]} too soon after {trip.name} fails"
+                name = f"{self.first_limits[place][short][0]} too soon after {trip.name} fails"
                 quick = self.required_minutes / np.maximum(
-                    self.minutes[place], _MIN_RIDE_THROUGH_MIN
+                    self.ride_through_minutes[place], _MIN_RIDE_THROUGH_MIN
                 )
                 yield name, np.where(short, quick, 0.0)
 
     @property
     def min_minutes(self) -> FloatArray:
         """Time to the first limit after the worst failure, on ``time``. [min]"""
-        return np.asarray(self.minutes.min(axis=0))
+        return np.asarray(self.ride_through_minutes.min(axis=0))
 
     @property
     def worst_contingencies(self) -> list[str]:
         """The worst failure on ``time``; "" where none reaches a limit."""
-        worst = self.minutes.argmin(axis=0)
+        worst = self.ride_through_minutes.argmin(axis=0)
         return [
             self.contingencies[place].name
-            if np.isfinite(self.minutes[place, now])
+            if np.isfinite(self.ride_through_minutes[place, now])
             else NO_LIMIT_REACHED
             for now, place in enumerate(worst.tolist())
         ]
@@ -94,20 +95,20 @@ class ContingencyCoverage:
         """
         found = []
         for place, trip in enumerate(self.contingencies):
-            worst = int(self.minutes[place].argmin())
+            worst = int(self.ride_through_minutes[place].argmin())
             found.append(
                 {
                     "failure": trip.name,
                     "title": trip.title,
                     "must": must_be_covered(trip),
-                    "minutes": _plain(self.minutes[place, 0]),
-                    "limit": str(self.limits[place, 0]),
-                    "worst_minutes": _plain(self.minutes[place, worst]),
-                    "worst_limit": str(self.limits[place, worst]),
+                    "minutes": _plain(self.ride_through_minutes[place, 0]),
+                    "limit": str(self.first_limits[place, 0]),
+                    "worst_minutes": _plain(self.ride_through_minutes[place, worst]),
+                    "worst_limit": str(self.first_limits[place, worst]),
                     "worst_time": format_minute(self.time[worst]),
                 }
             )
-        soonest = np.argsort(self.minutes.min(axis=1), kind="stable")
+        soonest = np.argsort(self.ride_through_minutes.min(axis=1), kind="stable")
         return [found[place] for place in soonest.tolist()]
 
     def limiting_rows(self) -> list[Mapping[str, object]]:
@@ -164,8 +165,8 @@ def contingency_coverage(
         )
     return ContingencyCoverage(
         contingencies=contingencies,
-        minutes=minutes,
-        limits=limits,
+        ride_through_minutes=minutes,
+        first_limits=limits,
         is_uncovered=is_short,
         time=operation["time"].to_numpy(),
         required_minutes=required_minutes,

@@ -29,18 +29,18 @@ class PumpedFlows:
     """Pumped flows from a time on.
 
     - ``time_after_failure``: Time after the failure. [s]
-    - ``coolant``: Coolant over its rated flow through all original units. [1]
-    - ``water``: Facility water over its flow before the failure. [1]
+    - ``coolant_flow_share``: Coolant over its rated flow through all original units. [1]
+    - ``water_flow_share``: Facility water over its flow before the failure. [1]
     """
 
     time_after_failure: float
-    coolant: FloatArray
-    water: FloatArray
+    coolant_flow_share: FloatArray
+    water_flow_share: FloatArray
 
     @property
     def key(self) -> tuple[bytes, bytes]:
         """Cache key of the flows, without their start."""
-        return self.coolant.tobytes(), self.water.tobytes()
+        return self.coolant_flow_share.tobytes(), self.water_flow_share.tobytes()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,13 +50,13 @@ class AvailableMachines:
     - ``time_after_failure``: Time after the failure. [s]
     - ``has_supply``: Whether the plant has electricity.
     - ``coolers_out``: Dry coolers or tower cells that are out. [1]
-    - ``chillers``: Chillers that may run; None for all. [1]
+    - ``available_chillers``: Chillers that may run; None for all. [1]
     """
 
     time_after_failure: float
     has_supply: bool = True
     coolers_out: int = 0
-    chillers: FloatArray | float | None = None
+    available_chillers: FloatArray | float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,13 +66,13 @@ class PostFaultPhase:
     - ``time_after_failure``: Time after the failure. [s]
     - ``conductance``: Between neighbours in the chain of heat stores. [MW K-1]
     - ``capacity``: Capacity of the plant.
-    - ``resistance``: Of the cold plates, over that at their rated flow. [1]
+    - ``cold_plate_resistance_ratio``: Of the cold plates, over that at their rated flow. [1]
     """
 
     time_after_failure: float
     conductance: tuple[FloatArray, ...]
     capacity: CapacityCurve
-    resistance: FloatArray
+    cold_plate_resistance_ratio: FloatArray
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,17 +141,21 @@ class FaultedCircuit:
         for moment in sorted(moments):
             flow = [flow for flow in flows if flow.time_after_failure <= moment][-1]
             machines = [stage for stage in stages if stage.time_after_failure <= moment][-1]
-            water = flow.water
+            water = flow.water_flow_share
             if moment >= step:
                 water = self._stepped_flow(water, machines, trip)
-            now = PumpedFlows(time_after_failure=moment, coolant=flow.coolant, water=water)
+            now = PumpedFlows(
+                time_after_failure=moment,
+                coolant_flow_share=flow.coolant_flow_share,
+                water_flow_share=water,
+            )
             conductance, resistance = conductances(now)
             phases.append(
                 PostFaultPhase(
                     time_after_failure=moment,
                     conductance=conductance,
                     capacity=self._available_capacity(machines, water),
-                    resistance=resistance,
+                    cold_plate_resistance_ratio=resistance,
                 )
             )
         return tuple(phases)
@@ -171,7 +175,7 @@ class FaultedCircuit:
         return self._capacity_curves.curve(
             flow=self.plant.flow * water,
             coolers_out=machines.coolers_out,
-            chillers=machines.chillers,
+            chillers=machines.available_chillers,
         )
 
     def _stepped_flow(
@@ -189,7 +193,7 @@ class FaultedCircuit:
         pumped = 1.0 - 1.0 / self._settings.pumps if is_short else 1.0
         max_flow = np.maximum(pumped / np.maximum(self.plant.flow, LEAKAGE_FLOW_SHARE), water)
         now = self._available_capacity(machines, water).capacity_at_set_point
-        helps = (now < self.plant.load) & (
+        helps = (now < self.plant.circuit_heat) & (
             self._available_capacity(machines, max_flow).capacity_at_set_point > now
         )
         return np.where(helps, max_flow, water)
@@ -209,9 +213,9 @@ class FaultedCircuit:
             lost = 1 if part is FailedPart.CHILLER else 0
             remaining = float(bank.count - lost)
             now = np.clip(self.plant.units_on - lost, 0.0, remaining)
-            yield AvailableMachines(time_after_failure=0.0, coolers_out=out, chillers=now)
+            yield AvailableMachines(time_after_failure=0.0, coolers_out=out, available_chillers=now)
             yield AvailableMachines(
-                time_after_failure=plan.chiller_start, coolers_out=out, chillers=remaining
+                time_after_failure=plan.chiller_start, coolers_out=out, available_chillers=remaining
             )
 
     def _restart(self) -> Iterator[AvailableMachines]:
@@ -220,10 +224,10 @@ class FaultedCircuit:
         if bank is None:
             yield AvailableMachines(time_after_failure=plan.power_gap)
             return
-        yield AvailableMachines(time_after_failure=plan.power_gap, chillers=0.0)
+        yield AvailableMachines(time_after_failure=plan.power_gap, available_chillers=0.0)
         for unit in range(bank.count):
             start = plan.power_gap + plan.chiller_start + unit * plan.chiller_stage
-            yield AvailableMachines(time_after_failure=start, chillers=unit + 1.0)
+            yield AvailableMachines(time_after_failure=start, available_chillers=unit + 1.0)
 
     def _water(self, trip: Contingency | None) -> dict[float, FloatArray]:
         """Return times [s], and the facility flow from then on over that before the failure. [1]"""
@@ -291,7 +295,9 @@ class FacilityWaterCircuit(FaultedCircuit):
         heat = share * (self._heat + self._pump)
         rate = share * cdu.count * cdu.rated_heat / cdu.technology_range
         plates = share * self._plates
-        before = PumpedFlows(time_after_failure=0.0, coolant=self._coolant_flow, water=one)
+        before = PumpedFlows(
+            time_after_failure=0.0, coolant_flow_share=self._coolant_flow, water_flow_share=one
+        )
         prefault_conductances, _ = self._conductances(before, share=share, units=1.0)
         water = self.plant.temperature
         coolant = water + heat / prefault_conductances[1]
@@ -305,7 +311,7 @@ class FacilityWaterCircuit(FaultedCircuit):
             external_heat=(
                 share * self._heat,
                 share * self._pump,
-                self.plant.load - heat + self._lost_heat_reuse(trip),
+                self.plant.circuit_heat - heat + self._lost_heat_reuse(trip),
             ),
             initial_temperature=(
                 coolant + share * self._heat / prefault_conductances[0],
@@ -326,7 +332,7 @@ class FacilityWaterCircuit(FaultedCircuit):
         """Return the heat that heat pumps no longer take. [MW]"""
         lost = 0.0 * self._one
         for pump in self.prefault.site.machines_of(HeatReuse):
-            if trip is not None and (trip.is_total_supply_loss or trip.owner == pump.name):
+            if trip is not None and (trip.is_total_supply_loss or trip.failed_machine == pump.name):
                 lost += self.prefault.values("heat_reuse_source_heat", pump.name)
         return lost
 
@@ -344,8 +350,8 @@ class FacilityWaterCircuit(FaultedCircuit):
         for moment in sorted({*water, *coolant}):
             yield PumpedFlows(
                 time_after_failure=moment,
-                coolant=coolant[max(start for start in coolant if start <= moment)],
-                water=water[max(start for start in water if start <= moment)],
+                coolant_flow_share=coolant[max(start for start in coolant if start <= moment)],
+                water_flow_share=water[max(start for start in water if start <= moment)],
             )
 
     def _conductances(
@@ -365,15 +371,15 @@ class FacilityWaterCircuit(FaultedCircuit):
             minimum_flow=cdu.minimum_flow,
             fouling=cdu.fouling,
             flow_shares=(
-                np.maximum(flows.coolant / remaining, LEAKAGE_FLOW_SHARE),
+                np.maximum(flows.coolant_flow_share / remaining, LEAKAGE_FLOW_SHARE),
                 np.clip(
-                    self._water_flow * flows.water / remaining,
+                    self._water_flow * flows.water_flow_share / remaining,
                     LEAKAGE_FLOW_SHARE,
                     np.maximum(self._water_flow, 1.0),
                 ),
             ),
         )
-        flow_ratio = np.minimum(flows.coolant / self._coolant_flow, 1.0)
+        flow_ratio = np.minimum(flows.coolant_flow_share / self._coolant_flow, 1.0)
         resistance = np.ones_like(self._plate_flow * flow_ratio)
         for hall in self.halls:
             before = hall.plate_resistance(self._plate_flow)
@@ -393,7 +399,7 @@ class ChilledWaterCircuit(FaultedCircuit):
 
     def __init__(self, prefault: PrefaultState) -> None:
         super().__init__(prefault, "chilled")
-        name = prefault.air.name
+        name = prefault.air_handlers.name
         fans = prefault.values("hall_air_fan_power", name)
         self._heat = prefault.values("hall_air_output", name) + fans
 
@@ -414,16 +420,16 @@ class ChilledWaterCircuit(FaultedCircuit):
         """Return air and water after a failure, at which tanks stop charging."""
         one, water = self._one, self.plant.temperature
         flows = tuple(
-            PumpedFlows(time_after_failure=moment, coolant=one, water=ratio)
+            PumpedFlows(time_after_failure=moment, coolant_flow_share=one, water_flow_share=ratio)
             for moment, ratio in self._water(trip).items()
         )
         (prefault_conductances,), _ = self._coils(
-            PumpedFlows(time_after_failure=0.0, coolant=one, water=one)
+            PumpedFlows(time_after_failure=0.0, coolant_flow_share=one, water_flow_share=one)
         )
         air = (
             self.prefault.site.rack_count * self._settings.hall_volume * AIR_HEAT_CAPACITY_MWH_M3_K
         )
-        other_heat = self.plant.load - self._heat + self._total_tank_power("discharge")
+        other_heat = self.plant.circuit_heat - self._heat + self._total_tank_power("discharge")
         if trip is not None:
             other_heat = other_heat - self._total_tank_power("charge")
         return PostFaultCircuit(
@@ -443,7 +449,7 @@ class ChilledWaterCircuit(FaultedCircuit):
         stores = self.prefault.tanks
         power, given, energy = np.zeros((3, len(stores), len(self.prefault)))
         for row, store in enumerate(stores):
-            if trip is None or trip.owner != store.owner:
+            if trip is None or trip.failed_machine != store.owner:
                 level = self.prefault.values("tank_level", store.owner)[:-1]
                 power[row] = store.discharge_limit
                 given[row] = self.prefault.values("tank_discharge", store.owner)
@@ -461,7 +467,7 @@ class ChilledWaterCircuit(FaultedCircuit):
         return self._cached_conductances(flows.key, lambda: self._conductances(flows))
 
     def _conductances(self, flows: PumpedFlows) -> CircuitConductances:
-        handlers = self.prefault.air
+        handlers = self.prefault.air_handlers
         own = np.maximum(self._heat / handlers.rated_heat, handlers.minimum_flow)
         approach = part_load_approach(
             self._one,
@@ -470,6 +476,6 @@ class ChilledWaterCircuit(FaultedCircuit):
             ranges=(handlers.air_range, handlers.water_range),
             minimum_flow=handlers.minimum_flow,
             fouling=handlers.fouling,
-            flow_shares=(own, np.maximum(own * flows.water, LEAKAGE_FLOW_SHARE)),
+            flow_shares=(own, np.maximum(own * flows.water_flow_share, LEAKAGE_FLOW_SHARE)),
         )
         return (1.0 / np.maximum(approach, MIN_APPROACH_K_PER_MW),), self._one

@@ -210,7 +210,7 @@ def temperature_bounds(circuit: FaultedCircuit) -> tuple[TemperatureBound, ...]:
     if not isinstance(circuit, ChilledWaterCircuit):
         return supply, *chips.values()
     coolest = min(hall.inlet_temperature_limit for hall in circuit.prefault.halls)
-    name = f"inlet limit of {circuit.prefault.air.name}"
+    name = f"inlet limit of {circuit.prefault.air_handlers.name}"
     return supply, TemperatureBound(name=name, limit=coolest, store_index=0), *chips.values()
 
 
@@ -222,7 +222,7 @@ def affects(trip: Contingency, circuit: FaultedCircuit) -> bool:
         return isinstance(circuit, FacilityWaterCircuit)
     if trip.failed_part is FailedPart.TANK:
         return isinstance(circuit, ChilledWaterCircuit)
-    return bool(trip.owner == circuit.plant.machine.name)
+    return bool(trip.failed_machine == circuit.plant.machine.name)
 
 
 def _first_limit(
@@ -283,7 +283,7 @@ def _may_reach(
     """Return where a limit may still be reached: at the present rate, or with an empty tank."""
     ahead = RIDE_THROUGH_HORIZON_H * SECONDS_PER_HOUR - now.seconds
     steps_ahead = ahead / max(now.seconds - last.seconds, 1.0)
-    can_reach = (now.discharge * ahead / SECONDS_PER_HOUR > now.tank_energy).any(axis=0)
+    can_reach = (now.tank_output * ahead / SECONDS_PER_HOUR > now.tank_energy).any(axis=0)
     for bound in bounds:
         value = bound.value(now)
         can_reach = can_reach | (value + steps_ahead * (value - bound.value(last)) >= bound.limit)
@@ -298,9 +298,9 @@ def supply_ride_through(prefault: PrefaultState, trip: Contingency) -> tuple[Flo
 
     - ``trip``: Failure of a UPS block, or of a transformer with its feeder.
     """
-    machine = prefault.site.equipment[trip.owner]
+    machine = prefault.site.equipment[trip.failed_machine]
     remaining_share = 1.0 - 1.0 / trip.equivalent_units
-    name = f"overload of {trip.owner}"
+    name = f"overload of {trip.failed_machine}"
     if isinstance(machine, UpsBank):
         if not remaining_share:
             return np.zeros(len(prefault)), name
@@ -458,12 +458,12 @@ def _air_columns(
     """Return air temperatures, and levels and discharge of tanks."""
     prefault = circuit.prefault
     air = _column([moment.chain.temperature[0] for moment in states])
-    found = {"rack_inlet_temperature": {prefault.air.name: air}}
+    found = {"rack_inlet_temperature": {prefault.air_handlers.name: air}}
     for place, store in enumerate(prefault.tanks):
         level = _column([moment.tank_energy[place] for moment in states])
         stored = store.min_level + level / store.discharge_efficiency
         found.setdefault("tank_level", {})[store.owner] = stored
-        given = _column([moment.discharge[place] for moment in states])
+        given = _column([moment.tank_output[place] for moment in states])
         found.setdefault("tank_discharge", {})[store.owner] = given
     return found
 
@@ -474,5 +474,5 @@ def _plant_columns(trajectories: CircuitTrajectories) -> dict[str, MachineColumn
     for circuit, states in trajectories:
         name = circuit.plant.machine.name
         water[name] = _column([moment.chain.temperature[-1] for moment in states])
-        output[name] = _column([moment.chain.output for moment in states])
+        output[name] = _column([moment.chain.cooling_output for moment in states])
     return {"facility_supply_temperature": water, "cooling_plant_output": output}

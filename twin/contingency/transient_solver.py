@@ -33,14 +33,14 @@ class TransientState:
     - ``seconds``: Time since the failures. [s]
     - ``chain``: Temperatures of the stores, and output of the plant.
     - ``chips``: Hottest chip of each hall; none in the chilled circuit. [degC]
-    - ``discharge``, ``tank_energy``: Output of each tank over the last step [MW], and its energy
+    - ``tank_output``, ``tank_energy``: Output of each tank over the last step [MW], and its energy
       above the minimum level [MWh]; tanks are on the first axis.
     """
 
     seconds: float
     chain: ChainState
     chips: tuple[FloatArray, ...]
-    discharge: FloatArray
+    tank_output: FloatArray
     tank_energy: FloatArray
 
 
@@ -101,17 +101,17 @@ class TransientSolver:
             line_segments(curve.node_water_temperature, curve.cooler_capacity) for curve in curves
         ]
         self._intercept, self._slope = (np.stack(part, axis=1) for part in zip(*lines, strict=True))
-        self._resistance = np.stack([a.phases[0].resistance for a in circuits])
+        self._resistance = np.stack([a.phases[0].cold_plate_resistance_ratio for a in circuits])
         coolant = initial[-2]
         self.moment = TransientState(
             seconds=0.0,
             chain=ChainState(
                 temperature=initial,
-                output=output,
-                mean_output=output,
+                cooling_output=output,
+                mean_cooling_output=output,
             ),
             chips=tuple(coolant + rise for rise in self._rises),
-            discharge=self._discharge,
+            tank_output=self._discharge,
             tank_energy=energy,
         )
 
@@ -151,11 +151,11 @@ class TransientSolver:
             seconds=now.seconds,
             chain=ChainState(
                 temperature=tuple(take(t) for t in chain_state.temperature),
-                output=take(chain_state.output),
-                mean_output=take(chain_state.mean_output),
+                cooling_output=take(chain_state.cooling_output),
+                mean_cooling_output=take(chain_state.mean_cooling_output),
             ),
             chips=tuple(take(chip) for chip in now.chips),
-            discharge=now.discharge[:, active],
+            tank_output=now.tank_output[:, active],
             tank_energy=now.tank_energy[:, active],
         )
 
@@ -183,7 +183,7 @@ class TransientSolver:
         self._intercept[:, row], self._slope[:, row] = line_segments(
             curve.node_water_temperature, curve.cooler_capacity
         )
-        self._resistance[row] = phase.resistance
+        self._resistance[row] = phase.cold_plate_resistance_ratio
 
     def _step(self, hours: float, end: float) -> None:
         """Advance one step; tanks share the demand by what each can deliver over the step."""
@@ -202,7 +202,7 @@ class TransientSolver:
             heat_capacity=self._capacity,
             conductance=self._conductance,
             heat=(*self._heat[:-1], self._heat[-1] - given.sum(axis=0)),
-            target=self._target,
+            plant_set_point=self._target,
             chiller_capacity=self._chiller_capacity,
             cooler_capacity_at_set_point=intercept + rise * self._target,
             capacity_slope=rise,
@@ -218,6 +218,6 @@ class TransientSolver:
                 (chip + pace * (coolant + rise * self._resistance)) / (1.0 + pace)
                 for chip, rise in zip(now.chips, self._rises, strict=True)
             ),
-            discharge=given,
+            tank_output=given,
             tank_energy=now.tank_energy - hours * given,
         )

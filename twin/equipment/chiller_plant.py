@@ -137,9 +137,9 @@ class ChillerBank(Declaration):
         return refrigeration.ChillerCurves(
             rated_cooling=self.rated_cooling,
             rated_cop=self.rated_cop,
-            capacity=self.capacity_curve,
-            energy_input=self.eir_temperature_curve,
-            part_load=self.eir_part_load_curve,
+            capacity_coefficients=self.capacity_curve,
+            energy_input_coefficients=self.eir_temperature_curve,
+            part_load_coefficients=self.eir_part_load_curve,
             chilled_range=(self.chilled_low, self.chilled_high),
             condenser_range=(self.condenser_low, self.condenser_high),
             part_load_range=(self.minimum_part_load, _MAX_PART_LOAD),
@@ -196,7 +196,7 @@ class ChillerBank(Declaration):
         )
         return np.asarray(self.count * self.rated_cooling * share)
 
-    def power(
+    def compressor_power_and_units(
         self,
         load: FloatArray,
         *,
@@ -242,10 +242,10 @@ class ChillerBank(Declaration):
         supply_temperature: FloatArray,
         units_on: FloatArray | None,
     ) -> tuple[FloatArray, FloatArray]:
-        """Return power [MW] and running units [1] of :meth:`power` for loads above 0, on one axis.
+        """Return power [MW] and running units [1] for loads above 0, on one axis.
 
-        Only numbers of units from those that carry the load to the first that cycle are compared:
-        more cycling units need no less power.
+        See :meth:`compressor_power_and_units`. Only numbers of units from those that carry the load
+        to the first that cycle are compared: more cycling units need no less power.
         """
         available = self.capacity(supply_temperature, condenser_temperature) / self.count
         min_load = available * self._part_loads.minimum(supply_temperature, condenser_temperature)
@@ -588,7 +588,7 @@ class ChillerPlant:
         return np.maximum(load - np.minimum(self.units_on, self.chillers.count) * each, 0.0)
 
     def _compress(self, load: FloatArray, temperature: FloatArray) -> tuple[FloatArray, FloatArray]:
-        return self.chillers.power(
+        return self.chillers.compressor_power_and_units(
             load,
             supply_temperature=self.supply_temperature,
             condenser_temperature=temperature,

@@ -108,13 +108,13 @@ class CoolingPlant(Equipment):
         return (
             Conversion(
                 owner=self.name,
-                output=self.serves,
+                output_carrier=self.serves,
                 primary_input="medium_voltage",
-                inputs=("medium_voltage", "water"),
+                input_carriers=("medium_voltage", "water"),
                 max_output=self.max_output,
                 flows_at_output=self.operate,
                 flows_for_set_points=lambda points: partial(self.operate, set_points=points),
-                units=self.chillers.switchable_units(self.operate, self.max_output)
+                switchable_units=self.chillers.switchable_units(self.operate, self.max_output)
                 if self.chillers
                 else None,
             ),

@@ -132,7 +132,7 @@ class Genset(Equipment):
         needed = np.ceil(np.round(output / self.rating, 9))
         return np.clip(needed, np.where(output > 0.0, 1.0, 0.0), self.count)
 
-    def fuel(self, output: FloatArray) -> FloatArray:
+    def fuel_power(self, output: FloatArray) -> FloatArray:
         r"""Return the fuel power for an output at the bus [MW]. [MW]
 
         Running gensets share the load equally; load banks fill up to the minimum load. A genset
@@ -151,7 +151,7 @@ class Genset(Equipment):
         """
         max_output = np.minimum(np.maximum(load, 0.0), self.count * self.rating)
         output = np.minimum(np.asarray(requested_power, dtype=np.float64), max_output)
-        burnt = self.fuel(output)
+        burnt = self.fuel_power(output)
         details = {
             "genset_output": output,
             "genset_fuel": burnt,

@@ -59,9 +59,9 @@ class CduBank(Equipment):
         return (
             Conversion(
                 owner=self.name,
-                output="liquid",
+                output_carrier="liquid",
                 primary_input="critical",
-                inputs=("warm", "critical"),
+                input_carriers=("warm", "critical"),
                 max_output=constant_output(self.rated_heat_total),
                 flows_at_output=self._flows,
                 flows_for_set_points=lambda points: partial(self._flows, points=points),
@@ -188,9 +188,9 @@ class CrahBank(Equipment):
         return (
             Conversion(
                 owner=self.name,
-                output="air",
+                output_carrier="air",
                 primary_input="critical",
-                inputs=("chilled", "critical"),
+                input_carriers=("chilled", "critical"),
                 max_output=constant_output(self.rated_heat),
                 flows_at_output=self._flows,
             ),

@@ -166,7 +166,7 @@ class DryCooler(HeatRejectionBank):
         self, heat: FloatArray, *, capacity_rate: FloatArray, weather: Weather, speed: FloatArray
     ) -> FloatArray:
         """Return the temperature of the leaving water; see :class:`HeatRejectionBank`."""
-        leaving = heat_rejection.dry_cooler_outlet(
+        leaving = heat_rejection.dry_cooler_outlet_temperature(
             heat,
             self._entering_air(weather),
             fan_speed_share=speed * self.air_density_ratio(weather),
@@ -225,7 +225,7 @@ class CoolingTower(HeatRejectionBank):
     ) -> FloatArray:
         """Return the temperature of the leaving water; see :class:`HeatRejectionBank`."""
         rated_rate = self.count * fluid_flow.capacity_rate(self.water_flow)
-        return heat_rejection.tower_outlet(
+        return heat_rejection.tower_outlet_temperature(
             heat / capacity_rate,
             weather.wet_bulb_temperature,
             liquid_gas_ratio=capacity_rate / rated_rate / (speed * self.air_density_ratio(weather)),

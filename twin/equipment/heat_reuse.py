@@ -100,9 +100,9 @@ class HeatReuse(Equipment):
         return (
             Conversion(
                 owner=self.name,
-                output="heat",
+                output_carrier="heat",
                 primary_input="medium_voltage",
-                inputs=("medium_voltage", "warm"),
+                input_carriers=("medium_voltage", "warm"),
                 heat_source="warm",
                 max_output=self.max_output,
                 flows_at_output=self._flows,

@@ -67,7 +67,7 @@ class Chassis(Declaration):
     rectifier: PowerConverter
 
     @property
-    def chips(self) -> int:
+    def chip_count(self) -> int:
         """Accelerators in a cabinet. [1]"""
         return self.count * self.nodes * self.node.gpus
 
@@ -182,8 +182,8 @@ class ITHall(Equipment):
     def _check_chassis_power(self) -> Self:
         if self.chassis is None:
             return self
-        if self.chips_per_rack != self.chassis.chips:
-            raise ValueError(f"chips_per_rack must be {self.chassis.chips}, as in its chassis")
+        if self.chips_per_rack != self.chassis.chip_count:
+            raise ValueError(f"chips_per_rack must be {self.chassis.chip_count}, as in its chassis")
         for key, load_share in (("rack_idle_power", 0.0), ("rack_power", 1.0)):
             power = float(self.chassis.cabinet_power(load_share, load_share))
             if abs(getattr(self, key) - power) > CHASSIS_POWER_TOLERANCE * power:
@@ -268,7 +268,7 @@ class ITHall(Equipment):
                 racks=self.racks,
                 idle_power=self.rack_idle_power,
                 full_power=self.rack_power,
-                heat={carrier: share for carrier, share in shares.items() if share > 0.0},
+                heat_shares={carrier: share for carrier, share in shares.items() if share > 0.0},
             ),
         )
 

@@ -57,7 +57,9 @@ class GridConnection(Equipment):
                 carbon_variable="carbon_intensity" if self.carbon == "average" else "",
                 ramp_limit=self.ramp,
             ),
-            DemandCharge(owner=self.name, quantity="grid_import_power", price=self.peak_price),
+            DemandCharge(
+                owner=self.name, charged_variable="grid_import_power", price=self.peak_price
+            ),
         )
 
 
@@ -85,9 +87,9 @@ class TransformerBank(Equipment):
         return (
             Conversion(
                 owner=self.name,
-                output=self.delivers,
+                output_carrier=self.delivers,
                 primary_input="grid",
-                inputs=("grid",),
+                input_carriers=("grid",),
                 max_output=constant_output(self.count * self.rating * self.power_factor),
                 flows_at_output=self._flows,
             ),
@@ -135,9 +137,9 @@ class Switchgear(Equipment):
         return (
             Conversion(
                 owner=self.name,
-                output="medium_voltage",
+                output_carrier="medium_voltage",
                 primary_input="busbar",
-                inputs=("busbar",),
+                input_carriers=("busbar",),
                 max_output=constant_output(self.rating * self.power_factor),
                 flows_at_output=self._flows,
             ),
@@ -187,9 +189,9 @@ class UpsBank(Equipment):
         return (
             Conversion(
                 owner=self.name,
-                output="critical",
+                output_carrier="critical",
                 primary_input="medium_voltage",
-                inputs=("medium_voltage", "chilled"),
+                input_carriers=("medium_voltage", "chilled"),
                 max_output=constant_output(self.rating),
                 flows_at_output=self._flows,
             ),
@@ -227,9 +229,9 @@ class Busway(Equipment):
         return (
             Conversion(
                 owner=self.name,
-                output="rack",
+                output_carrier="rack",
                 primary_input="critical",
-                inputs=("critical", "air"),
+                input_carriers=("critical", "air"),
                 max_output=constant_output(self.rating),
                 flows_at_output=self._flows,
             ),

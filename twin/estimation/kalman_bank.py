@@ -256,7 +256,7 @@ class KalmanFilterBank:
         fits = (1.0 - OUTLIER_SHARE) * student_density(
             off, self.noise_shape, self.noise_scale * size
         )
-        either = fits + OUTLIER_SHARE / (OUTLIER_RANGE * noise_prior.unusable_std)
+        either = fits + OUTLIER_SHARE / (OUTLIER_RANGE_IN_UNUSABLE_STD * noise_prior.unusable_std)
         share = fits / either
         weight = self.weight * either
         gain = (self.covariances @ OBSERVATION_VECTOR) / size[..., None]
@@ -270,7 +270,7 @@ class KalmanFilterBank:
             covariances=self.covariances - outer * shrunk[..., None, None],
             noise_shape=self.noise_shape + 0.5 * share,
             noise_scale=self.noise_scale
-            + 0.5 * share * np.minimum(off**2 / size, MAX_SQUARED_ERROR * self._variance),
+            + 0.5 * share * np.minimum(off**2 / size, MAX_LEARNED_SQUARED_ERROR * self._variance),
         )
 
     def _mixed(self, prior: NoisePrior, hours: float) -> "KalmanFilterBank":
@@ -374,10 +374,10 @@ NOISE_MEMORY_H: Final = 168.0
 OUTLIER_SHARE: Final = 1e-3
 """Share of readings that are outliers: neither noise nor drift. [1]"""
 
-MAX_SQUARED_ERROR: Final = 9.0
+MAX_LEARNED_SQUARED_ERROR: Final = 9.0
 """Limit of a reading's squared error for learning the noise: three standard errors. [1]"""
 
-OUTLIER_RANGE: Final = 20.0
+OUTLIER_RANGE_IN_UNUSABLE_STD: Final = 20.0
 """Range of outliers, in unusable spreads. [1]"""
 
 NOISE_RATIO_DOUBLINGS: Final = np.arange(-6.0, 5.0)
@@ -446,7 +446,7 @@ stocks err in a quarter-hour as much as their sensors. A plant follows its load 
 that its output hardly ever prevents a plan. Readings refine all of them.
 """
 
-MIXTURE_RANGE: Final = 9.0
+QUANTILE_SEARCH_SIGMAS: Final = 9.0
 """Standard deviations from the mean that a quantile search covers. [1]"""
 
 BISECTION_STEPS: Final = 50
@@ -472,8 +472,8 @@ def mixture_quantile(
         sizes[is_relevant],
     )
     low, high = (
-        float(np.min(mean - MIXTURE_RANGE * sizes)),
-        float(np.max(mean + MIXTURE_RANGE * sizes)),
+        float(np.min(mean - QUANTILE_SEARCH_SIGMAS * sizes)),
+        float(np.max(mean + QUANTILE_SEARCH_SIGMAS * sizes)),
     )
     scaled = np.sqrt(2.0) * np.maximum(sizes, np.finfo(float).tiny)
     for _ in range(BISECTION_STEPS):

@@ -115,7 +115,7 @@ class StateVariableFilter:
 
     - ``filter_bank``: Kalman filters of the stock.
     - ``stuck_detector``: Detector of its sensor.
-    - ``contradictions``: Consecutive readings that contradict the model. [1]
+    - ``contradiction_count``: Consecutive readings that contradict the model. [1]
     - ``unseen_time``: Time without a usable reading. [h]
     - ``mean_excitation``: Mean square of the excitation between estimates; None before there were
       two. [1]
@@ -123,7 +123,7 @@ class StateVariableFilter:
 
     filter_bank: KalmanFilterBank
     stuck_detector: StuckDetector = field(default_factory=StuckDetector)
-    contradictions: int = 0
+    contradiction_count: int = 0
     unseen_time: float = 0.0
     mean_excitation: float | None = None
 
@@ -156,7 +156,9 @@ class StateVariableFilter:
         )
         stock_filter = replace(self, mean_excitation=usual, unseen_time=self.unseen_time + elapsed)
         return PredictedStateVariable(
-            prior=stock_filter, filter_bank=bank, predicted_change=value - self.filter_bank.mean
+            filter_before=stock_filter,
+            filter_bank=bank,
+            predicted_change=value - self.filter_bank.mean,
         )
 
 
@@ -164,12 +166,12 @@ class StateVariableFilter:
 class PredictedStateVariable:
     """The model's prediction of a stock.
 
-    - ``prior``: The filter before.
+    - ``filter_before``: The filter before.
     - ``filter_bank``: Its Kalman filters now.
     - ``predicted_change``: Change by the model. [unit of the stock]
     """
 
-    prior: StateVariableFilter
+    filter_before: StateVariableFilter
     filter_bank: KalmanFilterBank
     predicted_change: float
 
@@ -199,18 +201,20 @@ def update_state_variable(
             ),
             stuck_detector=detector,
         )
-    stock_filter, bank = predicted.prior, predicted.filter_bank
+    stock_filter, bank = predicted.filter_before, predicted.filter_bank
     if _is_at_end(stock_filter, bank, measurement, size=max_value):
         read = bank.updated(measurement, noise_prior)
         unchanged_noise = replace(
             read, weight=bank.weight, noise_shape=bank.noise_shape, noise_scale=bank.noise_scale
         )
-        return replace(stock_filter, filter_bank=unchanged_noise, contradictions=0, unseen_time=0.0)
+        return replace(
+            stock_filter, filter_bank=unchanged_noise, contradiction_count=0, unseen_time=0.0
+        )
     is_moving = abs(predicted.predicted_change) > stock_filter.filter_bank.sensor_standard_error
     detector = stock_filter.stuck_detector.updated(measurement, now, is_moving=is_moving)
     if np.isnan(measurement) or detector.is_stuck:
         return replace(stock_filter, filter_bank=bank, stuck_detector=detector)
-    count = stock_filter.contradictions + 1 if _is_far(bank, measurement) else 0
+    count = stock_filter.contradiction_count + 1 if _is_far(bank, measurement) else 0
     if count >= MAX_CONTRADICTIONS:
         bank, count = (
             KalmanFilterBank.start_at(
@@ -223,7 +227,7 @@ def update_state_variable(
         stock_filter,
         filter_bank=bank,
         stuck_detector=detector,
-        contradictions=count,
+        contradiction_count=count,
         unseen_time=0.0,
     )
 
@@ -381,7 +385,7 @@ def serialise_filter(stock_filter: StateVariableFilter) -> dict[str, object]:
             "pairs": list(detector.reading_pairs),
             "again": list(detector.repeated_pairs),
         },
-        "contradictions": stock_filter.contradictions,
+        "contradictions": stock_filter.contradiction_count,
         "unseen": stock_filter.unseen_time,
         "stir": stock_filter.mean_excitation,
     }
@@ -406,7 +410,7 @@ def restore_filter(content: object, noise_prior: NoisePrior) -> StateVariableFil
     return StateVariableFilter(
         filter_bank=_restored_bank(arrays, noise_prior),
         stuck_detector=_restored_detector(shown),
-        contradictions=contradictions,
+        contradiction_count=contradictions,
         unseen_time=unseen,
         mean_excitation=None if stir is None else float(stir),
     )

@@ -308,7 +308,7 @@ def _set_peak(
     A peak that was measured before the period began belongs to the last period.
     """
     now = np.datetime64(str(state["instant"].to_numpy()), "us")
-    begin = site.billing_rules.start(now)
+    begin = site.billing_rules.period_start(now)
     age = float(observed["peak_power_age"]) if "peak_power_age" in observed else 0.0
     taken = float(state["grid_import_power"])
     if is_silent or (now - begin) / SECOND < age:

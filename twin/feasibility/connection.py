@@ -177,7 +177,7 @@ def _sun_and_wind(site: Site, schedule: xr.Dataset) -> tuple[FloatArray, FloatAr
     return used, unused
 
 
-IMPORT_LIMIT: Final = "grid_import_limit"
+IMPORT_LIMIT_VARIABLE: Final = "grid_import_limit"
 """Variable of an outlook or a schedule."""
 
 PLANNED_RAMP_SHARE: Final = 0.5
@@ -200,7 +200,7 @@ def plannable_import_limit(
     - ``unavoidable_import``: Import that no plan avoids. [MW]
     """
     connection_limit = site.grid_connection.import_limit
-    if IMPORT_LIMIT not in outlook:
+    if IMPORT_LIMIT_VARIABLE not in outlook:
         return np.full(outlook.sizes["time"], connection_limit)
     reachable = np.maximum(
         _ramped_import(site, state, outlook, share=PLANNED_RAMP_SHARE), unavoidable_import
@@ -226,7 +226,7 @@ def import_limit_excess(
     - ``unavoidable_import``: Import that no plan avoids. [MW]
     """
     connection_limit = site.grid_connection.import_limit
-    if IMPORT_LIMIT not in schedule:
+    if IMPORT_LIMIT_VARIABLE not in schedule:
         return np.zeros(schedule.sizes["time"])
     limit = np.minimum(partner_import_limit(schedule), connection_limit) * (1.0 - safety_margin)
     allowed = np.maximum(limit, _ramped_import(site, state, schedule, share=VERIFIED_RAMP_SHARE))
@@ -237,7 +237,7 @@ def import_limit_excess(
 
 def partner_import_limit(data: xr.Dataset) -> FloatArray:
     """Return the import limit of partners, ``(time,)``. [MW]"""
-    return data[IMPORT_LIMIT].to_numpy().astype(float)
+    return data[IMPORT_LIMIT_VARIABLE].to_numpy().astype(float)
 
 
 def _ramped_import(site: Site, state: xr.Dataset, data: xr.Dataset, *, share: float) -> FloatArray:
@@ -247,7 +247,7 @@ def _ramped_import(site: Site, state: xr.Dataset, data: xr.Dataset, *, share: fl
     return np.asarray(before - share * site.grid_connection.ramp * minutes)
 
 
-MINIMUM_IMPORT_FACTOR: Final = 1.02
+ASSUMED_DRAW_FACTOR: Final = 1.02
 """Assumed draw over the simulated one, because plans know a site only so closely. [1]"""
 
 AVAILABLE_RENEWABLES: Final = "renewable_available_power"
@@ -263,7 +263,7 @@ def unavoidable_excess_import(site: Site, state: xr.Dataset, outlook: xr.Dataset
     """
     none = np.zeros(outlook.sizes["time"])
     if (
-        IMPORT_LIMIT not in outlook
+        IMPORT_LIMIT_VARIABLE not in outlook
         or not (partner_import_limit(outlook) < site.grid_connection.import_limit).any()
     ):
         return none
@@ -277,7 +277,7 @@ def unavoidable_excess_import(site: Site, state: xr.Dataset, outlook: xr.Dataset
     if AVAILABLE_RENEWABLES in outlook:
         used = variables.tag_variable(outlook[AVAILABLE_RENEWABLES], "renewable_used_power")
         idle = idle.assign(renewable_used_power=used)
-    net = MINIMUM_IMPORT_FACTOR * net_import(simulate.simulate(site, state, idle)).to_numpy()
+    net = ASSUMED_DRAW_FACTOR * net_import(simulate.simulate(site, state, idle)).to_numpy()
     limit = np.minimum(partner_import_limit(outlook), site.grid_connection.import_limit) * (
         1.0 - site.margins.power
     )

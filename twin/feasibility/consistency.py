@@ -21,7 +21,7 @@ from twin.simulation.limits import (
     breaks_minimum_times,
     unit_commitment_steps,
 )
-from twin.simulation.setpoints import SUPPLY_SET_POINT, UNITS_ON
+from twin.simulation.setpoints import SUPPLY_SET_POINT_VARIABLE, UNITS_ON_VARIABLE
 from twin.site import Site
 from twin.variables import machine_values
 from twin.workload.queue import RackPool
@@ -50,7 +50,7 @@ def supply_ramp_ratio(site: Site, schedule: xr.Dataset, replay: xr.Dataset) -> F
     allowed = (
         rules.temperature_ramp * 60.0 * schedule["duration"].to_numpy() + TEMPERATURE_TOLERANCE_K
     )
-    set_points = schedule[SUPPLY_SET_POINT]
+    set_points = schedule[SUPPLY_SET_POINT_VARIABLE]
     present = (
         replay["facility_supply_temperature"].isel(instant=0).sel(circuit=set_points["circuit"])
     )
@@ -66,7 +66,7 @@ SCHEDULE_AXES: Final[Mapping[str, tuple[str, ...]]] = {
     "work_racks": ("time", "cohort", "level"),
     "work_power": ("time", "cohort"),
     "work_late": ("instant", "cohort"),
-    UNITS_ON: ("time", "cooling_plant"),
+    UNITS_ON_VARIABLE: ("time", "cooling_plant"),
 }
 """Derived variable of a schedule -> its axes."""
 
@@ -107,7 +107,7 @@ def inconsistencies(site: Site, state: xr.Dataset, schedule: xr.Dataset) -> Iter
             yield f"{name} is no number of its kind", _anywhere(wrong, len(schedule["time"]))
     if "work_racks" in schedule:
         yield from _work(site, schedule)
-    if UNITS_ON in schedule:
+    if UNITS_ON_VARIABLE in schedule:
         yield from _units(site, schedule)
 
 
@@ -149,7 +149,7 @@ def _units(site: Site, schedule: xr.Dataset) -> Iterator[Finding]:
     for owner, units in site.switchable_units.items():
         if owner not in schedule["cooling_plant"].to_numpy():
             continue
-        on = machine_values(schedule, UNITS_ON, owner)
+        on = machine_values(schedule, UNITS_ON_VARIABLE, owner)
         beyond = on > units.count
         yield f"units of {owner} beyond its bank", np.where(beyond, np.inf, 0.0)
         if not beyond.any():

@@ -22,7 +22,12 @@ from twin.feasibility.reserve_activation import (
     extreme_levels,
     reserved_power,
 )
-from twin.markets.reserve_products import ReserveProduct, is_gate_open, is_valid, starts_block
+from twin.markets.reserve_products import (
+    ReserveProduct,
+    is_gate_open,
+    is_product_valid,
+    starts_block,
+)
 from twin.physics import FloatArray
 from twin.relations import Store
 from twin.simulation import limits
@@ -40,12 +45,12 @@ HOLDER_AXES: Final = {"battery_reserve": "battery", "work_reserve": "cohort"}
 """Variables of the holders of a product, and their additional axes."""
 
 
-def may_hold(product: ReserveProduct, battery: Battery) -> bool:
+def battery_may_hold(product: ReserveProduct, battery: Battery) -> bool:
     """Return whether a battery may hold a product: some products need a local controller."""
     return battery.local_controller or not product.needs_controller
 
 
-def may_pause(product: ReserveProduct, kind: WorkKind) -> bool:
+def work_may_hold(product: ReserveProduct, kind: WorkKind) -> bool:
     """Return whether a kind of work may hold a product: upwards only, and if it stops in time."""
     is_load = product.direction == "up" and not product.needs_controller
     stops = kind.pause_time
@@ -54,7 +59,7 @@ def may_pause(product: ReserveProduct, kind: WorkKind) -> bool:
 
 def eligible_stores(site: Site, product: ReserveProduct) -> tuple[Store, ...]:
     """Return the stores that may hold a product."""
-    names = {b.name for b in site.machines_of(Battery) if may_hold(product, b)}
+    names = {b.name for b in site.machines_of(Battery) if battery_may_hold(product, b)}
     return tuple(store for store in site.stores if store.owner in names)
 
 
@@ -167,7 +172,7 @@ def _sold(plan: _Plan, product: ReserveProduct) -> Iterator[Finding]:
         f"{name} is offered after its gate has closed",
         np.where(shut, more, 0.0) / MIN_CAPACITY_MW,
     )
-    exists = is_valid(product, instants)
+    exists = is_product_valid(product, instants)
     yield (
         f"{name} is held while there is no such product",
         np.where(exists, 0.0, capacity) / MIN_CAPACITY_MW,
@@ -186,7 +191,7 @@ def _battery(plan: _Plan, battery: Battery) -> Iterator[Finding]:
     """Check the power and energy of a battery's reserves."""
     capacities = plan.capacities("battery_reserve", "battery", battery.name)
     for name, values in capacities.items():
-        if not may_hold(plan.products[name], battery):
+        if not battery_may_hold(plan.products[name], battery):
             yield (
                 f"{name} is held by {battery.name}, which has no local controller",
                 values / MIN_CAPACITY_MW,
@@ -239,7 +244,7 @@ def _cohort(plan: _Plan, label: str, capacities: Mapping[str, FloatArray]) -> It
     one, pool = plan.schedule.sel(cohort=label), RackPool.from_site(plan.site)
     kind = plan.site.work[str(one["kind"].item())]
     for name, values in capacities.items():
-        if label.endswith(EXPECTED_COHORT_SUFFIX) or not may_pause(plan.products[name], kind):
+        if label.endswith(EXPECTED_COHORT_SUFFIX) or not work_may_hold(plan.products[name], kind):
             yield f"{name} is held by {label}, which may not pause for it", values / MIN_CAPACITY_MW
     racks = one["work_racks"].transpose("time", "level").to_numpy()
     levels = one["level_power"].to_numpy()

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from twin.equipment import Renewable
 from twin.errors import SeriesError
 from twin.forecast.outlook import (
-    AVAILABLE_POWER,
+    AVAILABLE_POWER_VARIABLE,
     EXTRAPOLATION_RULES,
     FORECAST_BOUNDS,
     ForecastSpan,
@@ -25,11 +25,11 @@ from twin.forecast.outlook import (
     outlook_dataset,
     quarter_hour_forecast,
 )
-from twin.forecast.series_record import known_quarters, measured_until
+from twin.forecast.series_record import known_quarter_hour_count, measured_until
 from twin.physics import FloatArray
 from twin.site import Site
 from twin.time_axes import DAY, HOUR, QUARTER_HOUR, interval_axes
-from twin.units import QUARTERS_PER_DAY
+from twin.units import QUARTER_HOURS_PER_DAY
 
 MIN_SPREAD: Final = 1e-9
 """Spread that counts as zero, such as that of sun and wind without renewables. [1]"""
@@ -41,12 +41,13 @@ class ForecastScenario:
 
     - ``outlook``: See :func:`twin.outlook`, on the same axes.
     - ``probability``: Probability of the scenario. [1]
-    - ``origin``: Time whose forecast errors it repeats; NaT if it is the forecast itself.
+    - ``repeated_forecast_time``: Time whose forecast errors it repeats; NaT if it is the forecast
+      itself.
     """
 
     outlook: xr.Dataset
     probability: float
-    origin: np.datetime64
+    repeated_forecast_time: np.datetime64
 
 
 ERROR_HISTORY_DAYS: Final = 60
@@ -74,7 +75,7 @@ class ErrorBlock:
             int((start - self.start) // QUARTER_HOUR),
             -int((self.start - stop) // QUARTER_HOUR),
         )
-        rows = slice(first, last + QUARTERS_PER_DAY)
+        rows = slice(first, last + QUARTER_HOURS_PER_DAY)
         part = {name: values[rows] for name, values in self.errors.items()}
         return replace(self, start=start, stop=stop, errors=part)
 
@@ -104,8 +105,8 @@ class ForecastErrors:
         ``days`` limits how far it looks back; there are fewer where the record is short.
         """
         until = min(
-            known_quarters(self.history[n], measured_until(now))
-            for n in (*EXTRAPOLATION_RULES, AVAILABLE_POWER)
+            known_quarter_hour_count(self.history[n], measured_until(now))
+            for n in (*EXTRAPOLATION_RULES, AVAILABLE_POWER_VARIABLE)
         )
         oldest = _full_hour(now - days * DAY)
         self._blocks = {origin: block for origin, block in self._blocks.items() if origin >= oldest}
@@ -141,7 +142,9 @@ class ForecastErrors:
             return ErrorBlock(forecast_time=origin, start=start, stop=stop, errors={})
         for name, expected in forecast.values.items():
             array = (
-                self.history[name] if name in EXTRAPOLATION_RULES else self.history[AVAILABLE_POWER]
+                self.history[name]
+                if name in EXTRAPOLATION_RULES
+                else self.history[AVAILABLE_POWER_VARIABLE]
             )
             series = array if name in EXTRAPOLATION_RULES else array.sel(renewable=name)
             errors[name] = (
@@ -180,12 +183,16 @@ def forecast_scenarios(
     if not blocks:
         whole = outlook_dataset(site, axes, found, rows=found.values)
         return (
-            ForecastScenario(outlook=whole, probability=1.0, origin=np.datetime64("NaT", "us")),
+            ForecastScenario(
+                outlook=whole, probability=1.0, repeated_forecast_time=np.datetime64("NaT", "us")
+            ),
         )
     trajectories = [with_forecast_errors(site, found, block) for block in blocks]
     places, probability = select_scenarios(
         _points(
-            site, trajectories, ahead=found.span.end_row - found.span.first_row - QUARTERS_PER_DAY
+            site,
+            trajectories,
+            ahead=found.span.end_row - found.span.first_row - QUARTER_HOURS_PER_DAY,
         ),
         np.full(len(blocks), 1.0 / len(blocks)),
         count,
@@ -194,7 +201,7 @@ def forecast_scenarios(
         ForecastScenario(
             outlook=outlook_dataset(site, axes, found, rows=trajectories[i]),
             probability=float(p),
-            origin=blocks[i].forecast_time,
+            repeated_forecast_time=blocks[i].forecast_time,
         )
         for i, p in zip(places, probability, strict=True)
     )
@@ -222,14 +229,14 @@ def _points(site: Site, trajectories: Sequence[dict[str, FloatArray]], *, ahead:
     """
     names = [machine.name for machine in site.machines_of(Renewable)]
     power = [
-        sum((trajectory[name] for name in names), np.zeros(ahead + QUARTERS_PER_DAY))
+        sum((trajectory[name] for name in names), np.zeros(ahead + QUARTER_HOURS_PER_DAY))
         for trajectory in trajectories
     ]
     price = [trajectory["electricity_price"] for trajectory in trajectories]
     warmth = [trajectory["air_temperature"] for trajectory in trajectories]
     parts = []
     for many in (price, power, warmth):
-        starts = np.arange(0, ahead, QUARTERS_PER_DAY)
+        starts = np.arange(0, ahead, QUARTER_HOURS_PER_DAY)
         part = np.add.reduceat(np.stack(many)[:, :ahead], starts, axis=1)
         parts.append(part / max(float(part.std(axis=0).mean()), MIN_SPREAD))
     return np.concatenate(parts, axis=1)

@@ -18,7 +18,7 @@ from twin.errors import IssueCode, SeriesError
 from twin.forecast.series_record import (
     AXIS_EXTENSION,
     MEASURED_VARIABLES,
-    known_quarters,
+    known_quarter_hour_count,
     measured_until,
 )
 from twin.markets.contracts import PRICE_PUBLICATION_TOLERANCE, published_until
@@ -26,7 +26,7 @@ from twin.physics import FloatArray
 from twin.site import Site
 from twin.site_settings import InferenceService
 from twin.time_axes import QUARTER_HOUR, regrid
-from twin.units import MAX_CARBON_INTENSITY_KG_MWH, QUARTERS_PER_DAY, format_minute
+from twin.units import MAX_CARBON_INTENSITY_KG_MWH, QUARTER_HOURS_PER_DAY, format_minute
 from twin.weather import PLAUSIBLE_AIR
 
 
@@ -116,7 +116,7 @@ def outlook_dataset(
     whole = {**rows, "service_racks": service_racks(site.service, span.local[span.first_row :])}
     means = regrid(np.stack(list(whole.values())), span.edges, span.horizon_edges)
     result = _dataset(site, axes, dict(zip(whole, means, strict=True)))
-    result["terminal_price"] = ((), whole["electricity_price"][-QUARTERS_PER_DAY:].mean())
+    result["terminal_price"] = ((), whole["electricity_price"][-QUARTER_HOURS_PER_DAY:].mean())
     return variables.tag_dataset(result.assign_attrs(_attributes(found), **site.identity))
 
 
@@ -140,7 +140,7 @@ def _attributes(found: QuarterHourForecast) -> dict[str, str]:
     early = [
         name
         for name in EXTRAPOLATION_RULES
-        if ends[name] < min(found.expected_ends[name], span.end_row - QUARTERS_PER_DAY)
+        if ends[name] < min(found.expected_ends[name], span.end_row - QUARTER_HOURS_PER_DAY)
     ]
     words = (f"{name}: nothing from {span.stamp(ends[name])} on, so forecast" for name in early)
     return {
@@ -169,7 +169,7 @@ FIRST_SATURDAY: Final = np.datetime64("1970-01-03")
 OTHER_DAY_WEIGHT: Final = 1e-6
 """Weight of a day of the other type; it matters only where no day of the same type is known."""
 
-RATIO_BOUNDS: Final = (0.3, 3.0)
+DEVIATION_RATIO_BOUNDS: Final = (0.3, 3.0)
 """Bounds of a scaled deviation, so that a dim dawn does not give a tenfold noon."""
 
 
@@ -177,23 +177,23 @@ RATIO_BOUNDS: Final = (0.3, 3.0)
 class ExtrapolationRule:
     """How a quantity is extrapolated.
 
-    - ``days``: Latest days in the mean.
+    - ``averaged_days``: Latest days in the mean.
     - ``daily_weight_factor``: Weight of a day over that of the next later one. [1]
     - ``is_hourly``: Whether each hour comes from the same local hour; otherwise all come from the
       mean of the days.
     - ``matches_day_type``: Whether working days come from working days, and weekends from weekends.
     - ``deviation_window``: Latest time whose deviation from this rule is carried on, 1 or more. [h]
     - ``deviation_decay_time``: Time in which that deviation decays to 1/e. [h]
-    - ``is_scaled``: Whether the deviation is a ratio, not a difference.
+    - ``deviation_is_ratio``: Whether the deviation is a ratio, not a difference.
     """
 
-    days: int
+    averaged_days: int
     deviation_window: int
     deviation_decay_time: float
     daily_weight_factor: float = 1.0
     is_hourly: bool = True
     matches_day_type: bool = False
-    is_scaled: bool = False
+    deviation_is_ratio: bool = False
 
 
 def extrapolate(
@@ -220,10 +220,10 @@ def extrapolate(
     fade = np.exp(-(np.arange(len(ahead)) + 0.5) / (4.0 * rule.deviation_decay_time))
     if not is_seen.any():
         return base
-    if rule.is_scaled:
+    if rule.deviation_is_ratio:
         whole = expected[is_seen].sum()
         ratio = actual[is_seen].sum() / whole if whole > 0.0 else 1.0
-        return np.asarray(base * (1.0 + (np.clip(ratio, *RATIO_BOUNDS) - 1.0) * fade))
+        return np.asarray(base * (1.0 + (np.clip(ratio, *DEVIATION_RATIO_BOUNDS) - 1.0) * fade))
     return np.asarray(base + (actual[is_seen] - expected[is_seen]).mean() * fade)
 
 
@@ -235,10 +235,10 @@ def _analogue(
     if not known:
         return np.full(len(wanted), np.nan)
     if not rule.is_hourly:
-        stretch = past[-rule.days * QUARTERS_PER_DAY :]
+        stretch = past[-rule.averaged_days * QUARTER_HOURS_PER_DAY :]
         stretch = stretch[np.isfinite(stretch)]
         return np.full(len(wanted), stretch.mean() if len(stretch) else np.nan)
-    ages = np.arange(rule.days)[:, None]
+    ages = np.arange(rule.averaged_days)[:, None]
     rows = _same_hour(local, wanted, ages)
     values = past[np.maximum(rows, 0)]
     weights = rule.daily_weight_factor**ages * ((rows >= 0) & np.isfinite(values))
@@ -254,12 +254,12 @@ def _same_hour(local: np.ndarray, wanted: np.ndarray, ages: np.ndarray) -> np.nd
     """Return the rows of the same local hour some days before the latest known day."""
     known = len(local)
     lead = np.arange(len(wanted))
-    days = lead // QUARTERS_PER_DAY + 1 + ages
-    rows = known + lead - days * QUARTERS_PER_DAY
+    days = lead // QUARTER_HOURS_PER_DAY + 1 + ages
+    rows = known + lead - days * QUARTER_HOURS_PER_DAY
     seen = np.clip(rows, 0, known - 1)
     shift = wanted - days * np.timedelta64(1, "D") - (local[seen] + (rows - seen) * QUARTER_HOUR)
     rows = rows + shift // QUARTER_HOUR
-    return np.asarray(np.where(rows >= known, rows - QUARTERS_PER_DAY, rows))
+    return np.asarray(np.where(rows >= known, rows - QUARTER_HOURS_PER_DAY, rows))
 
 
 def _is_weekend(local: np.ndarray) -> np.ndarray:
@@ -271,29 +271,33 @@ def _is_weekend(local: np.ndarray) -> np.ndarray:
 
 EXTRAPOLATION_RULES: Final = {
     "electricity_price": ExtrapolationRule(
-        days=28,
+        averaged_days=28,
         daily_weight_factor=0.9,
         matches_day_type=True,
         deviation_window=12,
         deviation_decay_time=48.0,
     ),
     "carbon_intensity": ExtrapolationRule(
-        days=28,
+        averaged_days=28,
         daily_weight_factor=0.9,
         matches_day_type=True,
         deviation_window=2,
         deviation_decay_time=48.0,
     ),
-    "air_temperature": ExtrapolationRule(days=3, deviation_window=1, deviation_decay_time=24.0),
-    "relative_humidity": ExtrapolationRule(days=5, deviation_window=1, deviation_decay_time=12.0),
+    "air_temperature": ExtrapolationRule(
+        averaged_days=3, deviation_window=1, deviation_decay_time=24.0
+    ),
+    "relative_humidity": ExtrapolationRule(
+        averaged_days=5, deviation_window=1, deviation_decay_time=12.0
+    ),
     "air_pressure": ExtrapolationRule(
-        days=1, is_hourly=False, deviation_window=1, deviation_decay_time=48.0
+        averaged_days=1, is_hourly=False, deviation_window=1, deviation_decay_time=48.0
     ),
     "wind_speed": ExtrapolationRule(
-        days=7, is_hourly=False, deviation_window=1, deviation_decay_time=24.0
+        averaged_days=7, is_hourly=False, deviation_window=1, deviation_decay_time=24.0
     ),
     "global_irradiance": ExtrapolationRule(
-        days=7, deviation_window=2, deviation_decay_time=4.0, is_scaled=True
+        averaged_days=7, deviation_window=2, deviation_decay_time=4.0, deviation_is_ratio=True
     ),
 }
 """Rule of each variable.
@@ -309,7 +313,7 @@ RULES_BY_RENEWABLE: Final[dict[type[Renewable], ExtrapolationRule]] = {
 }
 """The power of a renewable is extrapolated like the weather that drives it."""
 
-AVAILABLE_POWER: Final = "renewable_available_power"
+AVAILABLE_POWER_VARIABLE: Final = "renewable_available_power"
 """Variable of the renewables' power in the record."""
 
 FORECAST_BOUNDS: Final = {
@@ -344,16 +348,16 @@ def quarter_hour_forecast(
         rows[name] = np.clip(values, *FORECAST_BOUNDS.get(name, (-np.inf, np.inf)))
     for machine in site.machines_of(Renewable):
         rule = next(r for kind, r in RULES_BY_RENEWABLE.items() if isinstance(machine, kind))
-        series = record[AVAILABLE_POWER].sel(renewable=machine.name).to_numpy()
-        name, known_counts[machine.name] = machine.name, known_counts[AVAILABLE_POWER]
+        series = record[AVAILABLE_POWER_VARIABLE].sel(renewable=machine.name).to_numpy()
+        name, known_counts[machine.name] = machine.name, known_counts[AVAILABLE_POWER_VARIABLE]
         values, ends[name] = span.values(
-            series, rule, name=name, expected_end=known_counts[AVAILABLE_POWER]
+            series, rule, name=name, expected_end=known_counts[AVAILABLE_POWER_VARIABLE]
         )
         rows[name] = np.clip(values, 0.0, machine.power)
     if not foresight:  # published prices may arrive late
         due = published_until(now - PRICE_PUBLICATION_TOLERANCE, site.resolved_market_time_zone)
         name = "electricity_price"
-        known_counts[name] = min(known_counts[name], known_quarters(record[name], due))
+        known_counts[name] = min(known_counts[name], known_quarter_hour_count(record[name], due))
     return QuarterHourForecast(span=span, values=rows, known_ends=ends, expected_ends=known_counts)
 
 
@@ -377,7 +381,7 @@ class ForecastSpan:
         """Return the span of a horizon in a record."""
         first, wanted = record["time"].to_numpy()[0], axes["instant"].to_numpy()
         start = int((wanted[0] - first) // QUARTER_HOUR)
-        stop = int(-((first - wanted[-1]) // QUARTER_HOUR)) + QUARTERS_PER_DAY
+        stop = int(-((first - wanted[-1]) // QUARTER_HOUR)) + QUARTER_HOURS_PER_DAY
         if start < 0 or stop > record.sizes["time"]:
             last = record["instant"].to_numpy()[-1] - AXIS_EXTENSION
             covered = f"{format_minute(first)} to {format_minute(last)}"
@@ -425,8 +429,8 @@ def _known_counts(
     site: Site, record: xr.Dataset, now: np.datetime64, *, foresight: bool
 ) -> dict[str, int]:
     """Return how many quarter-hours of each variable are known."""
-    until = dict.fromkeys((*MEASURED_VARIABLES, AVAILABLE_POWER), measured_until(now))
+    until = dict.fromkeys((*MEASURED_VARIABLES, AVAILABLE_POWER_VARIABLE), measured_until(now))
     until["electricity_price"] = published_until(now, site.resolved_market_time_zone)
     if foresight:
         return dict.fromkeys(until, record.sizes["time"])
-    return {name: known_quarters(record[name], moment) for name, moment in until.items()}
+    return {name: known_quarter_hour_count(record[name], moment) for name, moment in until.items()}

@@ -120,7 +120,7 @@ def measured_until(now: np.datetime64) -> np.datetime64:
     return np.datetime64(np.datetime64(now, "h"), "us")
 
 
-def known_quarters(array: xr.DataArray, until: np.datetime64) -> int:
+def known_quarter_hour_count(array: xr.DataArray, until: np.datetime64) -> int:
     """Return how many quarter-hours of a record's variable are known, measured or published
     ``until``.
 

@@ -180,7 +180,7 @@ def check_quarter_hours(starts: InstantArray, power: FloatArray, *, source: str 
 
 
 CENT_EUR: Final = Decimal("0.01")
-BILLED_STEP: Final = Decimal("0.001")
+BILLING_RESOLUTION: Final = Decimal("0.001")
 """Resolution of meters and bills: a kWh or a kW. [MWh or MW]"""
 
 MONEY_RESOLUTION_EUR: Final = Decimal("1e-12")
@@ -197,7 +197,7 @@ def declared_decimal(value: float) -> Decimal:
 
 def billed_quantity(value: float) -> Decimal:
     """Return a quantity in whole kWh of MWh, or whole kW of MW."""
-    return declared_decimal(value).quantize(BILLED_STEP, rounding=ROUND_HALF_UP)
+    return declared_decimal(value).quantize(BILLING_RESOLUTION, rounding=ROUND_HALF_UP)
 
 
 def round_to_cents(money: Decimal) -> Decimal:

@@ -81,7 +81,7 @@ class LoadTargetContract(Contract):
         """Name of the partner in topics; by default the contract's own."""
         return self.partner or self.name
 
-    def price(self, is_best_effort: np.ndarray) -> FloatArray:
+    def price_above_target(self, is_best_effort: np.ndarray) -> FloatArray:
         """Return the price of energy above a target; infinite for a hard one. [EUR MWh-1]"""
         firm = np.inf if self.effect == "hard" else self.up_price
         best = self.best_effort_price
@@ -108,7 +108,7 @@ class LoadTargetContract(Contract):
         hours = _hours(outlook)
         floor = self.least or -np.inf  # a target below zero requests export
         return ObligationTerms(
-            target=hours * np.maximum(power, floor),
+            contracted_sum=hours * np.maximum(power, floor),
             price_above=price,
             price_below=np.zeros_like(hours),
             window_index=np.arange(float(len(hours))),
@@ -163,13 +163,15 @@ class DayAheadPosition(Contract):
         has_position = outlook["position_held"].to_numpy() > 0.0
         if self.intraday_limit > 0.0:  # trading caps the imbalance prices
             is_tradable, price = (
-                self._trades(outlook).limit > 0.0,
+                self._trades(outlook).max_trade_power > 0.0,
                 _variable_or(outlook, "intraday_price", spot),
             )
             long = np.where(is_tradable, np.minimum(long, price), long)
             short = np.where(is_tradable, np.maximum(short, price), short)
         return ObligationTerms(
-            target=np.where(has_position, hours * outlook["day_ahead_position"].to_numpy(), np.inf),
+            contracted_sum=np.where(
+                has_position, hours * outlook["day_ahead_position"].to_numpy(), np.inf
+            ),
             price_above=short - spot,
             price_below=spot - long,
             window_index=np.arange(float(len(hours))),
@@ -183,7 +185,7 @@ class DayAheadPosition(Contract):
         has_position = outlook["position_held"].to_numpy() > 0.0
         is_open = (ahead >= self.gate_closure) & has_position & ("intraday_price" in outlook)
         return IntradayTrades(
-            limit=np.where(is_open, self.intraday_limit, 0.0),
+            max_trade_power=np.where(is_open, self.intraday_limit, 0.0),
             buy_price=price + self.intraday_spread - spot,
             sell_price=spot - (price - self.intraday_spread),
         )
@@ -229,7 +231,7 @@ class HourlyMatching(Contract):
     def _terms(self, outlook: xr.Dataset) -> ObligationTerms:
         hours = _hours(outlook)
         return ObligationTerms(
-            target=hours * self.matched_power(outlook),
+            contracted_sum=hours * self.matched_power(outlook),
             price_above=np.full_like(hours, self.residual_intensity),
             price_below=np.zeros_like(hours),
             window_index=np.arange(float(len(hours))),
@@ -273,7 +275,7 @@ class AnnualBudget(Contract):
                 window.astype(int), weights=hours / _hours_of_year(time), minlength=count
             )
             return ObligationTerms(
-                target=np.where(shares > 0.0, amount * shares, np.inf),
+                contracted_sum=np.where(shares > 0.0, amount * shares, np.inf),
                 price_above=np.full(count, price),
                 price_below=np.zeros(count),
                 window_index=window,

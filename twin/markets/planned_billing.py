@@ -183,11 +183,11 @@ class RebatePeakLimit:
     """The peak up to which the band-load class is kept.
 
     - `max_import`: greatest import at which the expected energy of the year keeps its class. [MW]
-    - `price`: loss of the class, spread over a small share of that peak. [EUR MW-1]
+    - `rebate_loss_price`: loss of the class, spread over a small share of that peak. [EUR MW-1]
     """
 
     max_import: float
-    price: float
+    rebate_loss_price: float
 
 
 def rebate_peak_limit(tariff: Tariff) -> RebatePeakLimit | None:
@@ -205,7 +205,7 @@ def rebate_peak_limit(tariff: Tariff) -> RebatePeakLimit | None:
     charge = published_charge(prices, band.expected_energy, max_import)
     return RebatePeakLimit(
         max_import=max_import,
-        price=tariff.tax_factor * lost * charge / (REBATE_LOSS_SPREAD * max_import),
+        rebate_loss_price=tariff.tax_factor * lost * charge / (REBATE_LOSS_SPREAD * max_import),
     )
 
 
@@ -234,13 +234,13 @@ class BillingRules:
         month = month_numbers(moments, self.time_zone)
         return month if self.peak_period == "month" else np.asarray(month // MONTHS_PER_YEAR)
 
-    def start(self, moment: np.datetime64) -> np.datetime64:
+    def period_start(self, moment: np.datetime64) -> np.datetime64:
         """Return when the billing period of a moment begins. [datetime64, UTC]"""
         if self.peak_period == "month":
             return month_start(moment, self.time_zone)
         return year_bounds(moment, self.time_zone)[0]
 
-    def end(self, moment: np.datetime64) -> np.datetime64:
+    def period_end(self, moment: np.datetime64) -> np.datetime64:
         """Return when the billing period of a moment ends. [datetime64, UTC]"""
         if self.peak_period == "month":
             return month_end(moment, self.time_zone)
@@ -295,10 +295,10 @@ class BillingRules:
         Returns
         -------
         tuple of numpy.ndarray
-            Index of the time class in ``classes``, -1 for none; its contracted power [MW], infinite
-            for none; and the price of excess power, with taxes [EUR MW-1].
+            Index of the time class in ``contracted_classes``, -1 for none; its contracted power
+            [MW], infinite for none; and the price of excess power, with taxes [EUR MW-1].
         """
-        names = self.classes
+        names = self.contracted_classes
         number = np.full(len(moments), NO_TIME_CLASS, dtype=np.int64)
         power, price = np.full(len(moments), np.inf), np.zeros(len(moments))
         for tariff, mask, clock in self._parts(moments):
@@ -324,7 +324,7 @@ class BillingRules:
         return number[first], power[first], price[first]
 
     @property
-    def classes(self) -> list[str]:
+    def contracted_classes(self) -> list[str]:
         """Names of all time classes with a contracted power."""
         found = [
             contract.period for tariff in self.tariffs.values() for contract in tariff.contracted
@@ -397,7 +397,7 @@ def site_demand_charges(peak: DemandCharge, billing: BillingRules) -> tuple[Dema
     if not billing.tariffs:
         return (replace(peak, terms=partial(_plain, billing, peak.price)),)
     found = [replace(peak, terms=partial(peak_terms, billing))]
-    if billing.classes:
+    if billing.contracted_classes:
         terms = partial(excess_terms, billing)
         adds = any(
             tariff.excess == ROOT_SUM_SQUARE_RULE
@@ -441,7 +441,7 @@ def excess_terms(billing: BillingRules, instants: InstantArray) -> DemandChargeT
     moments = instants[:-1]
     month = month_numbers(moments, billing.time_zone)
     number, power, price = billing.contracted_by_interval(instants)
-    classes = max(len(billing.classes), 1)
+    classes = max(len(billing.contracted_classes), 1)
     count = classes * max(MIN_BILLING_PERIODS, int(month[-1] - month[0]) + 1)
     slot = np.where(number == NO_TIME_CLASS, NO_PEAK, classes * (month - month[0]) + number)
     adds = billing.uses_root_sum_square(moments)
@@ -452,7 +452,7 @@ def excess_terms(billing: BillingRules, instants: InstantArray) -> DemandChargeT
     return DemandChargeTerms(
         peak_index=slot,
         uncharged_power=free,
-        price=prices,
+        excess_price=prices,
         is_root_sum_square=squares,
         running_peak_index=_running_peak_class(billing, moments[0]),
         mean_import_index=NO_PEAK,
@@ -465,7 +465,7 @@ def _running_peak_class(billing: BillingRules, now: np.datetime64) -> int:
     It is known if only one class has counted in this month, and the billing period began with it.
     """
     begin = month_start(now, billing.time_zone)
-    if billing.start(now) != begin:
+    if billing.period_start(now) != begin:
         return NO_PEAK
     past = np.arange(begin, now + QUARTER_HOUR, QUARTER_HOUR)
     number = np.unique(billing.contracted_power_terms(past)[0][billing.counts_in_peak(past)])
@@ -480,7 +480,7 @@ def rebate_terms(billing: BillingRules, instants: InstantArray) -> DemandChargeT
     for index in range(int(slot[-1]) + 1):
         limit = rebate_peak_limit(billing.tariff_at(moments[np.searchsorted(slot, index)]))
         if limit is not None:
-            free[index], price[index] = limit.max_import, limit.price
+            free[index], price[index] = limit.max_import, limit.rebate_loss_price
     return _period_terms(slot, free, price)
 
 
@@ -491,7 +491,7 @@ def _period_terms(
     return DemandChargeTerms(
         peak_index=slot if counts is None else np.where(counts, slot, NO_PEAK),
         uncharged_power=free,
-        price=price,
+        excess_price=price,
         is_root_sum_square=np.zeros(len(free), dtype=bool),
         running_peak_index=0,
         mean_import_index=int(slot[-1]),

@@ -208,7 +208,7 @@ def is_recovering(
     return np.asarray(edges[:-1] < last + np.timedelta64(round(product.recovery * 3600), "s"))
 
 
-def is_valid(product: ReserveProduct, instants: np.ndarray) -> BoolArray:
+def is_product_valid(product: ReserveProduct, instants: np.ndarray) -> BoolArray:
     """Return in which intervals a product is valid, by the market day of their starts."""
     days = _days(product, instants[:-1])
     return np.array([_is_valid_on(product, day) for day in days])

@@ -10,15 +10,25 @@ from twin.physics.numerics import FloatArray, Numeric, interpolate_extrapolate
 type EfficiencyPoints = Sequence[tuple[float, float]]
 """Published points of an efficiency curve: (load share, efficiency), load share rising."""
 
-UPS_ECO_MODE: Final[EfficiencyPoints] = ((0.25, 0.984), (0.50, 0.990), (0.75, 0.992), (1.0, 0.992))
+UPS_ECO_MODE_EFFICIENCY: Final[EfficiencyPoints] = (
+    (0.25, 0.984),
+    (0.50, 0.990),
+    (0.75, 0.992),
+    (1.0, 0.992),
+)
 """Eco mode of a UPS of the megawatt class; Eaton 9395XR data sheet (secondary source)."""
 
-PSU_TITANIUM: Final[EfficiencyPoints] = ((0.10, 0.90), (0.20, 0.94), (0.50, 0.96), (1.0, 0.91))
+PSU_TITANIUM_EFFICIENCY: Final[EfficiencyPoints] = (
+    (0.10, 0.90),
+    (0.20, 0.94),
+    (0.50, 0.96),
+    (1.0, 0.91),
+)
 """80 PLUS Titanium, 230 V redundant: minimum efficiency of the label."""
 
 _MIN_QUADRATIC: Final = 1e-12  # UpsBank refuses polynomials that always fall
 
-PSU_RUBY: Final[EfficiencyPoints] = (
+PSU_RUBY_EFFICIENCY: Final[EfficiencyPoints] = (
     (0.05, 0.90), (0.10, 0.91), (0.20, 0.95), (0.50, 0.965), (1.0, 0.92),
 )  # fmt: skip
 """80 PLUS Ruby, 230 V redundant: minimum efficiency of the label."""

@@ -40,7 +40,7 @@ WET_BULB_LIMITS_C: Final = (-10.0, 26.7)
 COOLING_RANGE_LIMITS_K: Final = (1.1, 18.0)
 """Range of cooling ranges. [K]"""
 
-APPROACH_SLOPE: Final = 0.33
+APPROACH_OVER_RANGE_SLOPE: Final = 0.33
 """Rise of the approach with the range above it: that of the correlation at 18 K, 20 degC and rated
 flows. [1]"""
 
@@ -74,7 +74,7 @@ def yorkcalc_approach(
     -----
     :math:`A = \sum_{j,i,m=0}^{2} c_{jim} (L/G)^j R^i T_{wb}^m`. Published as valid from -34.4 to
     26.7 degC, ranges of 1.1 to 22.2 K, approaches of 1.1 to 40 K, water flows of 0.75 to 1.25 of
-    the rated one and ratios up to 8. :func:`tower_outlet` clips the arguments.
+    the rated one and ratios up to 8. :func:`tower_outlet_temperature` clips the arguments.
 
     References
     ----------
@@ -99,7 +99,7 @@ def _quadratic(x: Numeric, constant: Numeric, linear: Numeric, square: Numeric) 
     return constant + x * (linear + x * square)
 
 
-def tower_outlet(
+def tower_outlet_temperature(
     cooling_range: Numeric,
     wet_bulb_temperature: Numeric,
     *,
@@ -134,10 +134,10 @@ def tower_outlet(
     -----
     :math:`T = T_{wb} + f A(T_{wb}, R, L/G)` with the approach of :func:`yorkcalc_approach`,
     clipped to the range in which it is monotone. Below a range of 1.1 K the approach goes to zero
-    with it. Above 18 K it rises by :data:`APPROACH_SLOPE`; a constant approach would let a tower
-    reject any heat. Above a ratio of 3 the wet bulb is raised to that of air which has already
-    absorbed :math:`c_p R\, m (L/G - 3)`, with the rated :math:`m` of water per air; otherwise slow
-    fans would remove more heat than their air can absorb.
+    with it. Above 18 K it rises by :data:`APPROACH_OVER_RANGE_SLOPE`; a constant approach would let
+    a tower reject any heat. Above a ratio of 3 the wet bulb is raised to that of air which has
+    already absorbed :math:`c_p R\, m (L/G - 3)`, with the rated :math:`m` of water per air;
+    otherwise slow fans would remove more heat than their air can absorb.
     """
     outlet = _outlet(cooling_range, wet_bulb_temperature, liquid_gas_ratio, approach_factor)
     surplus = np.maximum(np.asarray(liquid_gas_ratio) - LIQUID_GAS_RATIO_LIMITS[1], 0.0)
@@ -180,7 +180,7 @@ def _outlet(
         liquid_gas_ratio=clip(liquid_gas_ratio, *LIQUID_GAS_RATIO_LIMITS),
     )
     damping = clip(cooling_range / lowest, 0.0, 1.0)
-    beyond = APPROACH_SLOPE * np.maximum(cooling_range - highest, 0.0)
+    beyond = APPROACH_OVER_RANGE_SLOPE * np.maximum(cooling_range - highest, 0.0)
     approach = damping * np.maximum(approach, MIN_APPROACH_K) + beyond
     return np.asarray(wet_bulb_temperature + approach_factor * approach)
 
@@ -258,7 +258,7 @@ _MIN_SPEED: Final = 0.02  # natural draught of a coil with stopped fans; assumed
 _MIN_GAIN: Final = 1e-300  # MW K-1; avoids division by zero
 
 
-def dry_cooler_outlet(
+def dry_cooler_outlet_temperature(
     heat: Numeric,
     air_temperature: Numeric,
     *,

@@ -44,15 +44,15 @@ class LoadFlowArrays:
     - `voltage`: share of nominal, 0 at a node without supply, ``(time, node)``. [1]
     - `loading`: load of the more loaded end over its rating, ``(time, branch)``. [1]
     - `loss`: loss of each branch, ``(time, branch)``. [MW]
-    - `active`, `reactive`: power imported at the connection, ``(time,)``. [MW, Mvar]
+    - `active_import`, `reactive_import`: power imported at the connection, ``(time,)``. [MW, Mvar]
     """
 
     is_solved: BoolArray
     voltage: FloatArray
     loading: FloatArray
     loss: FloatArray
-    active: FloatArray
-    reactive: FloatArray
+    active_import: FloatArray
+    reactive_import: FloatArray
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,14 +100,14 @@ class NetworkArrays:
     - `voltage`: nominal voltages of the nodes. [kV]
     - `source_voltage`: voltage of the grid behind its impedance, share of nominal. [1]
     - `short_circuit_power`: short-circuit power at the connection. [MVA]
-    - `source_ratio`: resistance over reactance of the grid. [1]
+    - `source_resistance_ratio`: resistance over reactance of the grid. [1]
     """
 
     voltage: FloatArray
     source_node: int
     source_voltage: float
     short_circuit_power: float
-    source_ratio: float
+    source_resistance_ratio: float
     lines: LineArrays
     transformers: TransformerArrays
     load_nodes: IntArray
@@ -293,7 +293,7 @@ def _model(wiring: NetworkArrays, closed: BoolArray | None) -> "PowerGridModel":
             "status": 1,
             "u_ref": wiring.source_voltage,
             "sk": wiring.short_circuit_power * W_PER_MW,
-            "rx_ratio": wiring.source_ratio,
+            "rx_ratio": wiring.source_resistance_ratio,
         },
         kind.sym_load: {
             "id": ids.loads,

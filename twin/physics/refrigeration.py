@@ -30,23 +30,24 @@ class ChillerCurves:
 
     - `rated_cooling`: cooling at the reference temperatures. [MW]
     - `rated_cop`: cooling over electric power at the reference temperatures and full load. [1]
-    - `capacity`, `energy_input`: biquadratics of x, the leaving chilled, and y, the leaving
-      condenser water [degC] for the cooling available and the energy input ratio: 1, x, x2, y, y2,
-      xy.
-    - `part_load`: bicubic of x, the leaving condenser water [degC], and y, the part-load ratio, for
-      the power: 1, x, x2, y, y2, xy, x3, y3, x2y, xy2.
+    - `capacity_coefficients`, `energy_input_coefficients`: biquadratics of x, the leaving chilled,
+      and y, the leaving condenser water [degC] for the cooling available and the energy input
+      ratio: 1, x, x2, y, y2, xy.
+    - `part_load_coefficients`: bicubic of x, the leaving condenser water [degC], and y, the
+      part-load ratio, for the power: 1, x, x2, y, y2, xy, x3, y3, x2y, xy2.
     - `chilled_range`, `condenser_range`: leaving temperatures of the capacity curve's fit. [degC]
     - `part_load_range`: part-load ratios of operation; below the first the chiller cycles. [1]
-    - `energy_input_fit`: range of the fit of `energy_input`; by default that of `capacity`. [degC]
-    - `part_load_fit`: range of the fit of `part_load`; by default the condenser water of `capacity`
-      and the part loads of operation. [degC, 1]
+    - `energy_input_fit`: range of the fit of `energy_input_coefficients`; by default that of
+      `capacity_coefficients`. [degC]
+    - `part_load_fit`: range of the fit of `part_load_coefficients`; by default the condenser water
+      of `capacity_coefficients` and the part loads of operation. [degC, 1]
     """
 
     rated_cooling: float
     rated_cop: float
-    capacity: tuple[float, ...]
-    energy_input: tuple[float, ...]
-    part_load: tuple[float, ...]
+    capacity_coefficients: tuple[float, ...]
+    energy_input_coefficients: tuple[float, ...]
+    part_load_coefficients: tuple[float, ...]
     chilled_range: tuple[float, float]
     condenser_range: tuple[float, float]
     part_load_range: tuple[float, float]
@@ -75,9 +76,23 @@ class ChillerCurves:
 CARRIER_19XR_869: Final = ChillerCurves(
     rated_cooling=0.8686,
     rated_cop=5.57,
-    capacity=(0.5989856, 0.1069929, -8.442248e-3, -1.622083e-3, -4.384385e-4, 2.372388e-3),
-    energy_input=(0.5173193, 0.07303695, -7.486318e-3, -2.613352e-3, 1.000039e-4, 1.264598e-3),
-    part_load=(
+    capacity_coefficients=(
+        0.5989856,
+        0.1069929,
+        -8.442248e-3,
+        -1.622083e-3,
+        -4.384385e-4,
+        2.372388e-3,
+    ),
+    energy_input_coefficients=(
+        0.5173193,
+        0.07303695,
+        -7.486318e-3,
+        -2.613352e-3,
+        1.000039e-4,
+        1.264598e-3,
+    ),
+    part_load_coefficients=(
         *(0.1317677, -7.501960e-3, 5.073e-6, 0.8550743, -0.6215987, 7.267902e-3),
         *(0.0, 0.6373549, 0.0, 0.0),
     ),
@@ -109,7 +124,7 @@ def available_cooling_share(
     Biquadratic in both temperatures, which are clipped to the ranges of the fit.
     """
     clipped = curves.capacity_range.clip(chilled_temperature, condenser_temperature)
-    return _biquadratic(curves.capacity, *clipped)
+    return _biquadratic(curves.capacity_coefficients, *clipped)
 
 
 def energy_input_ratio(
@@ -134,7 +149,7 @@ def energy_input_ratio(
     Biquadratic in both temperatures, which are clipped to the ranges of the fit.
     """
     clipped = curves.energy_input_range.clip(chilled_temperature, condenser_temperature)
-    return _biquadratic(curves.energy_input, *clipped) / curves.rated_cop
+    return _biquadratic(curves.energy_input_coefficients, *clipped) / curves.rated_cop
 
 
 def chiller_power(
@@ -186,7 +201,7 @@ def chiller_power(
     ratio = load / available
     minimum, fit = curves.part_load_range[0], curves.part_load_curve_range
     running = _bicubic(
-        curves.part_load,
+        curves.part_load_coefficients,
         clip(condenser_temperature, *fit.x),
         np.maximum(ratio, max(minimum, fit.y[0])),
     )
@@ -289,21 +304,21 @@ def carnot_power_bound(
 class ValidPartLoads:
     """Minimum part-load ratios at which the curves of a chiller are valid.
 
-    - `chilled`, `condenser`: leaving temperatures, equally spaced over the ranges of the fit.
-      [degC]
+    - `chilled_temperatures`, `condenser_temperatures`: leaving temperatures, equally spaced over
+      the ranges of the fit. [degC]
     - `ratio`: minimum valid part-load ratio there, ``(chilled, condenser)``. [1]
     """
 
-    chilled: FloatArray
-    condenser: FloatArray
+    chilled_temperatures: FloatArray
+    condenser_temperatures: FloatArray
     ratio: FloatArray
 
     def minimum(
         self, supply_temperature: FloatArray | float, condenser_temperature: FloatArray
     ) -> FloatArray:
         """Return the minimum valid part-load ratio, interpolated linearly. [1]"""
-        row, row_weight = _grid_position(self.chilled, supply_temperature)
-        column, column_weight = _grid_position(self.condenser, condenser_temperature)
+        row, row_weight = _grid_position(self.chilled_temperatures, supply_temperature)
+        column, column_weight = _grid_position(self.condenser_temperatures, condenser_temperature)
         cold, warm = (
             (1.0 - row_weight) * self.ratio[row, at] + row_weight * self.ratio[row + 1, at]
             for at in (column, column + 1)
@@ -328,7 +343,7 @@ def check_chiller_curves(curves: ChillerCurves) -> None:
     -----
     Checked at full load; :func:`valid_part_loads` excludes invalid part loads of published sets.
     """
-    if len(curves.part_load) != BICUBIC_TERMS:
+    if len(curves.part_load_coefficients) != BICUBIC_TERMS:
         raise ValueError(f"eir_part_load_curve must have {BICUBIC_TERMS} coefficients")
     chilled = np.linspace(*curves.chilled_range, _SAMPLED_TEMPERATURES)[:, None]
     condenser = np.linspace(*curves.condenser_range, _SAMPLED_TEMPERATURES)
@@ -384,7 +399,9 @@ def valid_part_loads(curves: ChillerCurves) -> ValidPartLoads:
     valid = np.maximum.accumulate(
         valid, axis=1
     )  # no step down where the part-load curve is clipped
-    return ValidPartLoads(chilled=chilled, condenser=condenser, ratio=valid)
+    return ValidPartLoads(
+        chilled_temperatures=chilled, condenser_temperatures=condenser, ratio=valid
+    )
 
 
 def _grid_position(

@@ -26,7 +26,7 @@ class ThermalChain:
     - `heat_capacity`: heat capacity of each store. [MWh K-1]
     - `conductance`: conductance between each store and the next. [MW K-1]
     - `heat`: external heat into each store. [MW]
-    - `target`: set point of the last store. [degC]
+    - `plant_set_point`: set point of the last store. [degC]
     - `chiller_capacity`, `cooler_capacity_at_set_point`, `capacity_slope`: maximum cooling of the
       plant: the greater of a constant [MW] and a line with a value at the set point [MW] and a
       slope [MW K-1].
@@ -49,7 +49,7 @@ class ThermalChain:
     heat_capacity: tuple[FloatArray, ...]
     conductance: tuple[FloatArray, ...]
     heat: tuple[FloatArray, ...]
-    target: FloatArray
+    plant_set_point: FloatArray
     chiller_capacity: FloatArray
     cooler_capacity_at_set_point: FloatArray
     capacity_slope: FloatArray
@@ -63,8 +63,8 @@ class ChainState:
     """
 
     temperature: tuple[FloatArray, ...]
-    output: FloatArray
-    mean_output: FloatArray
+    cooling_output: FloatArray
+    mean_cooling_output: FloatArray
 
 
 def step_chain(chain: ThermalChain, state: ChainState, step: float) -> ChainState:
@@ -81,7 +81,7 @@ def step_chain(chain: ThermalChain, state: ChainState, step: float) -> ChainStat
     -------
     ChainState
         Temperatures [degC] and output [MW]; the change of stored heat is the heat that entered less
-        ``mean_output``, to rounding.
+        ``mean_cooling_output``, to rounding.
 
     Notes
     -----
@@ -93,21 +93,21 @@ def step_chain(chain: ThermalChain, state: ChainState, step: float) -> ChainStat
        Numer. Anal., vol. 14, no. 6, pp. 1006-1021, 1977. doi:10.1137/0714068
     """
     width = _DIAGONAL * step
-    before = _limit_output(chain, state.output, state.temperature[-1])
+    before = _limit_output(chain, state.cooling_output, state.temperature[-1])
     first, output = _stage(chain, state.temperature, before, width=width)
     share = (1.0 - _DIAGONAL) / _DIAGONAL
     predicted = [t + share * (s - t) for t, s in zip(state.temperature, first, strict=True)]
     ahead = _limit_output(chain, before + share * (output - before), predicted[-1])
     second, last = _stage(chain, tuple(predicted), ahead, width=width)
     mean_output = (1.0 - _DIAGONAL) * output + _DIAGONAL * last
-    return ChainState(temperature=second, output=last, mean_output=mean_output)
+    return ChainState(temperature=second, cooling_output=last, mean_cooling_output=mean_output)
 
 
 def _limit_output(chain: ThermalChain, output: FloatArray, water: FloatArray) -> FloatArray:
     """Return an output within its bounds, which may have changed."""
     max_output = np.maximum(
         chain.chiller_capacity,
-        chain.cooler_capacity_at_set_point + chain.capacity_slope * (water - chain.target),
+        chain.cooler_capacity_at_set_point + chain.capacity_slope * (water - chain.plant_set_point),
     )
     return clip(output, 0.0, max_output)
 
@@ -162,10 +162,10 @@ def _plant(
     pace = width / chain.valve_time_constant
     pull = chain.heat_capacity[-1] / (RECOVERY_TIME_LAGS * chain.valve_time_constant)
     valve_slope = pace * (pull - back) / (1.0 + pace)
-    valve_base = (output + pace * (entered - pull * chain.target)) / (1.0 + pace)
+    valve_base = (output + pace * (entered - pull * chain.plant_set_point)) / (1.0 + pace)
     valve_water = (known - valve_base) / (stiffness + valve_slope)
     full_water = (
-        known - chain.cooler_capacity_at_set_point + chain.capacity_slope * chain.target
+        known - chain.cooler_capacity_at_set_point + chain.capacity_slope * chain.plant_set_point
     ) / (stiffness + chain.capacity_slope)
     full_water = np.minimum(full_water, (known - chain.chiller_capacity) / stiffness)
     water = np.minimum(np.maximum(valve_water, full_water), known / stiffness)

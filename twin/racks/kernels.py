@@ -28,11 +28,11 @@ class RackPlacement(NamedTuple):
     """Positions of racks; those of one coolant unit are neighbours.
 
     - ``first_rack``: First rack of each unit, and the number of racks, ``(unit + 1,)``.
-    - ``hall``: Hall of each rack, ``(rack,)``.
+    - ``hall_of_rack``: Hall of each rack, ``(rack,)``.
     """
 
     first_rack: IntArray
-    hall: IntArray
+    hall_of_rack: IntArray
 
 
 class HallTable(NamedTuple):
@@ -92,14 +92,14 @@ class RackInputs(NamedTuple):
       rack)``. [1]
     - ``work_interval``: Row of ``deviation`` at each step, ``(time,)``.
     - ``facility_water``: Facility water into the units, ``(time,)``. [degC]
-    - ``step``: Length of a step. [h]
+    - ``step_hours``: Length of a step. [h]
     """
 
     work_share: FloatArray
     deviation: Float32Array
     work_interval: IntArray
     facility_water: FloatArray
-    step: float
+    step_hours: float
 
 
 class CoolantState(NamedTuple):
@@ -170,7 +170,7 @@ def rack_kernel(
     solved in closed form. All its coefficients are positive, so it is stable and monotone at any
     length, and it conserves energy.
     """
-    racks, units = len(table.places.hall), len(table.places.first_rack) - 1
+    racks, units = len(table.places.hall_of_rack), len(table.places.first_rack) - 1
     buffer = _StepBuffer(np.empty(racks), np.empty(units), np.empty(units))
     for step in range(len(drive.facility_water)):
         _work(table, drive, step, buffer, state_and_outputs[1])
@@ -182,7 +182,7 @@ def _work(
     table: RackTable, drive: RackInputs, step: int, buffer: _StepBuffer, found: RackOutputs
 ) -> None:
     """Compute power and heat of all racks, and their chips above the coolant at declared flow."""
-    halls, hall = table.halls, table.places.hall
+    halls, hall = table.halls, table.places.hall_of_rack
     deviation = drive.deviation[drive.work_interval[step]]
     last_piece = halls.chip_temperature_rise.shape[1] - 2
     for r in range(len(hall)):
@@ -208,7 +208,7 @@ def _exchange(
     """Step the coolant of all units, and compute the heat that they take, transfer and store."""
     unit, first = table.cdu, table.places.first_rack
     state, found = track
-    lag, slow = unit.rack_capacity / drive.step, unit.cdu_capacity / drive.step
+    lag, slow = unit.rack_capacity / drive.step_hours, unit.cdu_capacity / drive.step_hours
     water = drive.facility_water[step]
     for c in range(len(first) - 1):
         heat, warmth = 0.0, 0.0
@@ -240,8 +240,8 @@ def _warm(
     track: tuple[CoolantState, RackOutputs],
 ) -> None:
     """Step the coolant of all racks, and compute its stored heat and the chip temperatures."""
-    first, lag = table.places.first_rack, table.cdu.rack_capacity / drive.step
-    hall, resistance = table.places.hall, table.halls.resistance
+    first, lag = table.places.first_rack, table.cdu.rack_capacity / drive.step_hours
+    hall, resistance = table.places.hall_of_rack, table.halls.resistance
     state, found = track
     worst = 0.0
     for c in range(len(first) - 1):
@@ -335,7 +335,7 @@ def _vectorised_steps(
         _interpolate(values[None], 0, place)
         for values in (unit.pump_power, unit.capacity_rate, unit.heat_per_kelvin)
     )
-    lag, slow = unit.rack_capacity / drive.step, unit.cdu_capacity / drive.step
+    lag, slow = unit.rack_capacity / drive.step_hours, unit.cdu_capacity / drive.step_hours
     water = drive.facility_water[:, None]
     each = rate / counts
     blend = 1.0 / (lag + each)
@@ -358,7 +358,9 @@ def _vectorised_steps(
     found.cdu_transferred_heat[:] = passing * (means + follow * supplies + pump / rate - water)
     stored = np.add.reduceat(returns - racks_before, starts, axis=1)
     found.cdu_stored_heat[:] = slow * (supplies - cdus_before) + lag * stored
-    resistance = _interpolate(table.halls.resistance, table.places.hall, place[:, unit_of_rack])
+    resistance = _interpolate(
+        table.halls.resistance, table.places.hall_of_rack, place[:, unit_of_rack]
+    )
     found.chip[:] = supplies[:, unit_of_rack] + resistance * rises
     taken = heat + pump
     lost = np.abs(taken - found.cdu_transferred_heat - found.cdu_stored_heat)
@@ -369,7 +371,7 @@ def _vectorised_work(
     table: RackTable, drive: RackInputs, found: RackOutputs
 ) -> tuple[FloatArray, FloatArray]:
     """Return chips above the coolant at declared flow [K] and heat of racks [MW], by step."""
-    halls, hall = table.halls, table.places.hall
+    halls, hall = table.halls, table.places.hall_of_rack
     work = drive.work_share[:, hall]
     headroom = np.maximum(np.minimum(work, 1.0 - work), 0.0)
     deviation = drive.deviation[drive.work_interval]
@@ -393,18 +395,19 @@ class ChipTable(NamedTuple):
     """Behaviour of the chips of a rack over its power.
 
     - ``hall``, ``unit``: Hall and coolant unit of each rack, ``(rack,)``.
-    - ``knots``: Knots per MW, the first at zero, ``(hall,)``. [MW-1]
+    - ``knots_per_mw``: Knots per MW, the first at zero, ``(hall,)``. [MW-1]
     - ``power``: Mean power of a chip at the knots, ``(hall, knot)``. [W]
-    - ``factor``: Power of a chip over the mean of its rack, ``(rack, chip)``. [1]
-    - ``decay``: Share of the distance from the steady state that remains after a step. [1]
+    - ``chip_power_factor``: Power of a chip over the mean of its rack, ``(rack, chip)``. [1]
+    - ``remaining_step_share``: Share of the distance from the steady state that remains after a
+      step. [1]
     """
 
     hall: IntArray
     unit: IntArray
-    knots: FloatArray
+    knots_per_mw: FloatArray
     power: FloatArray
-    factor: Float32Array
-    decay: float
+    chip_power_factor: Float32Array
+    remaining_step_share: float
 
 
 class ChipInputs(NamedTuple):
@@ -442,17 +445,17 @@ def chip_kernel(table: ChipTable, drive: ChipInputs, track: ChipOutputs) -> None
     exact at any step with constant power and coolant.
     """
     state, powers, temperatures = track
-    decay = np.float32(table.decay)
-    place = drive.rack_power * table.knots[table.hall]
+    decay = np.float32(table.remaining_step_share)
+    place = drive.rack_power * table.knots_per_mw[table.hall]
     power = (_MEGAWATTS * _interpolate(table.power, table.hall, place)).astype(np.float32)
     coolant = drive.coolant_supply_temperature[:, table.unit].astype(
         np.float32
     )  # in the precision of the state
     rise = drive.steady_chip_temperature - coolant
     for t in range(len(power)):
-        end = coolant[t, :, None] + rise[t, :, None] * table.factor
+        end = coolant[t, :, None] + rise[t, :, None] * table.chip_power_factor
         state -= end
         state *= decay
         state += end
         temperatures[t] = state
-        np.multiply(power[t, :, None], table.factor, out=powers[t])
+        np.multiply(power[t, :, None], table.chip_power_factor, out=powers[t])

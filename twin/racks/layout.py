@@ -38,7 +38,8 @@ class RackLayout:
 
     - ``cdu``: The bank of coolant units.
     - ``places``, ``hall_table``, ``cdu_table``: Positions, and tables of behaviour.
-    - ``chip_power``: Power of one chip at the knots of its hall's racks, ``(hall, knot)``. [W]
+    - ``tabulated_chip_power``: Power of one chip at the knots of its hall's racks, ``(hall,
+      knot)``. [W]
     """
 
     site: Site
@@ -47,7 +48,7 @@ class RackLayout:
     places: RackPlacement
     hall_table: HallTable
     cdu_table: CduTable
-    chip_power: FloatArray
+    tabulated_chip_power: FloatArray
 
     @classmethod
     def from_site(cls, site: Site) -> Self:
@@ -82,7 +83,9 @@ class RackLayout:
         cdu = banks[0]
         first = np.arange(cdu.count + 1) * site.rack_count // cdu.count
         hall = np.repeat(np.arange(len(halls)), [h.racks for h in halls])
-        places = RackPlacement(first_rack=first.astype(np.int64), hall=hall.astype(np.int64))
+        places = RackPlacement(
+            first_rack=first.astype(np.int64), hall_of_rack=hall.astype(np.int64)
+        )
         max_heat = _HEADROOM * _max_heat(halls, places)
         return cls(
             site=site,
@@ -91,7 +94,7 @@ class RackLayout:
             places=places,
             hall_table=_hall_table(halls, cdu, max_heat),
             cdu_table=_unit_table(cdu, max_heat, site.rack_count),
-            chip_power=np.stack([_chip_power(h) for h in halls]),
+            tabulated_chip_power=np.stack([_chip_power(h) for h in halls]),
         )
 
     @property
@@ -122,7 +125,7 @@ class RackLayout:
     @property
     def rack_count(self) -> int:
         """Number of racks. [1]"""
-        return len(self.places.hall)
+        return len(self.places.hall_of_rack)
 
     @property
     def cdu_count(self) -> int:
@@ -182,7 +185,7 @@ def _resistance(hall: ITHall, flow: FloatArray) -> FloatArray:
 
 def _max_heat(halls: tuple[ITHall, ...], places: RackPlacement) -> float:
     """Return the largest heat of the racks of one unit. [MW]"""
-    max_heat = np.array([h.rack_power * h.liquid_share for h in halls])[places.hall]
+    max_heat = np.array([h.rack_power * h.liquid_share for h in halls])[places.hall_of_rack]
     return float(np.add.reduceat(max_heat, places.first_rack[:-1]).max())
 
 

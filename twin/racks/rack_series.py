@@ -30,7 +30,7 @@ from twin.racks.kernels import (
 from twin.racks.layout import RackLayout
 from twin.relations import SetPoints
 from twin.simulation.setpoints import SET_POINT_VARIABLES, collect_set_points, read_set_points
-from twin.simulation.simulate import ARRIVING_TEMPERATURE
+from twin.simulation.simulate import ARRIVING_TEMPERATURE_VARIABLE
 from twin.units import SECONDS_PER_HOUR
 
 COOLANT_WARM_UP: Final = np.timedelta64(1, "h")
@@ -51,12 +51,12 @@ class ViewWindow:
     """A part of the finer time axis of a run.
 
     - ``start``: First edge. [datetime64, us]
-    - ``count``: Number of steps.
+    - ``step_count``: Number of steps.
     - ``step``: Their length. [timedelta64]
     """
 
     start: np.datetime64
-    count: int
+    step_count: int
     step: np.timedelta64
 
     @classmethod
@@ -80,12 +80,12 @@ class ViewWindow:
             )
         StateError.raise_if_any("view", issues)
         start = edges[0] + (start - edges[0]) // step * step
-        return cls(start=start, count=int(-((start - stop) // step)), step=step)
+        return cls(start=start, step_count=int(-((start - stop) // step)), step=step)
 
     @property
     def edges(self) -> np.ndarray:
         """Edges of the steps, ``(count + 1,)``. [datetime64, us]"""
-        return np.asarray(self.start + np.arange(self.count + 1) * self.step, "datetime64[us]")
+        return np.asarray(self.start + np.arange(self.step_count + 1) * self.step, "datetime64[us]")
 
     @property
     def step_hours(self) -> float:
@@ -94,12 +94,12 @@ class ViewWindow:
 
     def select(self, first: int, count: int) -> "ViewWindow":
         """Return some of the steps."""
-        return ViewWindow(start=self.start + first * self.step, count=count, step=self.step)
+        return ViewWindow(start=self.start + first * self.step, step_count=count, step=self.step)
 
     @property
     def end(self) -> np.datetime64:
         """Its last edge. [datetime64, us]"""
-        return self.start + self.count * self.step
+        return self.start + self.step_count * self.step
 
     def preceding(self, edge: np.datetime64, time: np.timedelta64) -> "ViewWindow":
         """Return the steps of some time before the window, as far as they lie after an edge."""
@@ -140,19 +140,19 @@ def simulate_racks(
     """
     if state is None:
         lead = window.preceding(time_axes.interval_edges(result)[0], COOLANT_WARM_UP)
-        state = _steady_coolant(layout, result, lead if lead.count else window, seed=seed)
-        for first in range(0, lead.count, _WARM_UP_CHUNK_STEPS):
-            piece = lead.select(first, min(_WARM_UP_CHUNK_STEPS, lead.count - first))
+        state = _steady_coolant(layout, result, lead if lead.step_count else window, seed=seed)
+        for first in range(0, lead.step_count, _WARM_UP_CHUNK_STEPS):
+            piece = lead.select(first, min(_WARM_UP_CHUNK_STEPS, lead.step_count - first))
             _, state = simulate_racks(layout, result, piece, seed=seed, state=state)
     coolant = CoolantState(racks=state.racks.copy(), cdus=state.cdus.copy())
-    found = _empty_outputs(layout, window.count)
+    found = _empty_outputs(layout, window.step_count)
     first = 0
     for piece, points in _constant_set_point_pieces(layout, result, window):
-        rows = slice(first, first + piece.count)
+        rows = slice(first, first + piece.step_count)
         part = RackOutputs._make(values[rows] for values in found)
         drive = _rack_inputs(layout, result, piece, seed=seed)
         fastest_rack_kernel()(layout.rack_table(points), drive, (coolant, part))
-        first += piece.count
+        first += piece.step_count
     return found, coolant
 
 
@@ -175,7 +175,7 @@ def rack_dataset(layout: RackLayout, window: ViewWindow, found: RackOutputs) -> 
     coords = {
         "rack": layout.rack_labels,
         "unit": labels,
-        "hall": ("rack", np.array(names)[layout.places.hall]),
+        "hall": ("rack", np.array(names)[layout.places.hall_of_rack]),
         "serving": ("rack", labels[layout.cdu_of_rack]),
     }
     return variables.tag_dataset(xr.Dataset(variables_, coords={**whole.coords, **coords}))
@@ -207,7 +207,7 @@ def _steady_coolant(
     """Return the steady coolant of the window's first step."""
     first = window.select(0, 1)
     state = CoolantState(racks=np.zeros(layout.rack_count), cdus=np.zeros(layout.cdu_count))
-    drive = _rack_inputs(layout, result, first, seed=seed)._replace(step=_STEADY_STEP_H)
+    drive = _rack_inputs(layout, result, first, seed=seed)._replace(step_hours=_STEADY_STEP_H)
     ((_, points),) = _constant_set_point_pieces(layout, result, first)
     outputs = _empty_outputs(layout, 1)
     fastest_rack_kernel()(layout.rack_table(points), drive, (state, outputs))
@@ -232,7 +232,7 @@ def _constant_set_point_pieces(
         return
     moves = np.any([np.diff(values[interval - low]) != 0.0 for values in ranges], axis=0)
     starts = [0, *(np.flatnonzero(moves) + 1).tolist()]
-    for begin, end in zip(starts, [*starts[1:], window.count], strict=True):
+    for begin, end in zip(starts, [*starts[1:], window.step_count], strict=True):
         at = int(interval[begin]) - low
         yield window.select(begin, end - begin), _set_points_at(points, at)
 
@@ -299,7 +299,7 @@ def _rack_inputs(
         facility_water=np.interp(
             (fine[1:] - fine[0]) / time_axes.HOUR, edges, _water(layout, part)
         ),
-        step=window.step_hours,
+        step_hours=window.step_hours,
     )
 
 
@@ -322,7 +322,11 @@ def _shares(layout: RackLayout, result: xr.Dataset) -> FloatArray:
 
 def _water(layout: RackLayout, result: xr.Dataset) -> FloatArray:
     """Return the warm facility water at the run's edges, on arrival at the halls. [degC]"""
-    name = ARRIVING_TEMPERATURE if ARRIVING_TEMPERATURE in result else "facility_supply_temperature"
+    name = (
+        ARRIVING_TEMPERATURE_VARIABLE
+        if ARRIVING_TEMPERATURE_VARIABLE in result
+        else "facility_supply_temperature"
+    )
     supply = result[name].sel(circuit=layout.facility_plant.name)
     return np.asarray(supply.to_numpy(), dtype=np.float64)
 
@@ -351,7 +355,7 @@ def work_deviations(placement: RackPlacement, first: int, count: int, *, seed: i
     Each rack has jobs of one length, uniformly drawn from -1 to 1, with its own phase. The value
     depends only on seed, rack and interval, so any window of a year can be viewed on its own.
     """
-    rack = np.arange(len(placement.hall), dtype=np.uint64)
+    rack = np.arange(len(placement.hall_of_rack), dtype=np.uint64)
     root = np.uint64(seed)
     length = MIN_JOB_INTERVALS + (
         _draw(root, _LENGTH, rack) * (MAX_JOB_INTERVALS - MIN_JOB_INTERVALS + 1)
@@ -360,8 +364,8 @@ def work_deviations(placement: RackPlacement, first: int, count: int, *, seed: i
     intervals = first + np.arange(count, dtype=np.int64)[:, None]
     job = ((intervals + phase) // length).astype(np.uint64)
     work = 2.0 * _draw(root, _WORK, rack, job) - 1.0
-    for hall in range(int(placement.hall[-1]) + 1):
-        mine = placement.hall == hall
+    for hall in range(int(placement.hall_of_rack[-1]) + 1):
+        mine = placement.hall_of_rack == hall
         work[:, mine] -= work[:, mine].mean(axis=1, keepdims=True)
     return (0.5 * MAX_WORK_DEVIATION * work).astype(np.float32)
 
@@ -412,12 +416,12 @@ def chip_table(layout: RackLayout, *, hours: float, seed: int) -> ChipTable:
     draw = np.random.default_rng(seed).standard_normal((layout.rack_count, counts.pop()))
     factor = 1.0 + CHIP_POWER_STD * (draw - draw.mean(axis=1, keepdims=True))
     return ChipTable(
-        hall=layout.places.hall,
+        hall=layout.places.hall_of_rack,
         unit=layout.cdu_of_rack,
-        knots=layout.hall_table.knots_per_mw,
-        power=layout.chip_power,
-        factor=factor.astype(np.float32),
-        decay=math.exp(-hours * SECONDS_PER_HOUR / PLATE_TIME_CONSTANT_S),
+        knots_per_mw=layout.hall_table.knots_per_mw,
+        power=layout.tabulated_chip_power,
+        chip_power_factor=factor.astype(np.float32),
+        remaining_step_share=math.exp(-hours * SECONDS_PER_HOUR / PLATE_TIME_CONSTANT_S),
     )
 
 
@@ -440,14 +444,14 @@ def simulate_chips(
     lead = window.preceding(time_axes.interval_edges(result)[0], _WARM_UP)
     if state is not None:
         coolant, chips = state
-    elif lead.count:
+    elif lead.step_count:
         found, coolant = simulate_racks(layout, result, lead, seed=seed)
         chips = _steady_chips(table, found)
         _simulate_step(table, found, chips)
     found, after = simulate_racks(
-        layout, result, window, seed=seed, state=coolant if state or lead.count else None
+        layout, result, window, seed=seed, state=coolant if state or lead.step_count else None
     )
-    chips = chips.copy() if state or lead.count else _steady_chips(table, found)
+    chips = chips.copy() if state or lead.step_count else _steady_chips(table, found)
     return _simulate_step(table, found, chips), (after, chips)
 
 
@@ -482,11 +486,11 @@ def _simulate_step(table: ChipTable, found: RackOutputs, chips: Float32Array) ->
 
 def _steady_chips(table: ChipTable, found: RackOutputs) -> Float32Array:
     """Return the steady chip temperatures of the first step. [degC]"""
-    chips = np.zeros(table.factor.shape, np.float32)
+    chips = np.zeros(table.chip_power_factor.shape, np.float32)
     first = found._replace(
         rack_power=found.rack_power[:1],
         chip=found.chip[:1],
         cdu_supply_temperature=found.cdu_supply_temperature[:1],
     )
-    _simulate_step(table._replace(decay=0.0), first, chips)
+    _simulate_step(table._replace(remaining_step_share=0.0), first, chips)
     return chips

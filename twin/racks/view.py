@@ -19,7 +19,7 @@ type ViewLevel = Literal["site", "hall", "rack", "chip"]
 
 VIEW_LEVELS: Final = get_args(ViewLevel.__value__)
 
-DEFAULT_STEPS: Final = {"rack": np.timedelta64(1, "m"), "chip": np.timedelta64(1, "s")}
+DEFAULT_STEP_OF_LEVEL: Final = {"rack": np.timedelta64(1, "m"), "chip": np.timedelta64(1, "s")}
 """Default step of a level."""
 
 BLOCK_BYTES: Final = 64e6
@@ -80,7 +80,9 @@ def view(
         part = _cut(result, time)
         return part[[n for n in part if "hall" in part[n].dims]] if level == "hall" else part
     layout = RackLayout.from_site(site)
-    window = ViewWindow.from_run(result, time, DEFAULT_STEPS[level] if step is None else step)
+    window = ViewWindow.from_run(
+        result, time, DEFAULT_STEP_OF_LEVEL[level] if step is None else step
+    )
     count = _steps(layout, level)
     pieces = _pieces(window, count)
     if len(pieces) == 1:
@@ -114,7 +116,7 @@ def view_blocks(
     simulator = _WindowSimulator(layout, level, seed=seed)
     for result in results:
         whole = ViewWindow.from_run(
-            result, time or slice(None), DEFAULT_STEPS[level] if step is None else step
+            result, time or slice(None), DEFAULT_STEP_OF_LEVEL[level] if step is None else step
         )
         for window in _pieces(whole, _steps(layout, level)):
             if skip_until is not None and window.end <= skip_until:
@@ -161,7 +163,7 @@ class _WindowSimulator:
     def skip(self, result: xr.Dataset, window: ViewWindow) -> None:
         """Move to the end of a window by simulating only its last step after a warm-up."""
         self.coolant = self.chips = None
-        self.simulate(result, window.select(window.count - 1, 1))
+        self.simulate(result, window.select(window.step_count - 1, 1))
 
 
 def _lazy(
@@ -176,7 +178,7 @@ def _lazy(
             "view",
             IssueCode.MISSING_LIBRARY,
             "time",
-            found=f"{sum(piece.count for piece in pieces)} steps",
+            found=f"{sum(piece.step_count for piece in pieces)} steps",
             expected="a view of one block, or dask",
             remedy="choose a shorter time, call view_blocks(), or install dask",
         ) from None
@@ -191,7 +193,7 @@ def _lazy(
         like = sample[name]
         parts = [
             dask.array.from_delayed(
-                block[name].data, shape=(piece.count, *like.shape[1:]), dtype=like.dtype
+                block[name].data, shape=(piece.step_count, *like.shape[1:]), dtype=like.dtype
             )
             for piece, block in zip(pieces, found, strict=True)
         ]
@@ -204,8 +206,8 @@ def _lazy(
 
 
 def _pieces(window: ViewWindow, count: int) -> list[ViewWindow]:
-    starts = range(0, window.count, count)
-    return [window.select(first, min(count, window.count - first)) for first in starts]
+    starts = range(0, window.step_count, count)
+    return [window.select(first, min(count, window.step_count - first)) for first in starts]
 
 
 def _steps(layout: RackLayout, level: ViewLevel) -> int:

@@ -79,7 +79,7 @@ def compare_control_strategies(
         FIXED_FLOW: _fixed(site, heat),
         DECLARED_RANGE: _declared(site, len(durations)),
         CHOSEN_FLOW: cheapest_set_points(
-            site, heat, weather, options=SetPointOptions(temperature=False)
+            site, heat, weather, options=SetPointOptions(may_choose_temperature=False)
         ),
         CHOSEN_FLOW_AND_TEMPERATURE: cheapest_set_points(site, heat, weather),
         RATE_LIMITED: _ramped(site, heat, weather, durations),

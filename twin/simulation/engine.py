@@ -178,23 +178,23 @@ class _SimulationRun:
             power = self.dispatch["hall_power", work.owner]
             self.flows["hall_power", work.owner] = power
             self.demand[work.carrier] += power
-            for carrier, share in work.heat.items():
+            for carrier, share in work.heat_shares.items():
                 self.demand[carrier] += share * power
 
     def convert(self, convert: Conversion) -> None:
         """Supply the demand on one carrier and add the demand on its inputs."""
         for store in self.site.stores:
-            if store.carrier == convert.output:
+            if store.carrier == convert.output_carrier:
                 self._store(store)
         for exchange in self.site.exchanges:
-            if exchange.carrier == convert.output and exchange.availability_variable:
+            if exchange.carrier == convert.output_carrier and exchange.availability_variable:
                 self._renewable(exchange)
         machine = self.site.equipment[convert.owner]
         if isinstance(machine, HeatReuse):
             self._reuse_heat(machine)
-        if convert.output == "medium_voltage":
+        if convert.output_carrier == "medium_voltage":
             self._generate()
-        output = load = self.demand[convert.output]
+        output = load = self.demand[convert.output_carrier]
         if isinstance(machine, CoolingPlant):
             output = self._cool(machine, load)
         flows = convert.with_set_points(self.points).flows_at_output(output, self.weather)
@@ -204,7 +204,7 @@ class _SimulationRun:
         for name, values in flows.details.items():
             self.flows[name, convert.owner] = values
         balance = sum(CARRIER_ENERGY_SIGN[c] * draw for c, draw in flows.inputs.items())
-        balance = balance - CARRIER_ENERGY_SIGN[convert.output] * output - flows.heat
+        balance = balance - CARRIER_ENERGY_SIGN[convert.output_carrier] * output - flows.heat
         scale = np.maximum(np.abs(output), 1e-3)
         worst = np.max(np.abs(balance) / scale, axis=-1, keepdims=True)
         self.error = np.maximum(self.error, worst)  # NaN stays
@@ -262,7 +262,8 @@ class _SimulationRun:
         if plant.loop.supply_share:
             rate = plant.capacity_rate(load, self.weather, self.points)
             transport = LoopTransport(
-                capacity_rate=rate, temperature=self.initial_states.get(arriving, begin)
+                capacity_rate=rate,
+                initial_hall_supply_temperature=self.initial_states.get(arriving, begin),
             )
         trajectory = integrate_loop(
             plant,
@@ -278,7 +279,7 @@ class _SimulationRun:
             self.states[arriving] = trajectory.hall_supply
         self.states["cooling_plant_output", plant.name] = trajectory.valve_output
         self.flows["cooling_load", plant.name] = load
-        return trajectory.output
+        return trajectory.plant_output
 
     def balance_grid(self) -> None:
         """Compute import, export and the totals of the site."""

@@ -176,24 +176,25 @@ class LoopTransport:
     """The water between a plant and the halls.
 
     - ``capacity_rate``: Heat that the flow carries per kelvin, ``(..., time)``. [MW K-1]
-    - ``temperature``: Temperature of the water that arrives at the halls, at the first edge. [degC]
+    - ``initial_hall_supply_temperature``: Temperature of the water that arrives at the halls, at
+      the first edge. [degC]
     """
 
     capacity_rate: FloatArray
-    temperature: FloatArray | float
+    initial_hall_supply_temperature: FloatArray | float
 
 
 class LoopTrajectory(NamedTuple):
     """Output and temperatures of a loop over time.
 
-    - ``output``: Mean cooling of the plant, ``(..., time)``. [MW]
+    - ``plant_output``: Mean cooling of the plant, ``(..., time)``. [MW]
     - ``supply``: Temperatures of the water that leaves the plant, ``(..., instant)``. [degC]
     - ``hall_supply``: Temperatures of the water that arrives at the halls, ``(..., instant)``.
       [degC]
     - ``valve_output``: Cooling that the valve position allows, ``(..., instant)``. [MW]
     """
 
-    output: FloatArray
+    plant_output: FloatArray
     supply: FloatArray
     hall_supply: FloatArray
     valve_output: FloatArray
@@ -227,7 +228,7 @@ def integrate_loop(
     """
     declared, count, water = plant.supply_temperature, len(durations), _LoopWater(plant, transport)
     lag, (temperature, output) = plant.loop.valve_lag / 3600.0, start
-    arriving = temperature if transport is None else transport.temperature
+    arriving = temperature if transport is None else transport.initial_hall_supply_temperature
     columns = _by_step(
         load,
         capacity.chiller_capacity,

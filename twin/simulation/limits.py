@@ -27,7 +27,7 @@ from twin.errors import IssueCode, StateError
 from twin.physics import FloatArray, fluid_flow
 from twin.physics.numerics import BoolArray
 from twin.relations import SwitchableUnits
-from twin.simulation.setpoints import UNITS_ON, warmest_ruled_coolant
+from twin.simulation.setpoints import UNITS_ON_VARIABLE, warmest_ruled_coolant
 from twin.site import Site
 from twin.units import format_minute, format_unit
 from twin.variables import machine_values, net_import, variable_definition
@@ -235,34 +235,36 @@ class Violation:
 
     - ``limit``: The limit, as text.
     - ``time``: First interval of the violation.
-    - ``count``, ``interval_count``: Intervals of the violation, and all intervals. [1]
+    - ``violated_interval_count``, ``interval_count``: Intervals of the violation, and all
+      intervals. [1]
     - ``excess``: Greatest excess, as a multiple of the allowed one. [1]
-    - ``allowed``: The allowed excess, in ``unit``; without a unit the text states the multiple. If
-      nothing is allowed, ``excess`` is in ``unit``.
+    - ``allowed_excess``: The allowed excess, in ``unit``; without a unit the text states the
+      multiple. If nothing is allowed, ``excess`` is in ``unit``.
     - ``remedy``: What would help; begins with a verb.
-    - ``bound``, ``reached``: The limit, and the value farthest beyond it, in the variable's unit;
-      NaN if unknown.
+    - ``limit_value``, ``farthest_value``: The limit, and the value farthest beyond it, in the
+      variable's unit; NaN if unknown.
     """
 
     limit: str
     time: np.datetime64
-    count: int
+    violated_interval_count: int
     excess: float
-    allowed: float = 1.0
+    allowed_excess: float = 1.0
     unit: str = ""
     remedy: str = ""
-    bound: float = np.nan
-    reached: float = np.nan
+    limit_value: float = np.nan
+    farthest_value: float = np.nan
     interval_count: int = 0
 
     def __str__(self) -> str:
         """Return the violation as a line of text."""
-        what = f"{self.count} interval{'s' * (self.count != 1)} from {format_minute(self.time)}"
+        count = self.violated_interval_count
+        what = f"{count} interval{'s' * (count != 1)} from {format_minute(self.time)}"
         remedy = f"; {self.remedy}" if self.remedy else ""
         if not self.unit:
             return f"{self.limit}: {what}, worst {self.excess:.3g} times what is allowed{remedy}"
-        allowed = f"{self.allowed:.3g} {self.unit}" if self.allowed else "none"
-        worst = f"{self.excess * (self.allowed or 1.0):.3g} {self.unit}"
+        allowed = f"{self.allowed_excess:.3g} {self.unit}" if self.allowed_excess else "none"
+        worst = f"{self.excess * (self.allowed_excess or 1.0):.3g} {self.unit}"
         return f"{self.limit}: {what}, worst {worst} where {allowed} is allowed{remedy}"
 
 
@@ -286,9 +288,9 @@ def find_violation(
         Violation(
             limit=name,
             time=np.datetime64(time[bad][0], "us"),
-            count=int(bad.sum()),
+            violated_interval_count=int(bad.sum()),
             excess=float(excess.max()),
-            allowed=allowed,
+            allowed_excess=allowed,
             unit=unit,
             remedy=remedy,
             interval_count=len(excess),
@@ -324,7 +326,7 @@ def limit_violations(site: Site, distance: xr.DataArray) -> Iterator[Violation]:
         for bound, over in ((limit.upper, values), (limit.lower, -values)):
             reached = bound + float(values[np.argmax(over)])
             for one in find_violation(name, over, time, allowed=0.0, unit=unit):
-                yield replace(one, bound=bound, reached=reached)
+                yield replace(one, limit_value=bound, farthest_value=reached)
 
 
 def _all_limits(site: Site) -> tuple[OperatingLimit, ...]:
@@ -385,7 +387,7 @@ def freeze_risks(site: Site, run: xr.Dataset, weather: Weather) -> list[Violatio
         excess = np.where(leaving < freezing_point, freezing_point - leaving, 0.0)
         time, reached = run["time"].to_numpy(), float(leaving.min())
         found += [
-            replace(one, bound=freezing_point, reached=reached)
+            replace(one, limit_value=freezing_point, farthest_value=reached)
             for one in find_violation(plant.name, excess, time, allowed=0.0, unit="K")
         ]
     return found
@@ -454,7 +456,12 @@ def staging_by_bank(site: Site, record: xr.Dataset) -> list[tuple[SwitchableUnit
     """
     hours = record["duration"].to_numpy()
     return [
-        (units, StagingCounts.count(units, record[UNITS_ON].sel(circuit=owner).to_numpy(), hours))
+        (
+            units,
+            StagingCounts.count(
+                units, record[UNITS_ON_VARIABLE].sel(circuit=owner).to_numpy(), hours
+            ),
+        )
         for owner, units in site.switchable_units.items()
     ]
 

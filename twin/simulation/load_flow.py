@@ -96,14 +96,14 @@ class LoadFlowStudy:
     """A network and the loads of a run.
 
     - ``site``, ``time``: Name of the site, and starts of the intervals.
-    - ``network``, ``units``: The network as declared, and as arrays.
+    - ``network``, ``bundled_network``: The network as declared, and as arrays.
     - ``active``, ``reactive``: Draw of each load, ``(time, load)``. [MW, Mvar]
     """
 
     site: str
     time: NDArray[np.datetime64]
     network: MediumVoltageNetwork
-    units: BundledNetwork
+    bundled_network: BundledNetwork
     active: FloatArray
     reactive: FloatArray
 
@@ -137,7 +137,7 @@ class LoadFlowStudy:
             site=site.name,
             time=result["time"].to_numpy(),
             network=network,
-            units=units,
+            bundled_network=units,
             active=np.stack(active, axis=1),
             reactive=np.stack(reactive, axis=1),
         )
@@ -148,7 +148,7 @@ class LoadFlowStudy:
         Raises ``NetworkError`` if no voltages carry the loads in some interval.
         """
         rows = np.arange(len(self.time))
-        states = np.tile(self.units.in_service(self.network), (len(rows), 1))
+        states = np.tile(self.bundled_network.in_service(self.network), (len(rows), 1))
         solved = self.solve_in(states, rows)
         if not solved.is_solved.all():
             raise NetworkError.single(
@@ -170,11 +170,11 @@ class LoadFlowStudy:
         - ``rows``: Interval of each row.
         """
         found = load_flow_equations.solve_load_flow(
-            self.units.wiring, self.active[rows], self.reactive[rows], in_service=states
+            self.bundled_network.wiring, self.active[rows], self.reactive[rows], in_service=states
         )
-        shape = (len(rows), len(self.units.branches))
+        shape = (len(rows), len(self.bundled_network.branches))
         loading, loss = np.zeros(shape), np.zeros(shape)
-        for part, bundle in enumerate(self.units.bundles):
+        for part, bundle in enumerate(self.bundled_network.bundles):
             loading[:, bundle] = np.maximum(loading[:, bundle], found.loading[:, part])
             loss[:, bundle] += found.loss[:, part]
         return replace(found, loading=loading, loss=loss)
@@ -221,10 +221,13 @@ def _labelled(study: LoadFlowStudy, solved: LoadFlowArrays, result: xr.Dataset) 
         "branch_loading": (("time", "branch"), solved.loading),
         "branch_loss": (("time", "branch"), solved.loss),
         "network_loss": ("time", solved.loss.sum(axis=1)),
-        "connection_power": ("time", solved.active),
-        "connection_reactive_power": ("time", solved.reactive),
+        "connection_power": ("time", solved.active_import),
+        "connection_reactive_power": ("time", solved.reactive_import),
     }
-    labels = {"node": list(study.units.nodes), "branch": list(study.units.branches)}
+    labels = {
+        "node": list(study.bundled_network.nodes),
+        "branch": list(study.bundled_network.branches),
+    }
     axes = result[["time", "duration"]]
     return variables.tag_dataset(axes.assign(flows).assign_coords(labels))
 
@@ -245,7 +248,7 @@ def bundle_network(
         source_node=nodes[network.source],
         source_voltage=network.source_voltage,
         short_circuit_power=network.short_circuit_power,
-        source_ratio=network.source_ratio,
+        source_resistance_ratio=network.source_ratio,
         lines=_lines(nodes, [(network.cables[name], count) for name, count, _ in cables]),
         transformers=_transformers(
             nodes, [(network.transformers[name], count) for name, count, _ in transformers], banks

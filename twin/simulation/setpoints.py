@@ -27,20 +27,20 @@ from twin.site_settings import SetPointRules
 from twin.variables import machine_values
 from twin.weather import Weather
 
-SUPPLY_SET_POINT: Final = "facility_supply_set_point"
+SUPPLY_SET_POINT_VARIABLE: Final = "facility_supply_set_point"
 """Variable of the supply temperature set point."""
 
 SET_POINT_VARIABLES: Final = {
-    SUPPLY_SET_POINT: ("supply_temperature", "circuit"),
+    SUPPLY_SET_POINT_VARIABLE: ("supply_temperature", "circuit"),
     "facility_range_set_point": ("temperature_range", "circuit"),
     "technology_range_set_point": ("technology_range", "cdu"),
 }
 """Variable -> field of :class:`~twin.relations.SetPoints`, axis."""
 
-UNITS_ON: Final = "cooling_plant_units_on"
+UNITS_ON_VARIABLE: Final = "cooling_plant_units_on"
 """Variable of the running chillers: commanded on ``cooling_plant``, simulated on ``circuit``."""
 
-COMMAND_VARIABLES: Final = {**SET_POINT_VARIABLES, UNITS_ON: ("units_on", "cooling_plant")}
+COMMAND_VARIABLES: Final = {**SET_POINT_VARIABLES, UNITS_ON_VARIABLE: ("units_on", "cooling_plant")}
 """:data:`SET_POINT_VARIABLES` and the commanded number of chillers."""
 
 
@@ -77,8 +77,11 @@ def read_set_points(site: Site, operation: xr.Dataset) -> dict[tuple[str, str], 
     ``UnitError`` if a unit is missing or of another dimension.
     """
     present = [variable for variable in COMMAND_VARIABLES if variable in operation]
-    if UNITS_ON in present and COMMAND_VARIABLES[UNITS_ON][1] not in operation[UNITS_ON].dims:
-        present.remove(UNITS_ON)  # simulated units are no command
+    if (
+        UNITS_ON_VARIABLE in present
+        and COMMAND_VARIABLES[UNITS_ON_VARIABLE][1] not in operation[UNITS_ON_VARIABLE].dims
+    ):
+        present.remove(UNITS_ON_VARIABLE)  # simulated units are no command
     variables.check_variables(operation, *present)
     issues = [
         issue
@@ -194,7 +197,7 @@ def _set_point_issues(site: Site, array: xr.DataArray, variable: str) -> Iterato
                 expected=f"a {dim} of the site: {', '.join(known)}",
                 remedy="correct the name",
             )
-        elif variable == UNITS_ON and name not in chilling:
+        elif variable == UNITS_ON_VARIABLE and name not in chilling:
             yield IssueCode.UNSUPPORTED.issue(
                 variable,
                 found=name,
@@ -202,7 +205,7 @@ def _set_point_issues(site: Site, array: xr.DataArray, variable: str) -> Iterato
                 remedy="remove this plant from the variable",
             )
     values = array.to_numpy()
-    if variable == UNITS_ON:
+    if variable == UNITS_ON_VARIABLE:
         if not ((values >= 0.0) & (values == np.round(values))).all():
             yield IssueCode.OUT_OF_RANGE.issue(
                 variable,
@@ -224,13 +227,13 @@ def _set_point_issues(site: Site, array: xr.DataArray, variable: str) -> Iterato
         )
 
 
-RANGE_TRIALS: Final = 7
+RANGE_TRIAL_COUNT: Final = 7
 """Temperature ranges of a circuit in the search, beside the declared one. [1]"""
 
-COOLANT_RANGE_TRIALS: Final = 3
+COOLANT_RANGE_TRIAL_COUNT: Final = 3
 """Temperature ranges of the coolant in the search. [1]"""
 
-SUPPLY_TEMPERATURE_STEPS: Final = 4
+SUPPLY_TEMPERATURE_STEP_COUNT: Final = 4
 """Steps from the declared supply temperature to the warmest safe one. [1]"""
 
 MIN_SAVING_SHARE: Final = 1e-3
@@ -262,8 +265,8 @@ class HeatLoadRange:
 class SetPointOptions:
     """Set points that may be chosen; others stay as declared, and fixed flows are not commanded."""
 
-    flow: bool = True
-    temperature: bool = True
+    may_choose_flow: bool = True
+    may_choose_temperature: bool = True
 
 
 def minimum_flows(site: Site) -> dict[str, float]:
@@ -311,7 +314,7 @@ def cheapest_set_points(
         supply_temperature=supply,
         temperature_range=spans,
         technology_range=coolant,
-        minimum_flow=minimum_flows(site) if options.flow else {},
+        minimum_flow=minimum_flows(site) if options.may_choose_flow else {},
     )
 
 
@@ -330,7 +333,7 @@ class _Search:
         self.site, self.plant, self.heat, self.weather = site, plant, heat, weather
         self.rules: SetPointRules = site.set_points
         self.options = options
-        self.minimum_flow_shares = minimum_flows(site) if options.flow else {}
+        self.minimum_flow_shares = minimum_flows(site) if options.may_choose_flow else {}
         is_warm = plant.serves == "warm"
         self.cdus = site.machines_of(CduBank) if is_warm else ()
         self.airs = () if is_warm else site.machines_of(CrahBank)
@@ -344,7 +347,7 @@ class _Search:
         if self._is_ruled:  # the rule changes the flow of trials
             warmest = np.minimum(warmest, self._warmest(self._with_supply(trials, warmest)))
         candidates = [np.minimum(np.maximum(self.plant.supply_temperature, coldest), warmest)]
-        if self.options.temperature:
+        if self.options.may_choose_temperature:
             candidates.append(warmest)
         costs = np.stack(
             [self._cost(self._with_supply(trials, candidate)) for candidate in candidates]
@@ -392,7 +395,7 @@ class _Search:
         self, point: SetPoints, bottom: FloatArray, top: FloatArray
     ) -> FloatArray:
         """Return the coolest water between two bounds that costs hardly more than the cheapest."""
-        steps = np.linspace(0.0, 1.0, SUPPLY_TEMPERATURE_STEPS + 1)[:, None]
+        steps = np.linspace(0.0, 1.0, SUPPLY_TEMPERATURE_STEP_COUNT + 1)[:, None]
         trials = bottom + steps * (top - bottom)
         cost = self._cost(self._with_supply(point, trials))
         is_enough = cost <= cost.min(axis=0) * (1.0 + MIN_SAVING_SHARE)
@@ -403,7 +406,7 @@ class _Search:
 
         There are none if flows may not be chosen: the plant then keeps its own.
         """
-        if not self.options.flow:
+        if not self.options.may_choose_flow:
             return SetPoints()
         declared = self.plant.temperature_range
         full = self.heat.maximum[self.plant.name] / self.plant.rated_cooling * declared
@@ -411,10 +414,10 @@ class _Search:
         low = np.clip(full, MIN_RANGE_K, declared)
         if any(self.site.machines_of(HeatReuse)) and self.cdus:
             low = np.full_like(full, declared)  # a heat pump counts on its source
-        steps = np.linspace(0.0, 1.0, RANGE_TRIALS)[:, None]
+        steps = np.linspace(0.0, 1.0, RANGE_TRIAL_COUNT)[:, None]
         spans = np.concatenate([np.full((1, len(full)), declared), low * (widest / low) ** steps])
         factors = np.linspace(
-            1.0, self.rules.coolant_range, COOLANT_RANGE_TRIALS if self.cdus else 1
+            1.0, self.rules.coolant_range, COOLANT_RANGE_TRIAL_COUNT if self.cdus else 1
         )
         spans, factors = np.repeat(spans, len(factors), axis=0), np.tile(factors, len(spans))
         coolant = {

@@ -42,7 +42,7 @@ TIME_SHARE_TOLERANCE: Final = 0.05
 
 _STEADY_HOUR: Final = np.datetime64("2000-01-01", "us")  # the result does not depend on it
 
-ARRIVING_TEMPERATURE: Final = "facility_arriving_temperature"
+ARRIVING_TEMPERATURE_VARIABLE: Final = "facility_arriving_temperature"
 """State of loops that declare their water on its way; by default the supply temperature."""
 
 
@@ -284,9 +284,9 @@ def _unit_error_issues(site: Site, operation: xr.Dataset) -> Iterator[Validation
 def state_arrays(state: xr.Dataset) -> dict[VariableKey, FloatArray]:
     """Return a state as :func:`.engine.simulate_arrays` needs it, on its leading axes."""
     names = ["battery_level", "tank_level", "facility_supply_temperature", "cooling_plant_output"]
-    if ARRIVING_TEMPERATURE in state:
-        variables.check_variables(state, ARRIVING_TEMPERATURE)
-        names.append(ARRIVING_TEMPERATURE)
+    if ARRIVING_TEMPERATURE_VARIABLE in state:
+        variables.check_variables(state, ARRIVING_TEMPERATURE_VARIABLE)
+        names.append(ARRIVING_TEMPERATURE_VARIABLE)
     return {
         (name, owner): machine_values(state, name, owner)
         for name in names

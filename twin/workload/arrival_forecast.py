@@ -15,7 +15,7 @@ from twin.site_settings import WorkKind
 from twin.time_axes import HOUR
 from twin.workload.jobs import ARRIVAL_HISTORY, Jobs
 
-LENGTH_CLASSES: Final = 12
+LENGTH_CLASS_COUNT: Final = 12
 """Length classes of a kind's arrivals; the classes have equal work. [1]"""
 
 
@@ -26,13 +26,13 @@ class ArrivalRates:
     - ``kind_index``: Index of the class's kind among the kinds of the site.
     - ``length``: Mean length, weighted by racks. [h]
     - ``slack``: Allowed wait, as a multiple of the length. [1]
-    - ``rate``: Racks requested by the jobs that arrive in an hour. [h-1]
+    - ``racks_requested_per_hour``: Racks requested by the jobs that arrive in an hour. [h-1]
     """
 
     kind_index: IntArray
     length: FloatArray
     slack: FloatArray
-    rate: FloatArray
+    racks_requested_per_hour: FloatArray
 
     @property
     def row_kinds(self) -> IntArray:
@@ -40,13 +40,15 @@ class ArrivalRates:
         return self.kind_index
 
     @property
-    def requested(self) -> FloatArray:
+    def requested_racks_and_work(self) -> FloatArray:
         """Racks requested in an hour [h-1], and their rack-hours [1]; ``(2, class)``."""
-        return np.array([self.rate, self.rate * self.length])
+        return np.array(
+            [self.racks_requested_per_hour, self.racks_requested_per_hour * self.length]
+        )
 
     def scaled(self, share: float) -> Self:
         """Return the same stream with more or fewer racks, by a factor. [1]"""
-        return replace(self, rate=share * self.rate)
+        return replace(self, racks_requested_per_hour=share * self.racks_requested_per_hour)
 
     def max_work(self, time_from_now: FloatArray) -> FloatArray:
         """Return the rack-hours that future jobs can have done by some hours from now, ``(class,
@@ -56,7 +58,7 @@ class ArrivalRates:
         over all that came in :math:`t` hours is :math:`t^2/2`, and from :math:`t = l` on :math:`l t
         - l^2/2`.
         """
-        return self.rate[:, None] * _presence_hours(time_from_now, self.length)
+        return self.racks_requested_per_hour[:, None] * _presence_hours(time_from_now, self.length)
 
     def min_work(self, time_from_now: FloatArray) -> FloatArray:
         """Return the rack-hours that future jobs must have done by some hours from now. [h]
@@ -64,12 +66,18 @@ class ArrivalRates:
         They are those of :meth:`max_work`, later by the slack, ``(class, hours)``.
         """
         wait = (self.length * self.slack)[:, None]
-        return self.rate[:, None] * _presence_hours(time_from_now - wait, self.length)
+        return self.racks_requested_per_hour[:, None] * _presence_hours(
+            time_from_now - wait, self.length
+        )
 
     def racks_in_use(self, edges: FloatArray) -> FloatArray:
         """Return the mean racks that future jobs can use, ``(class, intervals)``. [1]"""
         life = occupancy_time(self.length, self.length * self.slack)
-        return self.rate[:, None] * np.diff(_presence_hours(edges, life), axis=1) / np.diff(edges)
+        return (
+            self.racks_requested_per_hour[:, None]
+            * np.diff(_presence_hours(edges, life), axis=1)
+            / np.diff(edges)
+        )
 
 
 def occupancy_time(remaining: FloatArray, wait: FloatArray) -> FloatArray:
@@ -112,7 +120,7 @@ def expected_arrivals(
         mine = past.select(past.kind_index == k)
         mine = mine.select(np.argsort(mine.length, kind="stable"))
         work = mine.length * mine.racks
-        place = np.ceil(LENGTH_CLASSES * np.cumsum(work) / max(work.sum(), 1e-12) - 1e-9) - 1
+        place = np.ceil(LENGTH_CLASS_COUNT * np.cumsum(work) / max(work.sum(), 1e-12) - 1e-9) - 1
         for c in np.unique(place):
             members = place == c
             racks = float(mine.racks[members].sum())
@@ -122,7 +130,10 @@ def expected_arrivals(
     slack = np.array([k.slack for k in kinds])
     kinds_of = np.array(kind, dtype=np.int64)
     return ArrivalRates(
-        kind_index=kinds_of, length=np.array(length), slack=slack[kinds_of], rate=np.array(rate)
+        kind_index=kinds_of,
+        length=np.array(length),
+        slack=slack[kinds_of],
+        racks_requested_per_hour=np.array(rate),
     )
 
 
@@ -190,7 +201,7 @@ class ArrivalScenario:
         return np.arange(self.kind_count)
 
     @property
-    def requested(self) -> FloatArray:
+    def requested_racks_and_work(self) -> FloatArray:
         """Racks requested [1], and their rack-hours [h]; ``(2, kind)``."""
         parts = self.racks, self.racks * self.length
         return np.array(

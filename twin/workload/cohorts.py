@@ -157,7 +157,7 @@ def _arrival_bounds(
         expected.max_work(edges).T @ sums,
         expected.racks_in_use(edges).T @ sums,
         np.zeros(sums.shape[1]),
-        *(expected.requested @ sums),
+        *(expected.requested_racks_and_work @ sums),
     )
 
 

@@ -137,9 +137,10 @@ class QueueProgress:
     - ``work_done``: Work done, as energy of uncapped racks, before losses. [MWh]
     - ``work_lost``: Work lost by pauses, which must be repeated. [MWh]
     - ``lateness``: Hours after their deadlines, summed over jobs, done or not. [h]
-    - ``overdue_energy``: The same, each job weighted by the uncapped power of its racks. [MWh]
+    - ``power_weighted_lateness``: The same, each job weighted by the uncapped power of its racks.
+      [MWh]
     - ``pauses``: Number of running jobs that were paused. [1]
-    - ``finished``: Numbers of the completed jobs.
+    - ``finished_job_numbers``: Numbers of the completed jobs.
     """
 
     work_racks: FloatArray
@@ -147,9 +148,9 @@ class QueueProgress:
     work_done: FloatArray
     work_lost: FloatArray
     lateness: float
-    overdue_energy: float
+    power_weighted_lateness: float
     pauses: int
-    finished: IntArray
+    finished_job_numbers: IntArray
 
 
 def open_queue(pool: RackPool, jobs: Jobs, instant: np.datetime64) -> JobQueue:
@@ -201,9 +202,9 @@ def advance_queue(
         work_done=total(gained) * pool.rack_power,
         work_lost=total(lost) * pool.rack_power,
         lateness=float(late.sum()),
-        overdue_energy=float(jobs.racks @ late) * pool.rack_power,
+        power_weighted_lateness=float(jobs.racks @ late) * pool.rack_power,
         pauses=int(paused.sum()),
-        finished=jobs.number[finished],
+        finished_job_numbers=jobs.number[finished],
     )
     remaining = replace(
         queue, completed_hours=done, run_hours=np.where(on, queue.run_hours + ran, 0.0), caps=cap

@@ -61,7 +61,9 @@ class ConverterSignature:
 def signature(convert: Conversion, data: ModelData) -> ConverterSignature:
     """Return the signature of a conversion."""
     count = data.curves[convert.owner].width.shape[1]
-    return ConverterSignature(output=convert.output, draws=convert.inputs, segment_count=count)
+    return ConverterSignature(
+        output=convert.output_carrier, draws=convert.input_carriers, segment_count=count
+    )
 
 
 def parameters(convert: Conversion, data: ModelData) -> Mapping[str, FloatArray]:
@@ -69,9 +71,9 @@ def parameters(convert: Conversion, data: ModelData) -> Mapping[str, FloatArray]
     curve = data.curves[convert.owner]
     steepness = curve.slope[convert.primary_input] - curve.secant(convert.primary_input)[:, None]
     found = {"low": curve.low, "width": curve.width, "slope_above_secant": steepness}
-    for carrier in convert.inputs:
+    for carrier in convert.input_carriers:
         found[f"{carrier}_offset"], found[f"{carrier}_slope"] = (
-            curve.offset[carrier],
+            curve.draw_at_min_output[carrier],
             curve.slope[carrier],
         )
     return found
@@ -84,7 +86,9 @@ def build(block: pyo.Block, signature: ConverterSignature, assembler: ModelAssem
     add_params(block, "low", time)
     add_params(block, "width slope_above_secant", time, segments)
     label = HEAT_LABEL if signature.output == "heat" else OUTPUT_LABEL
-    limit = RowSpec(label=label, margin="power", share=lambda of: is_last_segment(of("width")))
+    limit = RowSpec(
+        label=label, margin="power", change_per_unit=lambda of: is_last_segment(of("width"))
+    )
     add_var(block, "segment", time, segments, high=block.width, upper=limit)
     assembler.add_supply(signature.output, lambda t: converter_output(block, t))
     for carrier in signature.draws:

@@ -74,25 +74,25 @@ NEXT_PERIOD_LABEL: Final = "peak of the billing period after it"
 class DemandChargeSignature:
     """Everything about a demand charge that decides its rows and columns.
 
-    ``name`` is ``peak``, ``excess`` or ``band``; ``peaks`` is the number of billing periods, some
-    of which may use the root of the sum of squares.
+    ``name`` is ``peak``, ``excess`` or ``band``; ``billing_period_count`` is the number of billing
+    periods, some of which may use the root of the sum of squares.
     """
 
     owner: str
     name: str
     account: str
-    peaks: int
+    billing_period_count: int
     has_root_sum_square: bool
 
 
 def signature(peak: DemandCharge, data: ModelData) -> DemandChargeSignature:
     """Return the signature of a demand charge."""
-    count = len(_terms(peak, data).price)
+    count = len(_terms(peak, data).excess_price)
     return DemandChargeSignature(
         owner=peak.owner,
         name=peak.name,
         account=peak.account,
-        peaks=count,
+        billing_period_count=count,
         has_root_sum_square=peak.may_be_root_sum_square,
     )
 
@@ -118,10 +118,10 @@ def parameters(peak: DemandCharge, data: ModelData) -> Mapping[str, FloatArray]:
     found = {
         "in_period": (terms.peak_index[:, None] == np.arange(len(free))) * counted * 1.0,
         "free_import": limits[terms.peak_index],
-        "price": terms.price * counted,
+        "price": terms.excess_price * counted,
     }
     if peak.may_be_root_sum_square:
-        found |= root_sum_square_parameters(terms, data.hours, running_peak=running_peak)
+        found |= root_sum_square_parameters(terms, data.interval_hours, running_peak=running_peak)
     return found
 
 
@@ -129,7 +129,7 @@ def build(block: pyo.Block, signature: DemandChargeSignature, assembler: ModelAs
     """Write a demand charge into its empty block, beside that of its exchange."""
     time = block.model().time
     flow = block.parent_block().component(signature.owner).import_power
-    block.peaks = pyo.RangeSet(0, signature.peaks - 1)
+    block.peaks = pyo.RangeSet(0, signature.billing_period_count - 1)
     add_params(block, "in_period", time, block.peaks)
     add_params(block, "free_import", time)
     add_params(block, "price", block.peaks)
@@ -185,9 +185,9 @@ def root_sum_square_parameters(
     """Return the parameter values of the roots, from lengths of intervals [h] and running peak
     [MW].
     """
-    peaks = np.arange(len(terms.price))
+    peaks = np.arange(len(terms.excess_price))
     member = (terms.peak_index[:, None] == peaks) & terms.is_root_sum_square
-    price = np.where(terms.is_root_sum_square, terms.price, 0.0)
+    price = np.where(terms.is_root_sum_square, terms.excess_price, 0.0)
     before = np.where(
         peaks == terms.running_peak_index,
         np.maximum(running_peak - terms.uncharged_power, 0.0),

@@ -89,7 +89,7 @@ def ramp_parameters(exchange: Exchange, data: ModelData) -> Mapping[str, FloatAr
         return {}
     state = data.problem.state
     last = float(net_import(state))
-    return {"ramp_limit": max_import_change(exchange, data.hours), "last": np.array(last)}
+    return {"ramp_limit": max_import_change(exchange, data.interval_hours), "last": np.array(last)}
 
 
 def add_ramp_limit(block: pyo.Block, steps: tuple[int, ...], *, assembler: ModelAssembler) -> None:
@@ -152,7 +152,7 @@ def parameters(exchange: Exchange, data: ModelData) -> Mapping[str, FloatArray]:
     """Return the parameter values of an exchange; one that depends on weather has no power
     margin.
     """
-    problem, hours = data.problem, data.hours
+    problem, hours = data.problem, data.interval_hours
     share = 1.0 if exchange.availability_variable else 1.0 - problem.margins.power
     import_limit = share * problem.available_import(exchange)
     found = {

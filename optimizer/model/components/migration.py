@@ -78,7 +78,7 @@ class MigrationSignature:
     ``starts`` are the first intervals of the blocks of time.
     """
 
-    migration_routes: int
+    route_count: int
     starts: tuple[int, ...]
     outgoing: tuple[int, ...]
     incoming: tuple[int, ...]
@@ -88,7 +88,7 @@ def signature(migration: Migration, data: ModelData) -> MigrationSignature:
     """Return the signature of the routes of a site."""
     outlook = data.problem.outlook
     return MigrationSignature(
-        migration_routes=len(migration.migration_routes),
+        route_count=len(migration.migration_routes),
         starts=migration.edges[:-1],
         outgoing=outgoing_cohorts(migration, outlook),
         incoming=incoming_cohorts(outlook),
@@ -104,14 +104,14 @@ def parameters(migration: Migration, data: ModelData) -> Mapping[str, FloatArray
         found |= outgoing_parameters(migration, data, own.outgoing)
     if own.incoming:
         found |= incoming_parameters(migration, data, own.incoming)
-        found["late_high"] = np.append(0.0, np.full_like(data.hours, np.inf))
+        found["late_high"] = np.append(0.0, np.full_like(data.interval_hours, np.inf))
     return found
 
 
 def build(block: pyo.Block, signature: MigrationSignature, assembler: ModelAssembler) -> None:
     """Write the routes into their empty block, beside the block ``work`` of the site."""
     block.blocks = add_intervals(signature.starts)
-    block.lanes = pyo.RangeSet(0, signature.migration_routes - 1)
+    block.lanes = pyo.RangeSet(0, signature.route_count - 1)
     add_params(block, "low high", block.blocks, block.lanes)
     add_var(block, "net", block.blocks, block.lanes, low=block.low, high=block.high)
     if signature.outgoing:
@@ -251,7 +251,7 @@ class TransitProfile:
     """Progress of the work that enters a route in each block of time."""
 
     def __init__(self, migration: Migration, data: ModelData) -> None:
-        self._edges = np.concatenate([[0.0], np.cumsum(data.hours)])
+        self._edges = np.concatenate([[0.0], np.cumsum(data.interval_hours)])
         blocks = np.array(migration.edges)
         self._begin, self._end = self._edges[blocks[:-1]], self._edges[blocks[1:]]
 
@@ -303,7 +303,7 @@ def outgoing_parameters(
             (ends_in_time & (migration.max_net_work_sent > 0.0))[:, None, :] & may_send, np.inf, 0.0
         ),
         "send_cost": np.array([route.send_cost for route in migration_routes]),
-        "speed": np.array([route.work_ratio for route in migration_routes]),
+        "speed": np.array([route.fleet_work_per_site_work for route in migration_routes]),
     }
 
 
@@ -314,9 +314,9 @@ def incoming_parameters(
     sends.
     """
     time, problem = TransitProfile(migration, data), data.problem
-    hosted = [route for route in migration.migration_routes if route.can_host]
+    hosted = [route for route in migration.migration_routes if route.can_receive]
     is_open = (
-        migration.min_net_work_sent[:, [route.can_host for route in migration.migration_routes]]
+        migration.min_net_work_sent[:, [route.can_receive for route in migration.migration_routes]]
         < 0.0
     )
     most = np.stack([_max_incoming(route, time, data) for route in hosted], axis=1)
@@ -330,14 +330,17 @@ def incoming_parameters(
         "due": due[1:],
         "present": _interval_mean(arrived - due) * width,
         "width": width,
-        "hours": data.hours,
+        "hours": data.interval_hours,
         "value": value,
         "undelivered_value": value * problem.series("work_most")[-1, list(incoming)],
         "host_cost": np.array([route.host_cost for route in hosted]),
         "received_high": np.where(is_open, most, 0.0),
         "route_of_cohort": np.array(
             [
-                [route.work_ratio * (route is one) for one in migration.migration_routes]
+                [
+                    route.fleet_work_per_site_work * (route is one)
+                    for one in migration.migration_routes
+                ]
                 for route in hosted
             ]
         ),
@@ -346,7 +349,7 @@ def incoming_parameters(
 
 def completion_delay(migration_route: MigrationRoute) -> float:
     """Return the time from entering a route to the deadline. [h]"""
-    return migration_route.transfer_time + migration_route.window
+    return migration_route.transfer_time + migration_route.arrival_to_deadline
 
 
 def _max_incoming(
@@ -356,7 +359,7 @@ def _max_incoming(
     [MWh]
     """
     pool = RackPool.from_site(data.problem.site)
-    capacity = pool.racks * pool.rack_power * (time.length + migration_route.window)
+    capacity = pool.racks * pool.rack_power * (time.length + migration_route.arrival_to_deadline)
     return np.where(time.ends_within_horizon(completion_delay(migration_route)), capacity, 0.0)
 
 
@@ -372,7 +375,7 @@ class MigrationBalanceSignature:
     """
 
     sites: tuple[str, ...]
-    migration_routes: int
+    route_count: int
     starts: tuple[int, ...]
 
 
@@ -385,7 +388,7 @@ def build_migration_balance(
 ) -> None:
     """Balance sent and received work of every route and block of time."""
     block.blocks = add_intervals(signature.starts)
-    block.lanes = pyo.RangeSet(0, signature.migration_routes - 1)
+    block.lanes = pyo.RangeSet(0, signature.route_count - 1)
     migration = [block.model().component(name).migration for name in signature.sites]
     block.migration_balance = pyo.Constraint(
         block.blocks,

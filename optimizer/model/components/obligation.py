@@ -49,38 +49,41 @@ LIMIT_ACCOUNTS: Final = frozenset({"targets", "budgets"})
 class ObligationSignature:
     """Everything about an obligation that decides its rows and columns.
 
-    ``grid`` is the block of the connection. There are no ``windows`` where each interval is one.
+    ``grid`` is the block of the connection. ``window_count`` is 0 where each interval is a
+    window.
     """
 
     quantity: ObligationQuantity
     grid: str
     account: str
-    windows: int
+    window_count: int
     has_intraday: bool
 
 
 def signature(obligation: Obligation, data: ModelData) -> ObligationSignature:
     """Return the signature of an obligation."""
-    windows = len(obligation.terms(data.problem.outlook).target) if obligation.min_windows else 0
+    windows = (
+        len(obligation.terms(data.problem.outlook).contracted_sum) if obligation.min_windows else 0
+    )
     return ObligationSignature(
         quantity=obligation.quantity,
         grid=data.problem.site.grid_connection.name,
         account=obligation.account,
-        windows=windows,
+        window_count=windows,
         has_intraday=obligation.trades is not None,
     )
 
 
 def parameters(obligation: Obligation, data: ModelData) -> Mapping[str, FloatArray]:
     """Return the parameter values of an obligation; without an agreement its row is empty."""
-    outlook, hours = data.problem.outlook, data.hours
+    outlook, hours = data.problem.outlook, data.interval_hours
     terms = obligation.terms(outlook)
     is_binding = terms.is_binding
     weight = hours
     if obligation.quantity == "carbon":
         weight = hours * data.problem.series("carbon_intensity")
     if obligation.min_windows:
-        in_window = terms.window_index[None, :] == np.arange(len(terms.target))[:, None]
+        in_window = terms.window_index[None, :] == np.arange(len(terms.contracted_sum))[:, None]
         weight = weight * in_window * is_binding[:, None]
     else:
         weight = weight * is_binding
@@ -89,7 +92,7 @@ def parameters(obligation: Obligation, data: ModelData) -> Mapping[str, FloatArr
     )
     found = {
         "weight": weight,
-        "target": np.where(is_binding, terms.target, 0.0),
+        "target": np.where(is_binding, terms.contracted_sum, 0.0),
         "deviation_limit": np.where(is_binding, np.inf, 0.0),
         "up_price": np.where(is_binding, up_price, 0.0),
         "down_price": np.where(is_binding, terms.price_below, 0.0),
@@ -98,7 +101,7 @@ def parameters(obligation: Obligation, data: ModelData) -> Mapping[str, FloatArr
         return found
     trades = obligation.trades(outlook)
     return found | {
-        "trade_limit": trades.limit * is_binding,
+        "trade_limit": trades.max_trade_power * is_binding,
         "buy_cost": hours * trades.buy_price,
         "sell_cost": hours * trades.sell_price,
     }
@@ -107,9 +110,9 @@ def parameters(obligation: Obligation, data: ModelData) -> Mapping[str, FloatArr
 def build(block: pyo.Block, signature: ObligationSignature, assembler: ModelAssembler) -> None:
     """Write an obligation into its empty block, beside those of the connection and of water."""
     time = block.model().time
-    block.window = pyo.RangeSet(0, signature.windows - 1)
-    windows = block.window if signature.windows else time
-    add_params(block, "weight", *([windows, time] if signature.windows else [time]))
+    block.window = pyo.RangeSet(0, signature.window_count - 1)
+    windows = block.window if signature.window_count else time
+    add_params(block, "weight", *([windows, time] if signature.window_count else [time]))
     add_params(block, "target deviation_limit up_price down_price", windows)
     add_var(block, "above", windows, high=block.deviation_limit)
     add_var(block, "below", windows, high=block.deviation_limit)
@@ -123,7 +126,7 @@ def build(block: pyo.Block, signature: ObligationSignature, assembler: ModelAsse
     def interval_value(b: pyo.Block, t: Any) -> Any:
         return b.weight[t] * flow(t)
 
-    total = window_sum if signature.windows else interval_value
+    total = window_sum if signature.window_count else interval_value
     is_limit = signature.account in LIMIT_ACCOUNTS
     rows = add_rows(
         windows,
@@ -131,7 +134,7 @@ def build(block: pyo.Block, signature: ObligationSignature, assembler: ModelAsse
         spec=_limit(signature) if is_limit else None,
     )
     block.add_component("obligation" if is_limit else "position_balance", rows)
-    if signature.windows:
+    if signature.window_count:
         assembler.add_fixed_cost(
             signature.account, lambda: sum(_deviation_cost(block, w) for w in block.window)
         )
@@ -145,12 +148,14 @@ def _limit(signature: ObligationSignature) -> RowSpec:
     A load target is relaxed by a power, and a daily budget by the same amount each day.
     """
     unit, label = OBLIGATION_UNITS[signature.quantity], "load target or budget"
-    if not signature.windows:
-        return RowSpec(label=label, unit=unit, relaxed_unit="MW", share=lambda of: of("weight"))
+    if not signature.window_count:
+        return RowSpec(
+            label=label, unit=unit, relaxed_unit="MW", change_per_unit=lambda of: of("weight")
+        )
     return RowSpec(
         label=label,
         unit=unit,
-        relaxed_unit=unit if signature.windows == 1 else f"{unit} each day",
+        relaxed_unit=unit if signature.window_count == 1 else f"{unit} each day",
         windows=lambda of: of("weight") > 0.0,
     )
 

@@ -67,8 +67,8 @@ from optimizer.model.model_data import ModelData
 from optimizer.model.objective import RESERVE_SHORTFALL_PENALTY_EUR_PER_MW_H
 from optimizer.model.rows import RowSpec
 from optimizer.problem.obligations_and_reserves import (
-    max_capacity,
     required_capacity,
+    reserve_capacity_bound,
     reserve_price,
     sold_capacity,
 )
@@ -103,9 +103,9 @@ def parameters(product: ReserveProduct, data: ModelData) -> Mapping[str, FloatAr
     """Return the parameter values of a product: sold capacity, limits of offers, prices and
     blocks.
     """
-    problem, hours = data.problem, data.hours
+    problem, hours = data.problem, data.interval_hours
     instants = problem.outlook["instant"].to_numpy()
-    limit = max_capacity(problem.site, product)
+    limit = reserve_capacity_bound(problem.site, product)
     found = {
         "required": required_capacity(problem.outlook, product),
         "activated": sold_capacity(problem.outlook, product)
@@ -160,12 +160,12 @@ def _covered(assembler: ModelAssembler, product: str, upwards: bool) -> Any:
 class ReserveEligibility:
     """The products that a provider may hold.
 
-    ``window`` is the number of intervals that an activation can overlap, ``ending_count`` the
-    number of moments of an interval at which it can end. [1]
+    ``overlapped_interval_count`` is the number of intervals that an activation can overlap,
+    ``ending_count`` the number of moments of an interval at which it can end. [1]
     """
 
     products: tuple[str, ...] = ()
-    window: int = 1
+    overlapped_interval_count: int = 1
     ending_count: int = 1
 
 
@@ -174,10 +174,12 @@ def eligibility(data: ModelData, may: Callable[[ReserveProduct], bool]) -> Reser
     products = [p for p in data.problem.site.reserves.values() if may(p)]
     until = activation_endings(data, [p.name for p in products])
     window = max(
-        (max_touched_intervals(data.hours, p.duration, until) for p in products), default=1
+        (max_touched_intervals(data.interval_hours, p.duration, until) for p in products), default=1
     )
     names = tuple(product.name for product in products)
-    return ReserveEligibility(products=names, window=window, ending_count=until.shape[1])
+    return ReserveEligibility(
+        products=names, overlapped_interval_count=window, ending_count=until.shape[1]
+    )
 
 
 def activation_endings(data: ModelData, names: Sequence[str]) -> FloatArray:
@@ -185,7 +187,7 @@ def activation_endings(data: ModelData, names: Sequence[str]) -> FloatArray:
     :func:`twin.feasibility.reserve_activation.activation_ends`.
     """
     products = data.problem.site.reserves
-    return activation_ends(data.hours, [products[name].duration for name in names])
+    return activation_ends(data.interval_hours, [products[name].duration for name in names])
 
 
 def activation_cost(store: Store, product: ReserveProduct, data: ModelData) -> FloatArray:
@@ -216,7 +218,7 @@ def settlement_price(data: ModelData, own: float | None) -> FloatArray:
 
 def mean_energy_price(data: ModelData) -> float:
     """Return the mean price of energy over the horizon, fees included. [EUR MWh-1]"""
-    return float(data.hours @ settlement_price(data, None) / data.hours.sum())
+    return float(data.interval_hours @ settlement_price(data, None) / data.interval_hours.sum())
 
 
 def _fees(data: ModelData) -> FloatArray:
@@ -238,7 +240,9 @@ class ReserveHeadroomSignature:
 def headroom_signature(site: Site, _: ModelData) -> ReserveHeadroomSignature:
     """Return the signature of the headroom of a site."""
     feeders = tuple(
-        convert.owner for convert in site.conversions if convert.output in BIDIRECTIONAL_CARRIERS
+        convert.owner
+        for convert in site.conversions
+        if convert.output_carrier in BIDIRECTIONAL_CARRIERS
     )
     return ReserveHeadroomSignature(
         grid=site.grid_connection.name, feeders=feeders, products=tuple(site.reserves)
@@ -256,7 +260,7 @@ def headroom_parameters(site: Site, data: ModelData) -> Mapping[str, FloatArray]
         "max_export": np.array(share * site.grid_connection.export_limit),
     }
     for convert in site.conversions:
-        if convert.output in BIDIRECTIONAL_CARRIERS:
+        if convert.output_carrier in BIDIRECTIONAL_CARRIERS:
             found[f"{convert.owner}_limit"] = share * convert.max_output(weather)
     for name, product in site.reserves.items():
         found[f"{name}_power_up"] = np.array(product.power_up)
@@ -279,7 +283,7 @@ def build_headroom(
             owner=signature.grid,
             margin="power",
             relaxed_with={label: None},
-            reserves=way,
+            reserve_direction=way,
         )
         for way, label in (("down", IMPORT_LABEL), ("up", EXPORT_LABEL))
     )
@@ -297,7 +301,7 @@ def build_headroom(
         (limit,) = add_params(block, f"{name}_limit", time)
         rules = _feeder_rules(site.component(name), limit, up=up, down=down)
         for (word, rule), way in zip(rules.items(), ("down", "up"), strict=True):
-            spec = RowSpec(owner=name, relaxed_with={OUTPUT_LABEL: None}, reserves=way)
+            spec = RowSpec(owner=name, relaxed_with={OUTPUT_LABEL: None}, reserve_direction=way)
             block.add_component(f"{name}_{word}", add_rows(time, rule=rule, spec=spec))
 
 

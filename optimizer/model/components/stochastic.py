@@ -40,12 +40,12 @@ from optimizer.model.assembler import ModelAssembler, add_intervals, add_params,
 class NonanticipativitySignature:
     """First-stage decisions, which are equal in all scenarios, by their blocks.
 
-    In the first ``steps`` intervals ``stores`` have equal levels, and ``cohorts`` equal racks: the
-    positions of jobs that have arrived.
+    In the first ``first_stage_interval_count`` intervals ``stores`` have equal levels, and
+    ``cohorts`` equal racks: the positions of jobs that have arrived.
     """
 
     scenarios: tuple[str, ...]
-    steps: int
+    first_stage_interval_count: int
     stores: tuple[str, ...]
     cohorts: tuple[int, ...]
 
@@ -72,7 +72,7 @@ def build_nonanticipativity(
     """Add the rows that make first-stage decisions equal."""
     model = block.model()
     first, *others = (model.component(name) for name in signature.scenarios if name in sites)
-    block.now = now = add_intervals(range(signature.steps))
+    block.now = now = add_intervals(range(signature.first_stage_interval_count))
     block.cohorts = pyo.Set(initialize=signature.cohorts)
     for other in others:
         for store in signature.stores:

@@ -58,7 +58,7 @@ import pyomo.environ as pyo
 from optimizer.model.assembler import ModelAssembler, add_params, add_rows, add_var
 from optimizer.model.model_data import ModelData
 from optimizer.model.objective import SOC_RETURN_PENALTY_EUR_PER_MWH_H
-from optimizer.model.rows import BlockNumbers, RowShare, RowSpec, is_positive
+from optimizer.model.rows import BlockNumbers, RowShare, RowSpec, share_where_positive
 from optimizer.problem.problem import Problem
 from twin.equipment.storage import STORAGE_TAPER_TIME_H
 from twin.feasibility.connection import taper_exceeds_ramp
@@ -105,7 +105,7 @@ def parameters(store: Store, data: ModelData) -> Mapping[str, FloatArray]:
     """Return the parameter values of a store; its last level is worth the cost that it saves
     later.
     """
-    hours, start = data.hours, data.problem.initial_level(store)
+    hours, start = data.interval_hours, data.problem.initial_level(store)
     low, high = level_bounds(store, data.problem)
     wear = data.problem.weights["money"] * store.wear_cost
     worth = data.terminal_value.get(store.carrier, 0.0) - wear
@@ -141,7 +141,7 @@ def build(block: pyo.Block, signature: StorageSignature, assembler: ModelAssembl
     add_params(block, "low high", instant)
     for name, label in POWER_LABELS.items():
         high = block.component(f"{name}_max")
-        spec = RowSpec(label=label, share=is_positive(f"{name}_max"))
+        spec = RowSpec(label=label, change_per_unit=share_where_positive(f"{name}_max"))
         add_var(block, name, time, high=high, upper=spec)
     ends = [RowSpec(label=label, unit="MWh") for label in (UPPER_LEVEL_LABEL, LOWER_LEVEL_LABEL)]
     add_var(block, "level", instant, low=block.low, high=block.high, upper=ends[0], lower=ends[1])
@@ -190,7 +190,7 @@ def target_levels(store: Store, problem: Problem) -> tuple[FloatArray, FloatArra
     battery after a reserve activation, returns at :data:`RETURN_POWER_SHARE` of its power.
     """
     start, margin = problem.initial_level(store), store.level_margin(problem.margins.level)
-    elapsed = np.cumsum(problem.hours)
+    elapsed = np.cumsum(problem.interval_hours)
     idle_level = start * (1.0 - store.standing_loss) ** elapsed
     low = np.full_like(idle_level, min(store.min_level + margin, max(start, store.min_level)))
     high = np.full_like(idle_level, max(store.max_level - margin, min(start, store.max_level)))
@@ -221,7 +221,7 @@ def level_bounds(store: Store, problem: Problem) -> tuple[FloatArray, FloatArray
     because other limits may prevent the intended return.
     """
     start, (low, high) = problem.initial_level(store), target_levels(store, problem)
-    rest = start * (1.0 - store.standing_loss) ** np.cumsum(problem.hours)
+    rest = start * (1.0 - store.standing_loss) ** np.cumsum(problem.interval_hours)
     if start < store.min_level:
         low = np.minimum(low, rest)
     return low, np.maximum(high, start) if start > store.max_level else high
@@ -235,7 +235,7 @@ def soc_return_parameters(store: Store, problem: Problem) -> dict[str, FloatArra
     return {
         "target_low": low,
         "target_high": high,
-        "soc_violation_cost": SOC_RETURN_PENALTY_EUR_PER_MWH_H * problem.hours,
+        "soc_violation_cost": SOC_RETURN_PENALTY_EUR_PER_MWH_H * problem.interval_hours,
     }
 
 

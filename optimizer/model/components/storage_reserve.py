@@ -81,7 +81,7 @@ from optimizer.model.components.storage import (
 )
 from optimizer.model.model_data import ModelData
 from optimizer.model.objective import UNBACKED_PENALTY_RATIO
-from optimizer.model.rows import BlockNumbers, RowSpec, is_positive, reserve_column
+from optimizer.model.rows import BlockNumbers, RowSpec, reserve_column, share_where_positive
 from optimizer.problem.obligations_and_reserves import required_capacity as sold
 from twin.equipment.storage import STORAGE_TAPER_TIME_H
 from twin.feasibility.reserve_activation import activation_overlap
@@ -112,12 +112,12 @@ def signature(store: Store, data: ModelData) -> ReserveEligibility:
 
 def parameters(store: Store, data: ModelData) -> Mapping[str, FloatArray]:
     """Return the parameter values of reserves that a store may provide; empty if there are none."""
-    eligible, hours, problem = signature(store, data), data.hours, data.problem
+    eligible, hours, problem = signature(store, data), data.interval_hours, data.problem
     if not eligible.products:
         return {}
     window = _reserve_levels(store, eligible, data)
     until = activation_endings(data, eligible.products)
-    loss, none = 1.0 / store.discharge_efficiency, np.zeros(eligible.window - 1)
+    loss, none = 1.0 / store.discharge_efficiency, np.zeros(eligible.overlapped_interval_count - 1)
     products = [problem.site.reserves[name] for name in eligible.products]
     found = dict(window) | dict(_ending_levels(store, eligible, data, window))
     for direction, lagged in (("up", store.charge_efficiency), ("down", loss)):
@@ -128,7 +128,9 @@ def parameters(store: Store, data: ModelData) -> Mapping[str, FloatArray]:
     most = may * (store.charge_limit + store.discharge_limit)
     for name in eligible.products:
         product = problem.site.reserves[name]
-        spent = loss * activation_overlap(hours, product.duration, eligible.window, until=until)
+        spent = loss * activation_overlap(
+            hours, product.duration, eligible.overlapped_interval_count, until=until
+        )
         spent[..., -1] += loss * TAPER_TIME_H * np.isfinite(until)
         behind = loss * (product.duration + TAPER_TIME_H)
         found |= {
@@ -186,7 +188,7 @@ def _ending_levels(
     """
     start, (least, most) = (data.problem.initial_level(store), level_bounds(store, data.problem))
     bottom, top = min(store.min_level, start, least.min()), max(store.max_level, start, most.max())
-    until, hours = activation_endings(data, eligible.products), data.hours[:, None]
+    until, hours = activation_endings(data, eligible.products), data.interval_hours[:, None]
     is_there = np.isfinite(until)
     after = np.where(is_there, until, hours) / hours
     before = 1.0 - after
@@ -209,7 +211,7 @@ def _ending_levels(
 
 def _in_use(products: Sequence[ReserveProduct], data: ModelData) -> FloatArray:
     """Return 1 in intervals in which one of the products is sold or can be, else 0, ``(time,)``."""
-    outlook, found = data.problem.outlook, np.zeros(len(data.hours), dtype=bool)
+    outlook, found = data.problem.outlook, np.zeros(len(data.interval_hours), dtype=bool)
     instants = outlook["instant"].to_numpy()
     for product in products:
         found |= is_gate_open(product, instants) | (sold(outlook, product) > 0.0)
@@ -220,7 +222,11 @@ def build(block: pyo.Block, eligible: ReserveEligibility, assembler: ModelAssemb
     """Add columns, rows and costs of the reserves that a store may provide to its block."""
     if not eligible.products:
         return
-    time, instant, past = block.model().time, block.model().instant, eligible.window - 1
+    time, instant, past = (
+        block.model().time,
+        block.model().instant,
+        eligible.overlapped_interval_count - 1,
+    )
     block.endings = pyo.RangeSet(0, eligible.ending_count - 1)
     block.window = pyo.RangeSet(-past, 0)
     block.intervals_with_past = with_past = add_intervals(range(-past, len(time)))
@@ -230,7 +236,7 @@ def build(block: pyo.Block, eligible: ReserveEligibility, assembler: ModelAssemb
     add_params(block, "taper_up taper_down", time)
     for name in eligible.products:
         (most,) = add_params(block, f"{name}_most", with_past)
-        open_power = is_positive(f"{name}_most")
+        open_power = share_where_positive(f"{name}_most")
         spec = RowSpec(relaxed_with=dict.fromkeys(POWER_LABELS.values(), open_power))
         add_var(block, reserve_column(name), with_past, high=most, upper=spec)
         for way in ("up", "down"):

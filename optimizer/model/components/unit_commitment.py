@@ -87,14 +87,14 @@ class UnitCommitmentSignature:
     min_restart_intervals: int
 
     @property
-    def past(self) -> int:
+    def past_interval_count(self) -> int:
         """Intervals before the horizon whose starts and stops count."""
         return max(self.min_up_intervals, self.min_down_intervals, self.min_restart_intervals) - 1
 
 
 def signature(convert: Conversion, data: ModelData) -> UnitCommitmentSignature:
     """Return the signature of the units of a conversion."""
-    units, hours = _units(convert), data.hours
+    units, hours = _units(convert), data.interval_hours
 
     def steps(time: float) -> int:
         return max(int(np.ceil(time / hours[0] - 1e-9)), 1)
@@ -113,7 +113,7 @@ def parameters(convert: Conversion, data: ModelData) -> Mapping[str, FloatArray]
     units, own = _units(convert), signature(convert, data)
     running = units.characteristics(Weather.from_dataset(data.problem.outlook))
     past = data.problem.past_units.get(convert.owner)
-    known = _past(past, own.past + 1)
+    known = _past(past, own.past_interval_count + 1)
     begun, ended, staying = _past_changes(own, known, units.count)
     instants = data.problem.outlook["time"].to_numpy()
     is_new = np.append(True, np.diff(instants.astype("datetime64[h]")) > np.timedelta64(0, "h"))
@@ -136,7 +136,7 @@ def parameters(convert: Conversion, data: ModelData) -> Mapping[str, FloatArray]
         "stop_high": np.concatenate([ended, changes]),
         "start_cost": units.start_cost * cost,
         "stop_cost": units.stop_cost * cost,
-        **dict(_binding_changes(units, own, data.hours, staying)),
+        **dict(_binding_changes(units, own, data.interval_hours, staying)),
     }
 
 
@@ -152,7 +152,11 @@ def _binding_changes(
         if window > 1:
             holds = _is_binding(hours, own, window, least)
             if name == "up":
-                of = np.arange(own.integer_intervals)[:, None] + np.arange(1 - window, 1) + own.past
+                of = (
+                    np.arange(own.integer_intervals)[:, None]
+                    + np.arange(1 - window, 1)
+                    + own.past_interval_count
+                )
                 holds *= np.append(staying, np.ones(own.integer_intervals))[of]
             yield f"{name}_holds", holds
 
@@ -241,7 +245,7 @@ def build(block: pyo.Block, signature: UnitCommitmentSignature, assembler: Model
 def _declare(block: pyo.Block, signature: UnitCommitmentSignature) -> None:
     """Declare parameters and units; starts and stops also of the intervals before the horizon."""
     time = block.model().time
-    past = range(-signature.past, len(time))
+    past = range(-signature.past_interval_count, len(time))
     block.intervals_with_past = moments = add_intervals(past)
     add_params(block, "count initial_on")
     add_params(block, "free_output unit_min_output unit_max_output required_at_min_output", time)
@@ -275,9 +279,9 @@ def _add_min_time(block: pyo.Block, name: str, length: int) -> None:
 
 
 def _units(convert: Conversion) -> SwitchableUnits:
-    if convert.units is None:
+    if convert.switchable_units is None:
         raise TypeError(f"{convert.owner} has no units to commit")
-    return convert.units
+    return convert.switchable_units
 
 
 def _past_changes(

@@ -92,7 +92,7 @@ from optimizer.model.components.reserve_product import (
     settlement_price,
 )
 from optimizer.model.model_data import CAP_LEVEL_COUNT, ModelData, cap_levels
-from optimizer.model.rows import RowSpec, is_positive, reserve_column
+from optimizer.model.rows import RowSpec, reserve_column, share_where_positive
 from optimizer.problem.checks import PREEMPTION_VARIABLES
 from optimizer.problem.migration import incoming_cohorts, outgoing_cohorts
 from optimizer.problem.obligations_and_reserves import eligible_work
@@ -114,10 +114,10 @@ arrivals, deadlines and racks coincide, and duals are arbitrary. Limits of arriv
 jobs are always reported without a dual. [EUR per its unit]
 """
 
-WORK: Final = RowSpec(owner="", max_trusted_dual=MAX_TRUSTED_DUAL_EUR)
+WORK_LIMIT_SPEC: Final = RowSpec(owner="", max_trusted_dual=MAX_TRUSTED_DUAL_EUR)
 """A limit of work, which belongs to no machine."""
 
-JOB_RACKS: Final = RowSpec(
+JOB_RACKS_SPEC: Final = RowSpec(
     label="racks that the waiting jobs can use", unit="rack", owner="", max_trusted_dual=0.0
 )
 
@@ -134,7 +134,7 @@ class WorkloadSignature:
     cohorts of kinds with pause loss.
     """
 
-    cohorts: int
+    cohort_count: int
     carriers: tuple[str, ...]
     reserves: ReserveEligibility
     outgoing: tuple[int, ...] = ()
@@ -144,7 +144,7 @@ class WorkloadSignature:
 def signature(works: Sequence[FlexibleLoad], data: ModelData) -> WorkloadSignature:
     """Return the signature of the work of all halls, which share it."""
     return WorkloadSignature(
-        cohorts=data.problem.outlook.sizes["cohort"],
+        cohort_count=data.problem.outlook.sizes["cohort"],
         carriers=tuple(carrier_shares(works)),
         reserves=work_eligibility(data),
         outgoing=outgoing_cohorts(data.problem.migration, data.problem.outlook),
@@ -169,7 +169,7 @@ def parameters(works: Sequence[FlexibleLoad], data: ModelData) -> Mapping[str, F
     found = {
         "work": work,
         "power": power,
-        "hours": data.hours,
+        "hours": data.interval_hours,
         "value": value,
         "racks_limit": limit,
         "racks_high": limit[:, :, None] * is_other,
@@ -187,7 +187,7 @@ def parameters(works: Sequence[FlexibleLoad], data: ModelData) -> Mapping[str, F
 def build(block: pyo.Block, signature: WorkloadSignature, assembler: ModelAssembler) -> None:
     """Write the work into its empty block and post draws, lateness and undone work."""
     model = block.model()
-    block.cohorts = pyo.RangeSet(0, signature.cohorts - 1)
+    block.cohorts = pyo.RangeSet(0, signature.cohort_count - 1)
     block.caps = pyo.RangeSet(0, CAP_LEVEL_COUNT - 1)
     _declare(block)
     _constrain(block, signature)
@@ -219,11 +219,11 @@ def _declare(block: pyo.Block) -> None:
     add_params(block, "racks_limit", time, cohorts)
     add_params(block, "racks_high", time, cohorts, block.caps)
     add_params(block, "min_work max_work", instant, cohorts)
-    racks = replace(JOB_RACKS, share=is_positive("racks_high"))
+    racks = replace(JOB_RACKS_SPEC, change_per_unit=share_where_positive("racks_high"))
     add_var(block, "racks", time, cohorts, block.caps, high=block.racks_high, upper=racks)
-    failures = replace(WORK, label="work with which single failures are endured")
+    failures = replace(WORK_LIMIT_SPEC, label="work with which single failures are endured")
     add_var(block, "used_power", time, high=block.max_work_power, upper=failures)
-    arrived = replace(WORK, label=ARRIVED_WORK_LABEL, unit="MWh", max_trusted_dual=0.0)
+    arrived = replace(WORK_LIMIT_SPEC, label=ARRIVED_WORK_LABEL, unit="MWh", max_trusted_dual=0.0)
     add_var(
         block,
         "work_credited",
@@ -232,8 +232,10 @@ def _declare(block: pyo.Block) -> None:
         low=block.min_work,
         high=block.max_work,
         # work that has arrived by the end does not change
-        upper=replace(arrived, share=lambda of: np.arange(len(of("max_work")), 0, -1) > 1),
-        lower=replace(WORK, label="deadlines of the work", unit="MWh"),
+        upper=replace(
+            arrived, change_per_unit=lambda of: np.arange(len(of("max_work")), 0, -1) > 1
+        ),
+        lower=replace(WORK_LIMIT_SPEC, label="deadlines of the work", unit="MWh"),
     )
     add_var(block, "work_overdue", instant, cohorts, high=block.min_work)
 
@@ -242,7 +244,7 @@ def _constrain(block: pyo.Block, signature: WorkloadSignature) -> None:
     """Add the rows of progress, power and racks."""
     model, local = block.model(), block.cohorts
     if signature.outgoing:
-        others = [c for c in range(signature.cohorts) if c not in signature.outgoing]
+        others = [c for c in range(signature.cohort_count) if c not in signature.outgoing]
         block.local = local = pyo.Set(initialize=others)
     if len(local):
         block.progress = pyo.Constraint(
@@ -267,14 +269,14 @@ def _constrain(block: pyo.Block, signature: WorkloadSignature) -> None:
         model.time,
         block.cohorts,
         rule=lambda b, t, c: sum(b.racks[t, c, u] for u in b.caps) <= b.racks_limit[t, c],
-        spec=JOB_RACKS,
+        spec=JOB_RACKS_SPEC,
     )
     block.site_racks = add_rows(
         model.time,
         rule=lambda b, t: (
             sum(b.racks[t, c, u] for c in b.cohorts for u in b.caps) <= b.free_racks[t]
         ),
-        spec=replace(WORK, label="racks of the site", unit="rack"),
+        spec=replace(WORK_LIMIT_SPEC, label="racks of the site", unit="rack"),
     )
 
 
@@ -290,7 +292,7 @@ def carrier_shares(works: Sequence[FlexibleLoad]) -> dict[str, float]:
     racks = sum(work.racks for work in works)
     found: dict[str, float] = {}
     for work in works:
-        for carrier, share in {work.carrier: 1.0, **work.heat}.items():
+        for carrier, share in {work.carrier: 1.0, **work.heat_shares}.items():
             found[carrier] = found.get(carrier, 0.0) + share * work.racks / racks
     return found
 
@@ -319,7 +321,7 @@ def _preemption_parameters(
     rack = RackPool.from_site(problem.site).rack_power
     cost = [value[some[0]] * rack * kinds[some[0]].pause_loss for some in groups]
     running = problem.series("work_racks_running")
-    ended = data.hours[:, None] / np.maximum(problem.series("work_rest"), 1e-9)
+    ended = data.interval_hours[:, None] / np.maximum(problem.series("work_rest"), 1e-9)
     return {
         "running": np.array([running[list(some)].sum() for some in groups]),
         "continuing_share": 1.0 - np.minimum(ended, 1.0),
@@ -396,7 +398,7 @@ def _load_reserve_parameters(
     horizon, together with the work that the pause loses. ``power`` and ``work`` are those of a
     rack, ``(cohort, cap)``.
     """
-    eligible, hours, problem = work_eligibility(data), data.hours, data.problem
+    eligible, hours, problem = work_eligibility(data), data.interval_hours, data.problem
     if not eligible.products:
         return {}
     outlook = problem.outlook
@@ -405,7 +407,7 @@ def _load_reserve_parameters(
     )
     may_stop[[*outgoing_cohorts(problem.migration, outlook), *incoming_cohorts(outlook)]] = False
     full = problem.series("work_racks_limit") * power[:, CAP_LEVEL_COUNT - 1]
-    none = np.zeros((eligible.window - 1, len(kinds)))
+    none = np.zeros((eligible.overlapped_interval_count - 1, len(kinds)))
     later = mean_energy_price(data)
     loss = np.array([kind.pause_loss for kind in kinds])
     rate = (work / power).max(axis=1)
@@ -418,7 +420,9 @@ def _load_reserve_parameters(
         found |= {
             f"{name}_most": np.concatenate([none, full * may]),
             f"{name}_power_up": np.array(product.power_up),
-            f"{name}_spent_up": activation_overlap(hours, product.duration, eligible.window),
+            f"{name}_spent_up": activation_overlap(
+                hours, product.duration, eligible.overlapped_interval_count
+            ),
             f"{name}_cost": hours[:, None] * product.activation_up * net,
         }
     return found
@@ -430,7 +434,7 @@ def build_load_reserve(
     """Add columns, rows and costs of the reserves that work may provide."""
     if not eligible.products:
         return
-    time, past = block.model().time, eligible.window - 1
+    time, past = block.model().time, eligible.overlapped_interval_count - 1
     block.intervals_with_past = with_past = add_intervals(range(-past, len(time)))
     block.window = pyo.RangeSet(-past, 0)
     add_params(block, "work_per_power preemption_energy", block.cohorts)
@@ -472,7 +476,7 @@ def _add_limits(block: pyo.Block, products: Sequence[str]) -> None:
             - sum(b.power[c, u] * b.racks[t, c, u] for u in b.caps)
             <= 0.0
         ),
-        spec=replace(WORK, label="work that runs and may stop for reserves"),
+        spec=replace(WORK_LIMIT_SPEC, label="work that runs and may stop for reserves"),
     )
     block.deferral_limit = add_rows(
         time,
@@ -480,7 +484,9 @@ def _add_limits(block: pyo.Block, products: Sequence[str]) -> None:
         rule=lambda b, t, c: (
             deferred(b, t, c) - b.work_credited[t + 1, c] <= -1.0 * b.min_work[t + 1, c]
         ),
-        spec=replace(WORK, label="deadlines of work that may stop for reserves", unit="MWh"),
+        spec=replace(
+            WORK_LIMIT_SPEC, label="deadlines of work that may stop for reserves", unit="MWh"
+        ),
     )
 
 

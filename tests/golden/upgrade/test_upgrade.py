@@ -100,14 +100,14 @@ def test_earlier_state_keeps_its_site(state):
 @pytest.mark.parametrize("later", [60.0, DAY_S, 365.0 * DAY_S])
 def test_earlier_hold_without_end_is_in_force(state, later):
     register = HoldRegister(state / HOLD_FILE, passed=lambda: later)
-    hold = register.in_force(PLACED + later)
+    hold = register.combined_hold(PLACED + later)
     assert hold is not None
     assert "grid desk" in hold.author
     assert "acceptance of the new meter" in hold.reason
 
 
 def test_earlier_timed_hold_is_in_force(state):
-    hold = HoldRegister(state / HOLD_FILE).in_force(PLACED + DAY_S)
+    hold = HoldRegister(state / HOLD_FILE).combined_hold(PLACED + DAY_S)
     assert hold is not None
     assert "second shift" in hold.author
 
@@ -168,7 +168,7 @@ def test_earlier_load_target_is_in_force(state):
 def test_earlier_journal_is_recovered(state):
     journal, archive = Journal(state / "journal"), Archive(state / "archive", "small")
     assert len(list(journal.read())) == EXPECTED["journal_records"]
-    assert list(journal.read(after=archive.position)) == []
+    assert list(journal.read(after=archive.replay_position)) == []
     window = LiveState(SITE, clock_mode=ClockMode.SIMULATED)
     IngestPipeline(Wire(), journal, window=window, archive=archive).recover()
     present = window.latest_values(END)
@@ -199,7 +199,7 @@ def test_fileof_an_earlier_archive_is_restored(tmp_path):
     file = tmp_path / "archive.tar"
     file.write_bytes(lzma.decompress((HERE / "archive.tar.xz").read_bytes()))
     report = backup.restore(file, tmp_path / "archive", "small", is_forced=False)
-    assert (report.lost, report.open_hours) == ([], 0)
+    assert (report.lost, report.open_hour_count) == ([], 0)
     read_values(tmp_path)
 
 

@@ -220,7 +220,7 @@ def dropped(stand):
     largest = bytes(2**18)
     publish(stand.connected("nodes-small"), topic, largest, retain=False)
     assert [message.payload for message in received(service)] == [largest]
-    return service.oversized
+    return service.oversized_messages
 
 
 def test_retained_and_queued_messages_survive_a_restart(stand):

@@ -86,7 +86,12 @@ def test_example_lists_exactly_the_service_environment():
 
 
 def test_example_lists_exactly_the_fetch_environment():
-    tokens = {one.token for known in DATA_SERVICES.values() for one in known.values() if one.token}
+    tokens = {
+        one.token_variable
+        for known in DATA_SERVICES.values()
+        for one in known.values()
+        if one.token_variable
+    }
     assert variables(FETCH) == {f"GIGATWIN_FETCH_{what.upper()}" for what in DATA_SERVICES}
     assert environment(FETCH_EXAMPLE) == variables(FETCH) | tokens
 

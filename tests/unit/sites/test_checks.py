@@ -46,7 +46,9 @@ def test_supplier_kinds_agree_with_all_sites():
     for site in loaded:
         assert site.conversions
         for convert in site.conversions:
-            assert site.equipment[convert.owner].kind in SUPPLIER_KINDS[convert.output].split()
+            assert (
+                site.equipment[convert.owner].kind in SUPPLIER_KINDS[convert.output_carrier].split()
+            )
 
 
 def test_store_without_supplier_is_refused(table, facts_of):

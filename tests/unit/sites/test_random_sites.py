@@ -17,7 +17,7 @@ def test_energy_closes_at_every_machine(seed):
         output = np.linspace(0.0, 1.0, 9)[:, None] * convert.max_output(mild_weather(site))
         flows = convert.flows_at_output(output, mild_weather(site))
         drawn = sum(CARRIER_ENERGY_SIGN[carrier] * draw for carrier, draw in flows.inputs.items())
-        given = CARRIER_ENERGY_SIGN[convert.output] * output + flows.heat
+        given = CARRIER_ENERGY_SIGN[convert.output_carrier] * output + flows.heat
         np.testing.assert_allclose(drawn, given, rtol=1e-9, atol=1e-9)
 
 

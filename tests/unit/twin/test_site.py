@@ -21,15 +21,15 @@ def small():
 def test_consumers_run_before_suppliers(seed):
     delivered = set()
     for convert in random_site(seed).conversions:
-        assert not delivered & set(convert.inputs)
-        delivered.add(convert.output)
+        assert not delivered & set(convert.input_carriers)
+        delivered.add(convert.output_carrier)
     assert delivered
 
 
 def test_order_of_the_file_does_not_matter(small):
     turned = small.with_equipment(dict(reversed(small.equipment.items())))
     for site in (small, turned):
-        outputs = [convert.output for convert in site.conversions]
+        outputs = [convert.output_carrier for convert in site.conversions]
         assert outputs.index("rack") < outputs.index("critical") < outputs.index("medium_voltage")
 
 

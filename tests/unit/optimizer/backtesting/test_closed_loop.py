@@ -74,10 +74,12 @@ def test_no_policy_violates_a_limit_of_the_plant(trials):
 
 
 def test_violations_are_reported_with_their_first_minute(optimal):
-    counts = optimal.violations.copy(data=np.where(optimal.violations["limit"] == RAMP, 2, 0))
+    counts = optimal.violated_minutes.copy(
+        data=np.where(optimal.violated_minutes["limit"] == RAMP, 2, 0)
+    )
     first = np.full(counts.shape, np.datetime64("2026-06-16T05:07", "us"))
     broken = replace(
-        optimal, violations=counts.assign_coords(first=("limit", first))
+        optimal, violated_minutes=counts.assign_coords(first=("limit", first))
     ).violated_limits
     row = {"limit": RAMP, "plant": 0, "minutes": 2, "first": "2026-06-16T05:07Z"}
     assert broken == [row]

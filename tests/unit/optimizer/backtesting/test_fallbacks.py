@@ -64,4 +64,4 @@ def test_failed_plan_is_followed_by_the_rest_of_the_last_one():
         pass
     assert [one.is_fallback for one in decisions] == [False, True]
     assert decisions[1].start == here.inputs.start + 4 * QUARTER_HOUR
-    assert decisions[1].explanation.degraded.startswith("shifted: ")
+    assert decisions[1].explanation.degradation_reason.startswith("shifted: ")

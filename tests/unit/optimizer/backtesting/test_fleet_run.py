@@ -23,7 +23,7 @@ def setting(name, factor, hours=HOURS):
     usual = small_days.setting(hours)
     series, actual = (
         data.assign(electricity_price=factor * data["electricity_price"]).pipe(_as, data)
-        for data in (usual.inputs.series, usual.actual)
+        for data in (usual.inputs.series, usual.true_series)
     )
     site = usual.site.model_copy(update={"name": name})
     return replace(
@@ -31,7 +31,7 @@ def setting(name, factor, hours=HOURS):
         site=site,
         initial_state=usual.initial_state.assign_attrs(site.identity),
         inputs=replace(usual.inputs, series=series),
-        actual=actual,
+        true_series=actual,
     )
 
 
@@ -63,7 +63,9 @@ def found(settings, routes):
 
 def test_jobs_move_from_the_expensive_to_the_cheap_site(found):
     shared, _ = found
-    assert {(parcel.origin, parcel.host) for parcel in shared.transfers} == {("dear", "cheap")}
+    assert {(parcel.sending_site, parcel.receiving_site) for parcel in shared.transfers} == {
+        ("dear", "cheap")
+    }
     moved = sum(parcel.energy for parcel in shared.transfers)
     assert moved > 0.05
     assert shared.sent("dear") == shared.received("cheap") == pytest.approx(moved)
@@ -88,8 +90,8 @@ def test_moved_work_starts_after_its_arrival(found):
     shared, _ = found
     assert shared.transfers
     for parcel in shared.transfers:
-        assert parcel.ready - parcel.departure == np.timedelta64(30, "m")
-        assert (parcel.jobs.deadline >= parcel.ready).all()
+        assert parcel.earliest_start - parcel.departure == np.timedelta64(30, "m")
+        assert (parcel.jobs.deadline >= parcel.earliest_start).all()
 
 
 def test_no_limit_is_violated_and_every_step_is_reported(found):

@@ -38,13 +38,13 @@ def test_work_before_and_after_a_change_adds_up(first_jobs):
     queue, arrivals, jobs = first_jobs
     less = dict.fromkeys(jobs, CAPPED)
     work = RunningJobs(queue, arrivals, jobs)
-    full = work.power
+    full = work.mean_power_to_interval_end
     work.set_caps(less, 5)
     middle, before = advance_queue(queue, jobs, hours=5 / 60, arrivals=arrivals)
     end, after = advance_queue(middle, less, hours=10 / 60, arrivals=arrivals)
     found, done = work.result
-    assert work.power == pytest.approx(after.work_power.sum())
-    assert work.power < full
+    assert work.mean_power_to_interval_end == pytest.approx(after.work_power.sum())
+    assert work.mean_power_to_interval_end < full
     assert done.work_power == pytest.approx((before.work_power + 2.0 * after.work_power) / 3.0)
     assert done.work_done == pytest.approx(before.work_done + after.work_done)
     assert done.lateness == pytest.approx(before.lateness + after.lateness)
@@ -58,6 +58,6 @@ def test_job_that_ends_before_a_change_is_reported_once(first_jobs):
     work = RunningJobs(queue, arrivals, jobs)
     for minute in (3, 6, 9, 12):
         work.set_caps(dict.fromkeys(jobs, CAPPED + minute / 1000), minute)
-    finished = work.result[1].finished.tolist()
+    finished = work.result[1].finished_job_numbers.tolist()
     assert len(finished) == len(set(finished))
-    assert set(finished) <= set(whole.finished.tolist()) | set(jobs)
+    assert set(finished) <= set(whole.finished_job_numbers.tolist()) | set(jobs)

@@ -116,5 +116,5 @@ def test_billing_year_starts_with_its_peak():
     rules = {"peaks": [{"name": "p", "price": "9 EUR/MW", "of": "year"}]}
     billing = BillingRules(BERLIN, {"sample": tariff(**rules)})
     moment = np.datetime64("2026-06-01T08:00", "us")
-    assert billing.start(moment) == WHOLE_YEAR[0]
-    assert billing.end(moment) == WHOLE_YEAR[-1] + QUARTER_HOUR
+    assert billing.period_start(moment) == WHOLE_YEAR[0]
+    assert billing.period_end(moment) == WHOLE_YEAR[-1] + QUARTER_HOUR

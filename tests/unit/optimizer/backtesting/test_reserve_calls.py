@@ -163,6 +163,6 @@ def test_activated_work_stops_on_a_different_plant(monkeypatch):
     assert float(used.sum()) == pytest.approx(float(used.sel(time=hour).sum()))
     assert used.sel(time=hour).to_numpy()[1:] == pytest.approx(sold, abs=0.02)
     assert float(course["reserve_missed"].max()) < 0.02
-    assert int(trial.violations.sum()) == 0
+    assert int(trial.violated_minutes.sum()) == 0
     assert float(course["reserve_capacity"].sel(time="2026-06-17T02:45")) == pytest.approx(sold)
     assert trial.settlement.accounts["activation"] < 0.0

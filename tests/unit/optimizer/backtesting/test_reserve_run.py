@@ -240,7 +240,7 @@ def test_stored_energy_suffices_for_the_reserve(seed, monkeypatch):
     used = plant.activation()
     assert float(used["reserve_used_up"].sum() + used["reserve_used_down"].sum()) > 0.5
     assert plant.missed_power().max() < NOTHING
-    assert int(trial.violations.sum()) == 0  # an activation is exempt from the ramp limit
+    assert int(trial.violated_minutes.sum()) == 0  # an activation is exempt from the ramp limit
     assert trial.settlement.accounts["reserves"] < -80.0
     assert (
         trial.settlement.accounts["reserve_shortfall"]

@@ -90,8 +90,8 @@ def test_minimum_time_breaches_are_separate_from_violations():
     ran = StagingCounts(
         starts=5, stops=4, min_up_violations=3, min_down_violations=2, restart_violations=1
     )
-    bill = Settlement(accounts={}, **numbers, peak_mw=1.0, pue=1.1, weighted={}, staging=ran)
-    work = WorkBalance(done=0.0, remaining_work={}, lateness=0.0, late_energy=0.0)
+    bill = Settlement(accounts={}, **numbers, peak_mw=1.0, pue=1.1, weighted_terms={}, staging=ran)
+    work = WorkBalance(done=0.0, remaining_work={}, lateness=0.0, power_weighted_lateness=0.0)
     one = PolicySummary.of(bill, work, 0)
     assert (one.starts, one.short_runs, one.short_rests, one.early_starts) == (5, 3, 2, 1)
     assert one.violations == 0
@@ -107,11 +107,11 @@ def test_energy_for_equal_work_includes_the_work_left():
         energy_mwh=50.0,
         peak_mw=1.0,
         pue=1.1,
-        weighted={},
+        weighted_terms={},
         work_left_energy_mwh=8.0,
     )
     one = PolicySummary.of(
-        bill, WorkBalance(done=0.0, remaining_work={}, lateness=0.0, late_energy=0.0), 0
+        bill, WorkBalance(done=0.0, remaining_work={}, lateness=0.0, power_weighted_lateness=0.0), 0
     )
     assert one.energy_equal_work_mwh == 58.0
     unknown = replace(one, energy_equal_work_mwh=None)
@@ -197,7 +197,7 @@ def test_the_json_has_the_keys_of_the_command():
 def test_accounts_are_averaged_over_seeds_and_add_up_to_the_cost():
     numbers = dict.fromkeys(("carbon_kg", "energy_mwh", "it_energy_mwh", "water_m3"), 0.0)
     bills = [
-        Settlement(accounts=accounts, **numbers, peak_mw=1.0, pue=1.1, weighted={})
+        Settlement(accounts=accounts, **numbers, peak_mw=1.0, pue=1.1, weighted_terms={})
         for accounts in ({"electricity": 4.0, "reserves": -1.0}, {"electricity": 2.0})
     ]
     over = mean_accounts([bill.accounts for bill in bills])

@@ -12,7 +12,7 @@ from twin.markets.contracts import HourlyMatching
 from twin.simulation.limits import StagingCounts
 
 START = time_axes.to_utc("2026-06-16")
-NOTHING = WorkBalance(done=0.0, remaining_work={}, lateness=0.0, late_energy=0.0)
+NOTHING = WorkBalance(done=0.0, remaining_work={}, lateness=0.0, power_weighted_lateness=0.0)
 
 
 @pytest.fixture
@@ -59,7 +59,9 @@ def series():
 
 @pytest.fixture
 def bill(site, record, series):
-    work = WorkBalance(done=5.0, remaining_work={"training": 2.0}, lateness=1.5, late_energy=0.7)
+    work = WorkBalance(
+        done=5.0, remaining_work={"training": 2.0}, lateness=1.5, power_weighted_lateness=0.7
+    )
     return settle(site, record, series, work=work, peak_power=3.5)
 
 
@@ -118,7 +120,9 @@ def test_stores_that_end_emptier_are_paid_at_the_mean_price(bill):
 def test_remaining_work_is_billed_at_its_tolerated_cap(site, bill):
     # training at 0.7231 of its power does 0.9 of its work: one MWh takes
     # (0.132 x 0.7231 - 0.024) / (0.132 x 0.9) = 0.6014 MWh; 2 MWh of it with 1.1 of overhead
-    work = WorkBalance(done=0.0, remaining_work={"training": 2.0}, lateness=0.0, late_energy=0.0)
+    work = WorkBalance(
+        done=0.0, remaining_work={"training": 2.0}, lateness=0.0, power_weighted_lateness=0.0
+    )
     assert energy_of_work_left(site, work, overhead=1.1) == pytest.approx(1.32308, abs=1e-5)
     assert bill.accounts["backlog"] == pytest.approx(1.32308 * 47.0, abs=1e-3)
 
@@ -126,7 +130,9 @@ def test_remaining_work_is_billed_at_its_tolerated_cap(site, bill):
 def test_carbon_counts_imports_and_remaining_stores(bill):
     # 0.5 x 400 + 1 x 300 + 0.5 x 100; left 1.323 + 0.38 MWh at the mean of 250 kg
     assert bill.carbon_kg == pytest.approx(550.0)
-    assert bill.weighted["carbon"] == pytest.approx(0.08 * (550.0 + 1.70308 * 250.0), abs=1e-3)
+    assert bill.weighted_terms["carbon"] == pytest.approx(
+        0.08 * (550.0 + 1.70308 * 250.0), abs=1e-3
+    )
 
 
 def test_remaining_energy_uses_contract_carbon_without_grid_data(site, record, series):
@@ -135,19 +141,23 @@ def test_remaining_energy_uses_contract_carbon_without_grid_data(site, record, s
     matched = site.with_equipment({**site.equipment, "ppa": ppa}).with_parameters(
         "grid_1", carbon="matched"
     )
-    work = WorkBalance(done=5.0, remaining_work={"training": 2.0}, lateness=0.0, late_energy=0.0)
+    work = WorkBalance(
+        done=5.0, remaining_work={"training": 2.0}, lateness=0.0, power_weighted_lateness=0.0
+    )
     unknown = series.assign(carbon_intensity=0.0 * series["carbon_intensity"])
     bill = settle(matched, record, unknown, work=work, peak_power=3.5)
-    assert bill.weighted["carbon"] == pytest.approx(0.08 * (500.0 + 1.70308 * 250.0), abs=1e-3)
+    assert bill.weighted_terms["carbon"] == pytest.approx(
+        0.08 * (500.0 + 1.70308 * 250.0), abs=1e-3
+    )
 
 
 def test_lateness_is_weighted_by_energy(bill):
-    assert bill.weighted["lateness"] == pytest.approx(0.7 * 200.0)
+    assert bill.weighted_terms["lateness"] == pytest.approx(0.7 * 200.0)
 
 
 def test_objective_is_the_sum_of_its_parts(bill):
     assert bill.cost == pytest.approx(sum(bill.accounts.values()))
-    assert bill.objective == pytest.approx(bill.cost + sum(bill.weighted.values()))
+    assert bill.objective == pytest.approx(bill.cost + sum(bill.weighted_terms.values()))
 
 
 def test_work_now_equals_work_later_at_the_mean_price(site, record, series):

@@ -144,7 +144,9 @@ def test_result_is_shown_without_a_comparison(process, tmp_path):
     summary = dict.fromkeys(keys, 1.0)
     found.plant_result = {"summary": summary | {"lateness_h": 0.0, "violations": 0}}
     result = _result(
-        DemoConfig(site=sites.load_site("small"), source="small", folder=tmp_path), found, 0.0
+        DemoConfig(site=sites.load_site("small"), site_name_or_file="small", folder=tmp_path),
+        found,
+        0.0,
     )
     assert list(result["policies"]) == ["deterministic"]
     assert [column.header for column in _table(result["policies"]).columns] == ["", "deterministic"]

@@ -34,7 +34,7 @@ def folder(tmp_path):
 
 
 def held(folder):
-    return HoldRegister(folder / "hold.json").in_force(0.0)
+    return HoldRegister(folder / "hold.json").combined_hold(0.0)
 
 
 @pytest.fixture

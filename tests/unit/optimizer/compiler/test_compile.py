@@ -10,7 +10,7 @@ from optimizer.compiler.structure import TemplateReader, compile_model, templati
 from optimizer.model.assembler import add_param
 from optimizer.model.formulation import build_model, parameter_values, set_parameters, signature_of
 from optimizer.model.model_data import build_model_data
-from optimizer.model.objective import ACCOUNTS
+from optimizer.model.objective import WEIGHT_OF_ACCOUNT
 from tests.laws.test_contracted_power import contract
 from tests.laws.test_tariffs import TAXES
 from tests.support import small_days
@@ -92,8 +92,8 @@ def as_pyomo_says(shape, numbers):
 
 def dense(arrays):
     found = np.zeros((len(arrays.row_low), len(arrays.column_low)))
-    row = np.repeat(np.arange(len(arrays.row_low)), np.diff(arrays.start))
-    np.add.at(found, (row, arrays.index), arrays.value)
+    row = np.repeat(np.arange(len(arrays.row_low)), np.diff(arrays.row_starts))
+    np.add.at(found, (row, arrays.column_indices), arrays.matrix_values)
     return found
 
 
@@ -104,7 +104,7 @@ def test_arrays_equal_a_fresh_compile(request, given, seed):
     inputs = request.getfixturevalue(given)
     shape = signature_of(inputs)
     numbers = drawn(parameter_values(inputs), np.random.default_rng(seed))
-    arrays = compile_model(shape).arrays(numbers)
+    arrays = compile_model(shape).with_parameter_values(numbers)
     rows, low, high, costs, offset, bounds = as_pyomo_says(shape, numbers)
     np.testing.assert_array_equal(dense(arrays), rows)
     np.testing.assert_array_equal(arrays.row_low, low)
@@ -113,24 +113,24 @@ def test_arrays_equal_a_fresh_compile(request, given, seed):
     np.testing.assert_array_equal(arrays.column_high, bounds[:, 1])
     book = arrays.accounts
     paid = np.zeros_like(costs)
-    paid[book.account, book.column] = book.cost
+    paid[book.account_index, book.column_index] = book.cost
     np.testing.assert_array_equal(paid, costs)
-    np.testing.assert_array_equal(book.offset, offset)
-    assert set(book.names) <= set(ACCOUNTS)
+    np.testing.assert_array_equal(book.constant_cost, offset)
+    assert set(book.names) <= set(WEIGHT_OF_ACCOUNT)
 
 
 def test_real_site_compiles_as_in_pyomo():
     """Proves the same for a site with all kinds of machines, on its own numbers."""
     inputs = build_model_data(small_days.problem(4))
     shape, numbers = signature_of(inputs), parameter_values(inputs)
-    arrays = compile_model(shape).arrays(numbers)
+    arrays = compile_model(shape).with_parameter_values(numbers)
     rows, low, high, costs, offset, bounds = as_pyomo_says(shape, numbers)
     np.testing.assert_array_equal(dense(arrays), rows)
     np.testing.assert_array_equal(arrays.row_low, low)
     np.testing.assert_array_equal(arrays.row_high, high)
     np.testing.assert_array_equal(arrays.column_low, bounds[:, 0])
     np.testing.assert_array_equal(arrays.column_high, bounds[:, 1])
-    np.testing.assert_array_equal(arrays.accounts.offset, offset)
+    np.testing.assert_array_equal(arrays.accounts.constant_cost, offset)
     weights = dict.fromkeys(arrays.accounts.names, 1.0)
     paid, _ = arrays.accounts.weighted(weights, len(arrays.column_low))
     np.testing.assert_allclose(paid, costs.sum(axis=0), rtol=1e-15)
@@ -143,11 +143,11 @@ def test_structure_is_compiled_once(inputs):
 def test_data_of_another_shape_is_refused(inputs):
     structure, numbers = compile_model(signature_of(inputs)), parameter_values(inputs)
     with pytest.raises(SolverError, match=r"battery\.wear: expected .* numbers of shape"):
-        structure.arrays(numbers | {"battery.wear": np.zeros(7)})
+        structure.with_parameter_values(numbers | {"battery.wear": np.zeros(7)})
     with pytest.raises(SolverError, match=r"battery\.wear"):
-        structure.arrays(numbers | {"battery.wear": np.full(3, np.nan)})
+        structure.with_parameter_values(numbers | {"battery.wear": np.full(3, np.nan)})
     with pytest.raises(SolverError, match=r"missing or unknown sea\.salt"):
-        structure.arrays(numbers | {"sea.salt": np.zeros(3)})
+        structure.with_parameter_values(numbers | {"sea.salt": np.zeros(3)})
 
 
 def test_pyomo_is_left_unchanged():

@@ -27,9 +27,9 @@ def laid(draw, low=0.0, high=12.0):
 def test_line_is_one_segment():
     curve = laid(lambda q: 1.0 + 2.0 * q, low=3.0)
     assert curve.width == pytest.approx(np.array([[9.0]]))
-    assert curve.offset["medium_voltage"] == pytest.approx([7.0])
+    assert curve.draw_at_min_output["medium_voltage"] == pytest.approx([7.0])
     assert curve.slope["medium_voltage"] == pytest.approx(np.array([[2.0]]))
-    assert curve.error["medium_voltage"] == pytest.approx([0.0], abs=1e-9)
+    assert curve.max_excess_over_curve["medium_voltage"] == pytest.approx([0.0], abs=1e-9)
 
 
 def test_parabola_is_cut_into_equal_segments():
@@ -40,7 +40,7 @@ def test_parabola_is_cut_into_equal_segments():
     curve = laid(lambda q: q**2)
     assert curve.width == pytest.approx(np.full((1, 4), 3.0))
     assert curve.slope["medium_voltage"] == pytest.approx(np.array([[3.0, 9.0, 15.0, 21.0]]))
-    assert curve.error["medium_voltage"] == pytest.approx([2.0 + 1.0])
+    assert curve.max_excess_over_curve["medium_voltage"] == pytest.approx([2.0 + 1.0])
 
 
 def test_kink_is_found():
@@ -58,7 +58,9 @@ def test_step_is_bounded_from_above():
 
 def test_segments_fill_in_order():
     curve = laid(lambda q: q**2)
-    assert curve.fill(np.array([7.0])) == pytest.approx(np.array([[3.0, 3.0, 1.0, 0.0]]))
+    assert curve.output_by_segment(np.array([7.0])) == pytest.approx(
+        np.array([[3.0, 3.0, 1.0, 0.0]])
+    )
     assert curve.draw("medium_voltage", np.array([6.0])) == pytest.approx([36.0])
 
 
@@ -119,7 +121,12 @@ def test_curves_computed_together_equal_separate_ones(choice):
             middle = curve.low + 0.4 * curve.width.sum(axis=1)
             for carrier in curve.slope:
                 least = np.abs(curve.draw(carrier, middle) - other.draw(carrier, middle))
-                assert (least <= curve.error[carrier] + other.error[carrier] + 1e-9).all()
+                assert (
+                    least
+                    <= curve.max_excess_over_curve[carrier]
+                    + other.max_excess_over_curve[carrier]
+                    + 1e-9
+                ).all()
         assert together.terminal_value == pytest.approx(alone.terminal_value, rel=1e-3)
 
 

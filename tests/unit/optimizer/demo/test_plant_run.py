@@ -8,7 +8,7 @@ import xarray as xr
 
 import sites
 from optimizer.backtesting.case import synthetic_case
-from optimizer.demo.plant_run import build_scene, settle_run, write_run
+from optimizer.demo.plant_run import build_plant_scenario, settle_run, write_run
 from telemetry.simulator.cluster import SimulatedScheduler
 from telemetry.simulator.plant import SimulatedFacility
 from telemetry.simulator.site import SimulationResult
@@ -27,7 +27,7 @@ def setting():
 @pytest.fixture(scope="module")
 def outcome(setting):
     """Return the run of an idle site without orders."""
-    site, scene = setting.site, build_scene(setting, seed=SEED)
+    site, scene = setting.site, build_plant_scenario(setting, seed=SEED)
     plant = SimulatedFacility(site, scene.boundary_conditions, scene.initial_state, seed=SEED)
     cluster = SimulatedScheduler(site, scene.workload, start=plant.now)
     still = {(f"{s}_{way}", f"{s}_1"): 0.0 for s in ("battery", "tank") for way in WAYS}
@@ -39,13 +39,13 @@ def outcome(setting):
     return SimulationResult(
         record=plant.record(),
         queue=cluster.queue,
-        steps=tuple(cluster.steps),
-        counts=Counter(batches=9),
+        backlog_and_progress=tuple(cluster.steps),
+        event_counts=Counter(batches=9),
     )
 
 
 def test_inputs_are_as_long_as_the_run(setting):
-    scene = build_scene(setting, seed=SEED)
+    scene = build_plant_scenario(setting, seed=SEED)
     assert len(scene.service_racks) == STEPS
     assert scene.boundary_conditions.sizes["time"] == 15 * STEPS
     assert scene.workload.arrival_history.arrival.max() <= setting.inputs.end
@@ -58,15 +58,15 @@ def test_run_result_counts_violations_and_bills(setting, outcome):
     assert summary.energy_mwh == pytest.approx(drawn)
     assert summary.violations == 0
     assert summary.work_done == pytest.approx(summary.work_left)
-    assert judgement.counts["undecided"] == 0
+    assert judgement.event_counts["undecided"] == 0
 
 
 def test_stopped_run_is_evaluated_to_its_end(setting, outcome):
     part = SimulationResult(
         record=outcome.record.isel(time=slice(0, 30), instant=slice(0, 31)),
         queue=outcome.queue,
-        steps=outcome.steps[:2],
-        counts=Counter(),
+        backlog_and_progress=outcome.backlog_and_progress[:2],
+        event_counts=Counter(),
     )
     judgement = settle_run(setting, part, seed=SEED)
     assert judgement.as_json()["steps"] == 2

@@ -246,7 +246,7 @@ def test_missing_data_is_reported_as_degraded():
     problem = small_days.problem()
     lame = problem.outlook.assign_attrs(degraded="electricity_price: nothing from noon on")
     reasons = decide(Problem(problem.site, problem.state, lame)).explanation
-    assert reasons.degraded == "electricity_price: nothing from noon on"
+    assert reasons.degradation_reason == "electricity_price: nothing from noon on"
 
 
 def test_limit_with_unreliable_price_is_listed_without_it():
@@ -260,22 +260,25 @@ def test_limit_with_unreliable_price_is_listed_without_it():
     }
     plan = hours_of([50.0] * 4, [0.0] * 4)
     explanation = explain_schedule(answer(duals), plan)
-    assert explanation.uncertain == ("deadlines of the work",)
+    assert explanation.limits_with_uncertain_dual == ("deadlines of the work",)
     assert explanation.binding == ()
     assert explanation.as_json()["doubtful"] == ["deadlines of the work"]
     assert (
         explain_schedule(
             answer({"work.work_credited": duals["work.work_credited"] / 5.0}), plan
-        ).uncertain
+        ).limits_with_uncertain_dual
         == ()
     )
     few = {"work.cohort_racks": np.full((4, 1), -8.0), "work.work_credited": np.full((5, 1), -8.0)}
     explanation = explain_schedule(answer(few), plan)
-    assert explanation.uncertain == ("work that has arrived", "racks that the waiting jobs can use")
+    assert explanation.limits_with_uncertain_dual == (
+        "work that has arrived",
+        "racks that the waiting jobs can use",
+    )
     assert explanation.binding == ()
     assert (
         explain_schedule(
             answer({name: 0.0 * prices for name, prices in few.items()}), plan
-        ).uncertain
+        ).limits_with_uncertain_dual
         == ()
     )

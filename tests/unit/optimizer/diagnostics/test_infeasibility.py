@@ -211,9 +211,9 @@ def test_service_is_no_remedy_where_idle_racks_need_more():
     Sensitivity: "lower the service by what 0.925 MW serve", of which there is none to lower.
     """
     usual = small_days.problem()
-    hot = unlabelled(usual.outlook, "air_temperature", np.full(len(usual.hours), 48.0))
-    hot = unlabelled(hot, "relative_humidity", np.full(len(usual.hours), 0.4))
-    for racks in (usual.service_racks, np.zeros_like(usual.hours)):
+    hot = unlabelled(usual.outlook, "air_temperature", np.full(len(usual.interval_hours), 48.0))
+    hot = unlabelled(hot, "relative_humidity", np.full(len(usual.interval_hours), 0.4))
+    for racks in (usual.service_racks, np.zeros_like(usual.interval_hours)):
         with pytest.raises(NoScheduleError) as caught:
             solve_problem(replace(usual, outlook=unlabelled(hot, "service_racks", racks)))
         message = str(caught.value)
@@ -236,7 +236,7 @@ def test_service_is_no_remedy_where_it_draws_too_little():
     for word, value in (
         ("air_temperature", 33.0), ("relative_humidity", 0.7), ("service_racks", 26.0)
     ):  # fmt: skip
-        ahead = unlabelled(ahead, word, np.full(len(usual.hours), value))
+        ahead = unlabelled(ahead, word, np.full(len(usual.interval_hours), value))
     empty = unlabelled(usual.state, "tank_level", [0.05])
     with pytest.raises(NoScheduleError, match="least time that units stay off") as caught:
         solve_problem(
@@ -261,11 +261,11 @@ def undersized(site):
 def test_service_is_the_remedy_where_it_draws_enough():
     """Proves: all racks serve; with 2.1 MW fewer of them the UPS carries the rest."""
     usual = small_days.problem()
-    full = unlabelled(usual.outlook, "service_racks", np.full(len(usual.hours), 28.0))
+    full = unlabelled(usual.outlook, "service_racks", np.full(len(usual.interval_hours), 28.0))
     narrow = replace(usual, outlook=full, site=undersized(usual.site))
     with pytest.raises(NoScheduleError, match=r"lower the service by what 2\.\d+ MW serve"):
         solve_problem(narrow)
-    less = np.full(len(usual.hours), 28.0 - 2.35 / (3.696 - 0.672) * 28.0)
+    less = np.full(len(usual.interval_hours), 28.0 - 2.35 / (3.696 - 0.672) * 28.0)
     solve_problem(replace(narrow, outlook=unlabelled(full, "service_racks", less)))
 
 
@@ -289,18 +289,22 @@ def arrays_of(dense):
     at = np.nonzero(dense.matrix)
     none = np.empty(0, dtype=np.int32)
     return ModelArrays(
-        start=np.searchsorted(at[0], np.arange(rows + 1)).astype(np.int32),
-        index=at[1].astype(np.int32),
-        value=dense.matrix[at],
+        row_starts=np.searchsorted(at[0], np.arange(rows + 1)).astype(np.int32),
+        column_indices=at[1].astype(np.int32),
+        matrix_values=dense.matrix[at],
         accounts=AccountCosts(
-            names=(), account=none, column=none, cost=np.empty(0), offset=np.empty(0)
+            names=(),
+            account_index=none,
+            column_index=none,
+            cost=np.empty(0),
+            constant_cost=np.empty(0),
         ),
         column_low=dense.column_low,
         column_high=dense.column_high,
         row_low=dense.low,
         row_high=dense.high,
         is_integer=np.zeros(columns, dtype=bool),
-        step=np.zeros(columns, dtype=np.int32),
+        interval_of_column=np.zeros(columns, dtype=np.int32),
         columns={},
         rows={},
     )
@@ -346,7 +350,10 @@ def test_shortage_is_minimal_and_limits_are_sufficient(seed):
         assert lack is None
         return
     assert np.abs(lack.violations).sum() == pytest.approx(wanted, abs=1e-6)
-    causes = (np.flatnonzero(marks) for marks in (lack.rows, lack.low, lack.high))
+    causes = (
+        np.flatnonzero(marks)
+        for marks in (lack.causing_rows, lack.causing_lower_bounds, lack.causing_upper_bounds)
+    )
     alone = least_missed(dense, may, *causes)
     assert alone == pytest.approx(wanted, abs=1e-6)
 

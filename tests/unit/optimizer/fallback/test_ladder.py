@@ -20,7 +20,7 @@ from tests.support.invalid_schedules import FORM, PHYSICS
 from tests.support.strict_site import strict
 from twin import time_axes
 from twin.errors import NoScheduleError
-from twin.simulation.setpoints import SUPPLY_SET_POINT
+from twin.simulation.setpoints import SUPPLY_SET_POINT_VARIABLE
 from twin.site_settings import SetPointRules
 from twin.time_axes import QUARTER_HOUR
 from twin.workload.queue import RackPool
@@ -52,7 +52,10 @@ def test_without_an_optimum_the_last_plan_is_continued(solver):
     choice = chosen(next_question(), solver, optimum())
     assert choice.source is ScheduleSource.SHIFTED
     assert choice.reason in {"the solver's process died", "the peak is too low"}
-    assert choice.decision.explanation.degraded == "the plan of 2026-06-16T00:00Z stays in force"
+    assert (
+        choice.decision.explanation.degradation_reason
+        == "the plan of 2026-06-16T00:00Z stays in force"
+    )
     assert is_safe(next_question(), choice)
 
 
@@ -80,12 +83,12 @@ def test_continued_set_points_start_from_cooler_water():
     last = decide(replace(question(), site=site))
     problem = replace(next_question(), site=site)
     state = problem.state.copy(deep=True)
-    before = last.schedule[SUPPLY_SET_POINT].sel(circuit="warm_plant").to_numpy()[1:]
+    before = last.schedule[SUPPLY_SET_POINT_VARIABLE].sel(circuit="warm_plant").to_numpy()[1:]
     state["facility_supply_temperature"].loc[{"circuit": "warm_plant"}] = before[0] - 2.0
     problem = replace(problem, state=state)
     choice = chosen(problem, fails, last)
     assert choice.source is ScheduleSource.SHIFTED
-    set_points = choice.schedule[SUPPLY_SET_POINT].sel(circuit="warm_plant").to_numpy()
+    set_points = choice.schedule[SUPPLY_SET_POINT_VARIABLE].sel(circuit="warm_plant").to_numpy()
     np.testing.assert_allclose(set_points[:2], [before[0] - 0.5, before[1]])
     assert is_safe(problem, choice)
 

@@ -52,7 +52,7 @@ def work_of(problem, decision, label):
 
 def test_received_work_is_done_before_its_deadline(fleet):
     problem, net = together()[2], -nets_of(fleet)[2][:, 0]
-    edges = np.concatenate([[0.0], np.cumsum(problem.hours)])
+    edges = np.concatenate([[0.0], np.cumsum(problem.interval_hours)])
     blocks = edges[list(problem.migration.edges)]
     done = work_of(problem, fleet.decisions["south"], "union/guest")
 
@@ -80,8 +80,10 @@ def test_no_work_is_lost_in_transfer(fleet):
 
 def test_transfers_are_in_text_and_json(fleet):
     first = fleet.transfers[0]
-    assert first.host == "south"
-    assert str(first).startswith(f"{first.origin} sends {first.total:.1f} MWh of batch to south")
+    assert first.receiving_site == "south"
+    assert str(first).startswith(
+        f"{first.sending_site} sends {first.total:.1f} MWh of batch to south"
+    )
     document = fleet.as_json()
     json.dumps(document, allow_nan=False)
     taken = -float(nets_of(fleet)[2].sum())
@@ -177,7 +179,7 @@ def test_only_allowed_hosts_receive_work(fleet):
     """Sovereignty: the cheapest site is no allowed host, so it receives nothing."""
     inside = build_fleet_problems(alone(), {"union": route(hosts=["north", "middle"])}, block=2.0)
     found = solve_relaxation(inside)
-    assert (found.net_sent[2] >= -1e-9).all()
+    assert (found.net_sent_work[2] >= -1e-9).all()
     assert found.cost >= fleet.relaxation.cost - 1e-6 * abs(fleet.relaxation.cost)
 
 

@@ -97,18 +97,20 @@ def test_transfers_leave_as_jobs_for_their_hosts(settled):
     queues = [queue(*rows, at=problems[0].outlook["instant"].to_numpy()[0]) for _ in problems]
     now = queues[0].instant
     found = list(select_transfers(problems, nets, queues, hours=1.0))
-    result = [(one.route, one.origin, one.host, one.energy, one.cost) for one in found]
+    result = [
+        (one.route, one.sending_site, one.receiving_site, one.energy, one.cost) for one in found
+    ]
     assert result == [  # the route of three hours first, at its price; a half of each block
         ("slow", "north", "south", pytest.approx(2.0), pytest.approx(4.0)),
         ("union", "north", "middle", pytest.approx(3.0), 0.0),
         ("union", "north", "south", pytest.approx(1.0), 0.0),
     ]
-    assert [(one.ready - now) / HOUR for one in found] == [3.0, 1.0, 1.0]
-    numbers = np.concatenate([one.numbers for one in found]).tolist()
+    assert [(one.earliest_start - now) / HOUR for one in found] == [3.0, 1.0, 1.0]
+    numbers = np.concatenate([one.numbers_at_origin for one in found]).tolist()
     assert len(set(numbers)) == len(numbers) == 12  # no job goes twice
-    assert all((one.jobs.arrival == one.ready).all() for one in found)
+    assert all((one.jobs.arrival == one.earliest_start).all() for one in found)
     first = found[0]
-    own = np.isin(queues[0].jobs.number, first.numbers)
+    own = np.isin(queues[0].jobs.number, first.numbers_at_origin)
     assert (first.jobs.deadline == queues[0].jobs.deadline[own]).all()  # wherever they go
 
 
@@ -119,7 +121,7 @@ def test_kinds_are_those_of_the_host(settled):
     turned = replace(queues[2].pool, kinds=queues[2].pool.kinds[::-1])
     queues[2] = replace(queues[2], pool=turned)
     parcel = next(select_transfers(problems, nets, queues, hours=2.0))
-    assert parcel.host == "south"
+    assert parcel.receiving_site == "south"
     assert parcel.jobs.kind_index.tolist() == [turned.kinds.index(pool().kinds[batch()])]
 
 

@@ -53,7 +53,9 @@ def problems(monkeypatch):
 def solve(problems, **numbers):
     shape = replace(formulation.signature_of(*problems), couplings=(("cap", Cap(sites=NAMES)),))
     given = {f"cap.{name}": np.array(value) for name, value in numbers.items()}
-    arrays = compile_model(shape).arrays(formulation.parameter_values(*problems) | given)
+    arrays = compile_model(shape).with_parameter_values(
+        formulation.parameter_values(*problems) | given
+    )
     own = account_weights(problems[0].problem.weights)
     prices = own | {f"{s}.{name}": price for s in NAMES for name, price in own.items()}
     answer = LpSolver(arrays, prices).run()

@@ -9,13 +9,13 @@ import pytest
 from optimizer.compiler.structure import compile_model
 from optimizer.model.formulation import parameter_values, signature_of
 from optimizer.model.model_data import build_model_data
-from optimizer.model.objective import ACCOUNTS
+from optimizer.model.objective import WEIGHT_OF_ACCOUNT
 from optimizer.solver.highs import LpSolver
 from tests.support.hand import battery, grid, outlook, problem, site, solved
 from twin.errors import SolverError
 
 JOBS = [("batch", [0.0, 1.0, 2.0], [2.0, 2.0, 2.0], 5.0)]
-PRICES = dict.fromkeys(ACCOUNTS, 1.0)
+PRICES = dict.fromkeys(WEIGHT_OF_ACCOUNT, 1.0)
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def given():
 @pytest.fixture
 def arrays(given):
     inputs = build_model_data(given)
-    return compile_model(signature_of(inputs)).arrays(parameter_values(inputs))
+    return compile_model(signature_of(inputs)).with_parameter_values(parameter_values(inputs))
 
 
 def test_accounts_are_in_their_intervals(given):
@@ -35,7 +35,7 @@ def test_accounts_are_in_their_intervals(given):
     bought = plan.values["grid.import_power"] - plan.values["grid.export_power"]
     assert plan.accounts["electricity"] == pytest.approx(bought * [10.0, 30.0, 20.0])
     assert sum(money.sum() for money in plan.accounts.values()) == pytest.approx(plan.objective)
-    assert set(plan.accounts) <= set(ACCOUNTS)
+    assert set(plan.accounts) <= set(WEIGHT_OF_ACCOUNT)
 
 
 def test_duals_are_the_price_of_a_megawatt():
@@ -52,7 +52,9 @@ def test_solver_prints_nothing(arrays, capfd):
 
 
 def test_nan_never_reaches_the_solver(arrays):
-    broken = replace(arrays, value=np.where(arrays.value == 1.0, np.nan, arrays.value))
+    broken = replace(
+        arrays, matrix_values=np.where(arrays.matrix_values == 1.0, np.nan, arrays.matrix_values)
+    )
     with pytest.raises(SolverError, match="contains NaN"):
         LpSolver(broken, PRICES)
 

@@ -15,7 +15,7 @@ from twin.site_settings import SafetyMargins
 
 
 def limits_of(problem):
-    return compile_model(signature_of(build_model_data(problem))).fixed.limits
+    return compile_model(signature_of(build_model_data(problem))).constant_arrays.limits
 
 
 def by_name(problem):
@@ -107,5 +107,5 @@ def test_shares_leave_out_what_is_given():
     found = by_name(hand.problem(hand.site(hand.battery()), hand.outlook([10.0] * 2), level=0.5))
     numbers = {"battery.charge_max": np.array([0.0, 1.0])}
     charge, level = found["battery.charge", False], found["battery.level", False]
-    assert charge.shares(charge.spec.share, numbers, (2,)).tolist() == [0.0, 1.0]
-    assert level.shares(level.spec.share, numbers, (3,)).tolist() == [0.0, 1.0, 1.0]
+    assert charge.shares(charge.spec.change_per_unit, numbers, (2,)).tolist() == [0.0, 1.0]
+    assert level.shares(level.spec.change_per_unit, numbers, (3,)).tolist() == [0.0, 1.0, 1.0]

@@ -36,7 +36,10 @@ def judged(monkeypatch, refusals):
         judges.append(site)
         if len(judges) <= refusals:
             breach = Violation(
-                limit="a bad day", time=schedule["time"].to_numpy()[3], count=2, excess=7
+                limit="a bad day",
+                time=schedule["time"].to_numpy()[3],
+                violated_interval_count=2,
+                excess=7,
             )
             return ScheduleVerdict(violations=(breach,), replay=None, max_net_import_error=0.0)
         return verify(site, state, schedule)
@@ -75,7 +78,9 @@ def test_work_yields_for_failure_tolerance(problem):
     """
     wanted = hot_night(problem, least_time=4.0 * 3600.0)
     outlook = wanted.outlook
-    outlook["electricity_price"].values[:] = np.where(np.arange(len(wanted.hours)) < 8, -2e3, 2e2)
+    outlook["electricity_price"].values[:] = np.where(
+        np.arange(len(wanted.interval_hours)) < 8, -2e3, 2e2
+    )
     outlook["work_racks_limit"].values[:] = wanted.site.rack_count
     outlook["work_most"].values[1:] = outlook["work_most"].values[-1]  # all of it has come
     decision = decide(wanted)
@@ -119,7 +124,10 @@ def test_rejected_failure_names_its_setting():
     wanted = hot_night(small_days.problem(4), least_time=4.0 * 3600.0)
     verdict = decide(wanted).verdict
     breach = Violation(
-        limit="too soon", time=wanted.outlook["time"].to_numpy()[0], count=1, excess=2
+        limit="too soon",
+        time=wanted.outlook["time"].to_numpy()[0],
+        violated_interval_count=1,
+        excess=2,
     )
     refused = replace(verdict, uncovered_failures=(breach,))
     assert "contingency.least_time (14400 s)" in str(room._refused(wanted, refused))
@@ -127,7 +135,7 @@ def test_rejected_failure_names_its_setting():
 
 @pytest.mark.parametrize("wrong", [np.nan, -1.0])
 def test_discharge_limit_is_kept_and_invalid_one_refused(problem, wrong):
-    limit = np.full(len(problem.hours), 0.02)
+    limit = np.full(len(problem.interval_hours), 0.02)
     limited = replace(problem, discharge_limits={"battery_1": limit})
     discharge = decide(limited).schedule["battery_discharge"].sum("battery")
     assert discharge.max() <= 0.02 + 1e-6
@@ -137,7 +145,7 @@ def test_discharge_limit_is_kept_and_invalid_one_refused(problem, wrong):
 
 
 def test_work_limit_is_kept_and_invalid_one_refused(problem):
-    limit = np.where(np.arange(len(problem.hours)) % 2, 0.3, np.inf)
+    limit = np.where(np.arange(len(problem.interval_hours)) % 2, 0.3, np.inf)
     work = decide(replace(problem, work_power_limit=limit)).schedule["work_power"].sum("cohort")
     assert (work.to_numpy() <= limit + 1e-6).all()
     assert work.max() > 0.5
@@ -203,9 +211,9 @@ def test_unchanged_plan_lists_no_changes(problem):
 def test_kept_decision_has_a_reason_and_is_unchanged(problem):
     decision = decide(problem)
     kept = decision.with_degradation("last plan kept: the solver failed")
-    assert kept.explanation.degraded == "last plan kept: the solver failed"
+    assert kept.explanation.degradation_reason == "last plan kept: the solver failed"
     assert kept.schedule is decision.schedule
-    assert decision.explanation.degraded == ""
+    assert decision.explanation.degradation_reason == ""
 
 
 def test_schedule_holds_known_prices(problem):

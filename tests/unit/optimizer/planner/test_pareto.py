@@ -185,4 +185,4 @@ def test_racks_of_jobs_with_one_cap_are_a_limit():
     plan = hand.solved(hand.site(), hand.outlook([10.0, 50.0], jobs=[RACKS]))
     (limit,) = [one for one in limit_values(plan, build_schedule(plan)) if "jobs" in one.limit]
     assert (limit.marginal_value, limit.unit) == (pytest.approx(40.0), "rack")
-    assert explain_schedule(plan, build_schedule(plan)).uncertain == (limit.limit,)
+    assert explain_schedule(plan, build_schedule(plan)).limits_with_uncertain_dual == (limit.limit,)

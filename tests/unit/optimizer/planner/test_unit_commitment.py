@@ -46,7 +46,7 @@ def decision(committed):
 
 def test_no_commitment_without_rules(plain):
     (convert,) = (c for c in plain.site.conversions if c.owner == PLANT)
-    assert convert.units is None
+    assert convert.switchable_units is None
     assert "cooling_plant_units_on" not in build_schedule(solve_problem(plain))
 
 
@@ -83,7 +83,7 @@ def test_replay_runs_planned_units_and_more_where_needed(committed, decision):
     assert needed.any()
     assert verdict.is_safe
     (called,) = verdict.banks_with_extra_units
-    assert (called.count, called.excess) == (needed.sum(), 1.0)
+    assert (called.violated_interval_count, called.excess) == (needed.sum(), 1.0)
     assert called.time == schedule["time"].to_numpy()[needed][0]
     assert str(called).startswith(f"more chillers of {PLANT} run than planned: ")
 
@@ -118,7 +118,7 @@ def test_units_cover_the_planned_output(committed):
     """Proves: output is at most what needs no unit plus the capacity of running units."""
     plan = solve_problem(committed)
     (convert,) = (c for c in committed.site.conversions if c.owner == PLANT)
-    running = convert.units.characteristics(Weather.from_dataset(committed.outlook))
+    running = convert.switchable_units.characteristics(Weather.from_dataset(committed.outlook))
     output = plan.data.curves[PLANT].low + plan.values[f"{PLANT}.segment"].sum(axis=1)
     on = plan.values[f"{PLANT}.on"]
     assert (output <= running.economiser_output + running.max_output * on + 1e-6).all()
@@ -141,7 +141,7 @@ def test_unit_count_equals_that_of_the_plant(plain):
     weather = Weather.from_dataset(plain.outlook)
     ruled_plant = ruled(plain, **RULES).site.equipment[PLANT]
     (convert,) = ruled_plant.relations()
-    running, most = convert.units.characteristics(weather), plant.max_output(weather)
+    running, most = convert.switchable_units.characteristics(weather), plant.max_output(weather)
     on = plant.operate(most, weather).details["cooling_plant_units_on"]
     called = (most - running.economiser_output) / running.optimal_output
     assert called[on > 0] == pytest.approx(on[on > 0])
@@ -202,14 +202,14 @@ def test_plan_of_another_site_can_be_a_start(plain, decision):
     warm = replace(decision.warm_start, past_units={PLANT: np.array([4.0, 1.0])})
     fewer = warm.limited_to({PLANT: 2, "other": 1})
     assert fewer.past_units[PLANT].tolist() == [2.0, 1.0]
-    assert fewer.units[PLANT].max() <= 2.0
-    assert warm.limited_to({}).units == warm.limited_to({}).past_units == {}
+    assert fewer.units_on[PLANT].max() <= 2.0
+    assert warm.limited_to({}).units_on == warm.limited_to({}).past_units == {}
 
 
 def test_past_units_are_kept_between_decisions(decision):
     """Proves: after an hour the next decision knows the units of that hour, and of those before."""
     warm = replace(decision.warm_start, past_units={PLANT: np.array([2.0, 1.0])})
-    on = decision.warm_start.units[PLANT]
+    on = decision.warm_start.units_on[PLANT]
     now = decision.start + np.timedelta64(60, "m")
     assert warm.past_units_until(now, QUARTER_HOUR)[PLANT].tolist() == [2.0, 1.0, *np.round(on[:4])]
     assert warm.past_units_until(decision.start, QUARTER_HOUR)[PLANT].tolist() == [2.0, 1.0]

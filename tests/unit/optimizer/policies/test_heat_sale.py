@@ -156,4 +156,4 @@ def test_plant_sells_the_ordered_heat(policy):
         -25.0 * 0.25 * float(heat.sum()), rel=1e-6
     )
     assert float(trial.trajectory["closure"].max()) < 1e-6
-    assert int(trial.violations.sum()) == 0
+    assert int(trial.violated_minutes.sum()) == 0

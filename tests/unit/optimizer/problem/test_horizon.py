@@ -89,8 +89,12 @@ def test_quarter_hour_targets_need_quarters(here, now, begin, hours, expected):
 def test_horizon_can_be_given(here, now):
     fine = time_axes.horizon_axes(now, QUARTER_HOUR_HORIZON)
     problem = here.build_problem(fine)
-    assert len(problem.hours) == fine.sizes["time"]
-    assert len(here.build_problem().hours) == here.horizon().sizes["time"] < fine.sizes["time"]
+    assert len(problem.interval_hours) == fine.sizes["time"]
+    assert (
+        len(here.build_problem().interval_hours)
+        == here.initial_plan_axes().sizes["time"]
+        < fine.sizes["time"]
+    )
 
 
 def test_service_racks_are_at_most_all_racks(here):

@@ -28,7 +28,7 @@ def beside(ramp):
     """
     problem = small_days.problem(4)
     outlook = problem.outlook.copy(deep=True)
-    outlook["electricity_price"].values[:] = np.linspace(900.0, 300.0, len(problem.hours))
+    outlook["electricity_price"].values[:] = np.linspace(900.0, 300.0, len(problem.interval_hours))
     outlook["terminal_price"].values[...] = 0.0
     return replace(problem, site=problem.site.with_parameters("grid_1", ramp=ramp), outlook=outlook)
 

@@ -9,7 +9,13 @@ import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from optimizer.realtime.dispatch import at_risk, dispatch_jobs, limit_caps, must_run, priority_order
+from optimizer.realtime.dispatch import (
+    dispatch_jobs,
+    limit_caps,
+    must_run,
+    must_run_uncapped_if_delayed,
+    priority_order,
+)
 from optimizer.realtime.headroom import Headroom
 from twin.site_settings import Throughput, WorkKind
 from twin.time_axes import to_utc
@@ -29,7 +35,7 @@ GANG = WorkKind(
 BATCH = WorkKind(name="batch", slack=4.0, tolerance=0.4, throughput=CURVE)
 POOL = RackPool(kinds=(GANG, BATCH), racks=100.0, rack_power=0.1, rack_idle_power=0.02)
 ROOM = Headroom(available_racks=100.0, max_work_power=8.0, max_work_power_within_peak=8.0)
-WINDY = replace(ROOM, base_power=15.0, onsite_power=20.0, export_limit=3.0)
+WINDY = replace(ROOM, site_power_without_work=15.0, onsite_power=20.0, export_limit=3.0)
 """The room of a site whose own 20 MW are more than it draws."""
 
 
@@ -86,7 +92,7 @@ def test_work_behind_reserves_runs():
     """
     queue, step = queue_of((1, 2, 20, 9), (1, 2, 20, 3)), plan(batch=(6.0, 1.0))
     assert ordered(queue, step)[0].jobs == {}
-    sold = replace(ROOM, committed_work={"batch": 3.0 * float(POOL.power_above_idle(1.0))})
+    sold = replace(ROOM, reserve_committed_power={"batch": 3.0 * float(POOL.power_above_idle(1.0))})
     orders, carry = ordered(queue, step, sold)
     assert list(orders.jobs) == [11]
     caps = np.array([0.0, orders.jobs[11]])
@@ -103,7 +109,7 @@ def test_work_behind_reserves_precedes_work_with_pause_loss():
     queue = queue_of((0, 9, 20, 20), (1, 2, 10, 9), running=[10])
     step, few = plan(gang=(20.0, 1.0), batch=(5.0, 1.0)), replace(ROOM, available_racks=20.0)
     assert list(ordered(queue, step, few)[0].jobs) == [10]
-    sold = replace(few, committed_work={"batch": float(POOL.power_above_idle(1.0))})
+    sold = replace(few, reserve_committed_power={"batch": float(POOL.power_above_idle(1.0))})
     assert list(ordered(queue, step, sold)[0].jobs) == [11]
 
 
@@ -111,11 +117,13 @@ def test_no_job_starts_that_would_run_into_a_target():
     """Proves: of 20 racks planned 4 are left to the kind when a target begins, less than half a
     gang: it waits, and one that runs already goes on. Sensitivity: it starts, and may not pause.
     """
-    step, soon = plan(gang=(20.0, 1.0)), replace(ROOM, start_limits={"gang": 4.0})
+    step, soon = plan(gang=(20.0, 1.0)), replace(ROOM, rack_limits_before_target={"gang": 4.0})
     waits = queue_of((0, 9, 10, 20))
     assert list(ordered(waits, step)[0].jobs) == [10]
     assert ordered(waits, step, soon)[0].jobs == {}
-    assert list(ordered(waits, step, replace(soon, start_limits={"gang": 6.0}))[0].jobs) == [10]
+    assert list(
+        ordered(waits, step, replace(soon, rack_limits_before_target={"gang": 6.0}))[0].jobs
+    ) == [10]
     assert list(ordered(queue_of((0, 9, 10, 20), running=[10]), step, soon)[0].jobs) == [10]
     assert list(ordered(queue_of((0, 9, 10, 0.1)), step, soon)[0].jobs) == [10]  # it must
 
@@ -146,7 +154,7 @@ def test_fewer_racks_keep_the_planned_cap():
 def test_job_starts_while_it_can_still_run_capped():
     """9 h that may lose a tenth need 10 h capped; with an hour of laxity and none to wait."""
     queue = queue_of((0, 9, 10, 1.2), (0, 9, 10, 1.3))
-    assert at_risk(queue, 0.25).tolist() == [True, False]
+    assert must_run_uncapped_if_delayed(queue, 0.25).tolist() == [True, False]
     assert not must_run(queue, 0.25).any()
     orders, _ = ordered(queue, plan())
     assert orders.jobs == pytest.approx({10: 0.75})
@@ -256,7 +264,7 @@ def test_no_other_order_has_less_lateness(lengths, laxities):
     while len(queue.jobs):
         orders, _ = ordered(queue, plan(), replace(ROOM, available_racks=20.0))
         queue, done = advance_queue(queue, orders.jobs, hours=0.25)
-        late += done.overdue_energy
+        late += done.power_weighted_lateness
     assert late == pytest.approx(min(lateness_of(order) for order in permutations(rows)))
 
 
@@ -271,7 +279,7 @@ def test_gang_in_its_minimum_run_keeps_racks_from_due_work():
     """Of 100 racks each wants 60; the gang has run 15 min of its hour, the batch may wait 2 h."""
     queue = queue_of((0, 9, 60, 5.0), (1, 4, 60, 2.0), running=[10])
     queue = replace(queue, run_hours=np.array([0.25, 0.0]))
-    assert at_risk(queue, 0.25).tolist() == [False, True]
+    assert must_run_uncapped_if_delayed(queue, 0.25).tolist() == [False, True]
     for _ in range(3):
         orders, _ = ordered(queue, plan(gang=(60, 1.0)))
         assert orders.jobs.keys() == {10}
@@ -288,7 +296,7 @@ def test_late_gang_in_its_minimum_run_continues():
 def test_urgent_work_runs_before_due_work():
     """A pause would make the gang late; the batch, of less laxity, can still run capped."""
     queue = queue_of((0, 9, 60, 0.7), (1, 4, 60, 0.5), running=[10])
-    must, soon = must_run(queue, 0.25), at_risk(queue, 0.25)
+    must, soon = must_run(queue, 0.25), must_run_uncapped_if_delayed(queue, 0.25)
     assert (must.tolist(), soon.tolist()) == ([True, False], [True, True])
     assert priority_order(queue, must, soon).tolist() == [0, 1]
 
@@ -320,7 +328,7 @@ def test_stores_and_renewables_follow_the_plan():
         available_racks=100,
         max_work_power=8.0,
         max_work_power_within_peak=8.0,
-        base_power=1.0,
+        site_power_without_work=1.0,
         export_limit=3.0,
     )
     orders, _ = ordered(queue_of((1, 2, 10, 9)), plan(), room)

@@ -47,7 +47,7 @@ def guard_of(site, easing, **more):
         planned=orders,
         uncharged_mean_import=99.0,
         import_limit=LIMIT,
-        shedding=easing,
+        sheddable_jobs=easing,
         **more,
     )
 
@@ -79,19 +79,19 @@ def test_work_yields_at_the_limit_when_the_battery_is_empty(site, easing):
     Sensitivity: a site without a battery imported 26 MW too much for 22 minutes as wind stopped.
     """
     guard = guard_of(site, easing, discharge_margin={"battery_1": 0.0})
-    orders = guard.check_meter(minutes=5, mean=4.06, latest=4.06)
+    orders = guard.adjust_to_meter(minutes=5, mean=4.06, latest=4.06)
     assert guard.reduction == guard.shed_work_power == pytest.approx(0.06 * 10 / 3)
     assert orders.jobs == pytest.approx(easing.shed(guard.shed_work_power)[0])
     assert guard.current_orders.jobs == pytest.approx(orders.jobs)
     with_battery = guard_of(site, easing)
-    assert with_battery.check_meter(minutes=5, mean=4.06, latest=4.06).jobs == {7: 1.0, 8: 0.95}
+    assert with_battery.adjust_to_meter(minutes=5, mean=4.06, latest=4.06).jobs == {7: 1.0, 8: 0.95}
     assert with_battery.shed_work_power == 0.0
 
 
 def test_peak_caps_no_work(site, easing):
     guard = guard_of(site, easing, discharge_margin={"battery_1": 0.0})
     guard.uncharged_mean_import, guard.import_limit = LIMIT, 9.0
-    assert guard.check_meter(minutes=5, mean=4.5, latest=4.5) is None
+    assert guard.adjust_to_meter(minutes=5, mean=4.5, latest=4.5) is None
 
 
 def test_caps_stay_while_sun_falls_and_end_with_room(site, easing):
@@ -100,11 +100,11 @@ def test_caps_stay_while_sun_falls_and_end_with_room(site, easing):
     Sensitivity: caps were lifted and set again every other minute.
     """
     guard = guard_of(site, easing, discharge_margin={"battery_1": 0.0})
-    guard.check_meter(minutes=3, mean=3.94, latest=4.05)
+    guard.adjust_to_meter(minutes=3, mean=3.94, latest=4.05)
     before = guard.shed_work_power
-    guard.check_meter(minutes=6, mean=3.98, latest=4.03)
+    guard.adjust_to_meter(minutes=6, mean=3.98, latest=4.03)
     assert guard.shed_work_power >= 0.9 * before
-    guard.check_meter(minutes=9, mean=3.7, latest=3.0)
+    guard.adjust_to_meter(minutes=9, mean=3.7, latest=3.0)
     assert guard.shed_work_power == 0.0
     assert guard.current_orders.jobs == {7: 1.0, 8: 0.95}
 
@@ -115,7 +115,7 @@ def test_unforeseen_import_is_passed_to_the_next_interval(site, easing):
         site, easing, discharge_margin={"battery_1": 0.0}, initial_import=3.9, expected_import=3.9
     )
     assert guard.unforeseen_import == 0.0
-    guard.check_meter(minutes=5, mean=3.95, latest=4.06)
+    guard.adjust_to_meter(minutes=5, mean=3.95, latest=4.06)
     assert guard.unforeseen_import == pytest.approx(0.16)
 
 
@@ -125,7 +125,7 @@ def _followed(guard, bare, delay):
     for minute, free in enumerate(bare, start=1):
         done = begin + (guard.reduction - begin) * min((minute - at) / delay, 1.0)
         shown.append(free - done)
-        if guard.check_meter(minutes=minute, mean=np.mean(shown), latest=shown[-1]):
+        if guard.adjust_to_meter(minutes=minute, mean=np.mean(shown), latest=shown[-1]):
             begin, at = done, minute
         cuts.append(guard.reduction)
     return np.array(shown), np.array(cuts)
@@ -149,7 +149,7 @@ def test_work_does_not_oscillate_at_any_delay(delay, rise):
         planned=DispatchOrders(jobs={7: 1.0, 8: 0.95}),
         uncharged_mean_import=999.0,
         import_limit=170.0,
-        shedding=easing,
+        sheddable_jobs=easing,
         discharge_margin={"battery_1": 0.0},
     )
     shown, cuts = _followed(guard, 178.0 + rise * np.arange(14.0), delay)
@@ -160,8 +160,8 @@ def test_work_does_not_oscillate_at_any_delay(delay, rise):
 
 def test_repeated_decision_keeps_the_reduction(site, easing):
     guard, other = (guard_of(site, easing, discharge_margin={"battery_1": 0.0}) for _ in range(2))
-    guard.check_meter(minutes=5, mean=4.06, latest=4.06)
+    guard.adjust_to_meter(minutes=5, mean=4.06, latest=4.06)
     other.continue_from(guard)
     assert other.current_orders.jobs == pytest.approx(guard.current_orders.jobs)
     assert other.mean_reduction == pytest.approx(guard.mean_reduction)
-    assert other.check_meter(minutes=8, mean=4.0, latest=LIMIT) is None
+    assert other.adjust_to_meter(minutes=8, mean=4.0, latest=LIMIT) is None

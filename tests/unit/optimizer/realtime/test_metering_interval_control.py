@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from optimizer.realtime.intra_interval import MeteringIntervalControl
-from optimizer.realtime.orders import SUPPLY_TOLERANCE_K, DispatchOrders
+from optimizer.realtime.orders import TANK_CHARGING_SUPPLY_TOLERANCE_K, DispatchOrders
 from tests.support import small_days
 
 PEAK = 4.0
@@ -30,13 +30,13 @@ def battery_of(orders):
 
 def test_orders_stay_when_there_is_room(guard):
     """Proves: 15 x 4 less 5 x 3.8 leaves 4.1 MW for ten minutes."""
-    assert guard.check_meter(minutes=5, mean=3.8, latest=3.8) is None
+    assert guard.adjust_to_meter(minutes=5, mean=3.8, latest=3.8) is None
     assert guard.reduction == 0.0
 
 
 def test_charging_is_reduced_first(guard):
     """Proves: 15 x 4 less 5 x 4.1 leaves 3.95 MW; half of what is ordered counts in ten minutes."""
-    orders = guard.check_meter(minutes=5, mean=4.1, latest=4.1)
+    orders = guard.adjust_to_meter(minutes=5, mean=4.1, latest=4.1)
     assert battery_of(orders) == pytest.approx((0.3, 0.0))
     assert guard.reduction == pytest.approx(0.3)
     assert guard.mean_reduction == pytest.approx(0.3 / 2 * 10 / 15)
@@ -44,12 +44,12 @@ def test_charging_is_reduced_first(guard):
 
 def test_rise_is_extrapolated(guard):
     """Proves: 0.2 MW a minute for 3 minutes: 4.1 MW become 4.61 MW in the mean of the ten left."""
-    guard.check_meter(minutes=5, mean=3.6, latest=4.1)
+    guard.adjust_to_meter(minutes=5, mean=3.6, latest=4.1)
     assert guard.reduction == pytest.approx((4.61 - 4.2) / 0.5)
 
 
 def test_battery_then_discharges_at_full_power(guard):
-    orders = guard.check_meter(minutes=10, mean=4.5, latest=4.5)  # 3 MW are allowed
+    orders = guard.adjust_to_meter(minutes=10, mean=4.5, latest=4.5)  # 3 MW are allowed
     assert battery_of(orders) == pytest.approx((0.0, 0.8))
     assert guard.reduction == pytest.approx(1.4)
 
@@ -60,7 +60,7 @@ def test_import_limit_is_kept_every_minute(guard):
     The peak has room: 15 x 9 MW. Sensitivity: import broke the limit while the sun set.
     """
     guard.uncharged_mean_import, guard.import_limit = 9.0, 4.0
-    guard.check_meter(minutes=5, mean=3.0, latest=3.5)
+    guard.adjust_to_meter(minutes=5, mean=3.0, latest=3.5)
     assert guard.reduction == pytest.approx(0.1 * 10 / 3)
 
 
@@ -70,7 +70,7 @@ def test_shaving_keeps_the_export_limit(guard):
     4.5 MW now, and 3.8 at least: 0.7 may be shaved. Where import goes down to 4.2 by itself, 0.4.
     """
     guard.export_limit = -3.8
-    orders = guard.check_meter(minutes=10, mean=4.5, latest=4.5)
+    orders = guard.adjust_to_meter(minutes=10, mean=4.5, latest=4.5)
     assert battery_of(orders) == pytest.approx((0.0, 0.1))
     assert guard.reduction == pytest.approx(0.7)
 
@@ -78,7 +78,7 @@ def test_shaving_keeps_the_export_limit(guard):
 def test_expected_fall_of_import_is_not_shaved(guard):
     """Proves: half of the fall from 5 to 4 MW comes after minute 5, so 0.2 of 4.5 MW are free."""
     guard.initial_import, guard.expected_import, guard.export_limit = 5.0, 4.0, -3.8
-    guard.check_meter(minutes=5, mean=4.75, latest=4.5)
+    guard.adjust_to_meter(minutes=5, mean=4.75, latest=4.5)
     assert guard.reduction == pytest.approx(0.2)
 
 
@@ -88,7 +88,7 @@ def test_unforeseen_import_can_be_shaved(guard):
     4.5 MW where 4 were expected, from begin on: 0.7 above 3.8.
     """
     guard.initial_import, guard.expected_import, guard.export_limit = 4.0, 4.0, -3.8
-    guard.check_meter(minutes=10, mean=4.5, latest=4.5)
+    guard.adjust_to_meter(minutes=10, mean=4.5, latest=4.5)
     assert guard.reduction == pytest.approx(0.7)
 
 
@@ -103,15 +103,15 @@ def test_plant_ordered_below_the_limit_is_not_corrected(guard):
         5.0,
         3.5,
     )
-    assert guard.check_meter(minutes=1, mean=4.9, latest=4.85) is None
-    guard.check_meter(minutes=6, mean=4.7, latest=4.6)  # 4.1 were due
+    assert guard.adjust_to_meter(minutes=1, mean=4.9, latest=4.85) is None
+    guard.adjust_to_meter(minutes=6, mean=4.7, latest=4.6)  # 4.1 were due
     assert guard.reduction > 0.1
 
 
 def test_plan_is_resumed_when_there_is_room(guard):
     """Proves: half of 0.3 MW is reached in 5 minutes, and half of that is taken back."""
-    guard.check_meter(minutes=5, mean=4.1, latest=4.1)
-    orders = guard.check_meter(minutes=10, mean=4.0, latest=3.5)  # 4 MW are allowed
+    guard.adjust_to_meter(minutes=5, mean=4.1, latest=4.1)
+    orders = guard.adjust_to_meter(minutes=10, mean=4.0, latest=3.5)  # 4 MW are allowed
     assert battery_of(orders) == pytest.approx((0.6, 0.0))
     assert guard.mean_reduction == pytest.approx((0.3 / 4 * 5 + 0.15 * 3 / 4 * 5) / 15)
 
@@ -119,14 +119,14 @@ def test_plan_is_resumed_when_there_is_room(guard):
 def test_reserved_power_is_not_used(guard):
     (battery,) = guard.planned.battery_charge
     guard.discharge_margin = {battery: 0.2}
-    orders = guard.check_meter(minutes=5, mean=4.1, latest=4.1)
+    orders = guard.adjust_to_meter(minutes=5, mean=4.1, latest=4.1)
     assert battery_of(orders) == pytest.approx((0.4, 0.0))
 
 
 def test_small_changes_are_ignored(guard):
-    guard.check_meter(minutes=5, mean=4.1, latest=4.1)
-    assert guard.check_meter(minutes=6, mean=4.1, latest=4.07) is None
-    assert guard.check_meter(minutes=15, mean=5.0, latest=5.0) is None
+    guard.adjust_to_meter(minutes=5, mean=4.1, latest=4.1)
+    assert guard.adjust_to_meter(minutes=6, mean=4.1, latest=4.07) is None
+    assert guard.adjust_to_meter(minutes=15, mean=5.0, latest=5.0) is None
 
 
 def test_shaving_from_the_start_counts_and_stays(guard):
@@ -137,12 +137,12 @@ def test_shaving_from_the_start_counts_and_stays(guard):
         planned=guard.planned,
         uncharged_mean_import=PEAK,
         discharge_margin={battery: 0.5},
-        initial_shed=0.3,
+        shed_from_start=0.3,
     )
-    orders = watch.check_meter(minutes=5, mean=4.1, latest=4.1)  # 0.15 MW too many
+    orders = watch.adjust_to_meter(minutes=5, mean=4.1, latest=4.1)  # 0.15 MW too many
     assert battery_of(orders) == pytest.approx((0.1, 0.0))
     assert watch.mean_reduction == pytest.approx(0.2 / 2 * 10 / 15)
-    orders = watch.check_meter(minutes=10, mean=3.0, latest=3.0)
+    orders = watch.adjust_to_meter(minutes=10, mean=3.0, latest=3.0)
     assert battery_of(orders) == pytest.approx((0.3, 0.0))
 
 
@@ -158,7 +158,7 @@ def warmth(site, share):
     """Return water at a share of the way from where charging begins to yield to where it ends."""
     plant = site.equipment["chilled_plant"]
     first, last = (
-        plant.supply_temperature + SUPPLY_TOLERANCE_K,
+        plant.supply_temperature + TANK_CHARGING_SUPPLY_TOLERANCE_K,
         plant.supply_limit - site.margins.temperature,
     )
     return {"chilled_plant": first + share * (last - first)}
@@ -167,22 +167,22 @@ def warmth(site, share):
 def test_tank_charging_falls_within_the_interval_for_good(filling):
     """Proves: shares refer to the planned charge, whatever was reduced before."""
     at = partial(warmth, filling.site)
-    assert filling.check_water(at(0.0)) is None
-    assert filling.check_water(at(0.25)).tank_charge["tank_1"] == pytest.approx(0.15)
-    assert filling.check_water(at(0.5)).tank_charge["tank_1"] == pytest.approx(0.1)
-    assert filling.check_water(at(0.1)) is None
-    assert filling.check_water(at(0.52)) is None  # less than is worth an order
-    beyond = filling.check_water(at(2.0))
+    assert filling.adjust_to_water(at(0.0)) is None
+    assert filling.adjust_to_water(at(0.25)).tank_charge["tank_1"] == pytest.approx(0.15)
+    assert filling.adjust_to_water(at(0.5)).tank_charge["tank_1"] == pytest.approx(0.1)
+    assert filling.adjust_to_water(at(0.1)) is None
+    assert filling.adjust_to_water(at(0.52)) is None  # less than is worth an order
+    beyond = filling.adjust_to_water(at(2.0))
     assert beyond.tank_charge["tank_1"] == 0.0
     assert beyond.tank_discharge["tank_1"] > 0.0
 
 
 def test_guard_combines_water_and_meter(filling):
     """Proves: each keeps the changes of the other."""
-    shaved = filling.check_meter(minutes=5, mean=4.1, latest=4.1)
-    both = filling.check_water(warmth(filling.site, 0.5))
+    shaved = filling.adjust_to_meter(minutes=5, mean=4.1, latest=4.1)
+    both = filling.adjust_to_water(warmth(filling.site, 0.5))
     assert both.battery_charge == shaved.battery_charge
-    again = filling.check_meter(minutes=10, mean=4.0, latest=3.5)
+    again = filling.adjust_to_meter(minutes=10, mean=4.0, latest=3.5)
     assert again.tank_charge == both.tank_charge
 
 
@@ -197,7 +197,7 @@ def test_slow_plant_keeps_its_peak(guard, apart, first, last):
         if minute % apart or minute == 15:
             continue
         moved = _turned(begin, guard.reduction, minute - at)
-        if guard.check_meter(minutes=minute, mean=np.mean(shown), latest=shown[-1]):
+        if guard.adjust_to_meter(minutes=minute, mean=np.mean(shown), latest=shown[-1]):
             begin, at = moved, minute
     assert np.mean(shown) == pytest.approx(PEAK, abs=0.02 * PEAK)
     assert np.interp(minutes, [0, 10], [first, last]).mean() > PEAK

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from optimizer.realtime.dispatch import start_limits
+from optimizer.realtime.dispatch import rack_limits_before_target
 from tests.support import small_days
 from twin import time_axes
 
@@ -27,9 +27,11 @@ def test_target_within_minimum_run_leaves_fewest_racks():
     """
     site, none = small_days.setting().site, np.inf
     schedule = plan([none, none, 2.0, 2.0, 2.0, none, none, none])
-    assert start_limits(site, schedule, START + time_axes.QUARTER_HOUR) == {"training": 5.0}
+    assert rack_limits_before_target(site, schedule, START + time_axes.QUARTER_HOUR) == {
+        "training": 5.0
+    }
     assert (
-        start_limits(site, schedule, START + 4 * time_axes.QUARTER_HOUR) == {}
+        rack_limits_before_target(site, schedule, START + 4 * time_axes.QUARTER_HOUR) == {}
     )  # it holds now: planned as such
-    assert start_limits(site, plan([none] * 8), START) == {}
-    assert start_limits(site, schedule.drop_vars("grid_import_target"), START) == {}
+    assert rack_limits_before_target(site, plan([none] * 8), START) == {}
+    assert rack_limits_before_target(site, schedule.drop_vars("grid_import_target"), START) == {}

@@ -42,7 +42,7 @@ def at(quarters):
 
 
 def test_horizon_has_quarters_then_hours_then_blocks():
-    hours = question().hours
+    hours = question().interval_hours
     assert hours.sum() == pytest.approx(168.0)
     assert (hours[:24] == 0.25).all()
     assert (hours[24:90] == 1.0).all()
@@ -53,8 +53,10 @@ def test_horizon_begins_now_in_any_quarter():
     queue, state = at(3)
     problem = moments.asked(state, queue)
     assert problem.outlook["time"].to_numpy()[0] == queue.instant
-    assert problem.hours[24] == pytest.approx(0.25)  # up to the full hour
-    assert len(problem.hours) == len(question().hours)  # so that one basis fits the next
+    assert problem.interval_hours[24] == pytest.approx(0.25)  # up to the full hour
+    assert len(problem.interval_hours) == len(
+        question().interval_hours
+    )  # so that one basis fits the next
 
 
 def test_record_that_ends_too_soon_is_refused():
@@ -103,7 +105,7 @@ def followed(site, plan, *, short, quarters=6):
         caps.append(sum(orders.renewable_cap.values()))
         net = (
             steering.interval_control.expected_import
-            - steering.interval_control.initial_shed
+            - steering.interval_control.shed_from_start
             - short(quarter, caps[-1])
         )
     return np.array(caps)
@@ -219,7 +221,7 @@ def test_plant_in_transition_is_no_surprise(meter, begin):
     """Proves: a turn of 10 of 15 minutes, up or down, is foreseen however the meter reads it."""
     steering, (queue, state) = RealtimeController(moments.site()), at(0)
     first = steering.orders(plan(), drawing(state, begin), queue)
-    settled = _expected(plan(), state, queue, first) - steering.interval_control.initial_shed
+    settled = _expected(plan(), state, queue, first) - steering.interval_control.shed_from_start
     queue, state = at(1)
     calm = given(RealtimeController(moments.site()).orders(plan(), drawing(state, begin), queue))
     mean = begin + (settled - begin) * (1.0 - 10.0 / 30.0)

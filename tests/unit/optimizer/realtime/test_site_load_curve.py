@@ -27,7 +27,7 @@ def test_tried_load_equals_a_long_replay():
     long = long.assign({name: ("time", now[name].to_numpy()) for name in ROUNDING_STEPS})
     shares = np.array([work.racks / site.rack_count for work in site.flexible_loads])
     hall = [work.owner for work in site.flexible_loads]
-    for power, whole in zip(found.halls, found.power, strict=True):
+    for power, whole in zip(found.hall_power, found.site_power, strict=True):
         outlook = long.assign(hall_power=(("time", "hall"), [power * shares])).assign_coords(
             hall=hall
         )
@@ -46,7 +46,8 @@ def test_other_site_of_equal_name_is_tried_itself():
     site = moments.site()
     smaller = site.with_parameters("hall_1", racks=site.equipment["hall_1"].racks // 2)
     assert (
-        site_load_curve(smaller, first()).power[-1] < 0.9 * site_load_curve(site, first()).power[-1]
+        site_load_curve(smaller, first()).site_power[-1]
+        < 0.9 * site_load_curve(site, first()).site_power[-1]
     )
 
 
@@ -57,7 +58,9 @@ def test_heat_sale_and_plant_capacity_count():
         site_load_curve(site, now),
         site_load_curve(site, now.assign(heat_reuse_power=some)),
     )
-    assert (busy.power > idle.power + 0.02).all()  # the pump draws more than the plant saves
+    assert (
+        busy.site_power > idle.site_power + 0.02
+    ).all()  # the pump draws more than the plant saves
     assert (busy.loads["warm_plant"] < idle.loads["warm_plant"] - 0.2).all()
     assert (
         idle.loads.keys()

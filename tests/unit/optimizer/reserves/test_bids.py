@@ -180,7 +180,7 @@ def test_bids_are_whole_and_no_store_wastes_energy(seed):
 def tried(problem):
     """Return the objectives of the best whole bids and of none, by trying all there are."""
     inputs = build_model_data(problem)
-    arrays = compile_model(signature_of(inputs)).arrays(parameter_values(inputs))
+    arrays = compile_model(signature_of(inputs)).with_parameter_values(parameter_values(inputs))
     solver = LpSolver(arrays, account_weights(problem.weights))
     places, choices = [], []
     for one in bid_blocks(arrays, problem):

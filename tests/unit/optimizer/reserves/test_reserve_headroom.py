@@ -124,7 +124,9 @@ def test_work_leaves_room_for_sold_reserve():
     here = small_days.setting()
     where = here.site.with_parameters("grid_1", import_limit="3 MW")
     where = where.model_copy(update={"reserves": {"fcr": product()}})
-    plan = here.actual.isel(time=slice(0, 1), instant=slice(0, 2)).assign_coords(product=["fcr"])
+    plan = here.true_series.isel(time=slice(0, 1), instant=slice(0, 2)).assign_coords(
+        product=["fcr"]
+    )
     plan["reserve_capacity"] = ("time", "product"), [[0.1]]
     free = compute_headroom(where, here.initial_state, plan.drop_vars("reserve_capacity"))
     kept = compute_headroom(where, here.initial_state, plan)
@@ -137,7 +139,9 @@ def test_interval_before_a_reserve_leaves_room():
     """Proves: an activation in the first minute finds the plant at its earlier orders."""
     here = small_days.setting()
     where = here.site.model_copy(update={"reserves": {"fcr": product()}})
-    plan = here.actual.isel(time=slice(0, 3), instant=slice(0, 4)).assign_coords(product=["fcr"])
+    plan = here.true_series.isel(time=slice(0, 3), instant=slice(0, 4)).assign_coords(
+        product=["fcr"]
+    )
     plan["reserve_capacity"] = ("time", "product"), [[0.0], [0.1], [0.3]]
     free = compute_headroom(where, here.initial_state, plan.drop_vars("reserve_capacity"))
     kept = compute_headroom(where, here.initial_state, plan)
@@ -264,14 +268,14 @@ def test_reserve_model_compiles_as_in_pyomo():
     look = ahead([20.0] * 4 + [80.0] * 4, service=1.0, jobs=jobs, held=[0.5] * 4 + [0.0] * 4)
     inputs = build_model_data(hand.problem(where, look, level=0.5))
     shape, numbers = signature_of(inputs), parameter_values(inputs)
-    arrays = compile_model(shape).arrays(numbers)
+    arrays = compile_model(shape).with_parameter_values(numbers)
     rows, low, high, costs, offset, bounds = as_pyomo_says(shape, numbers)
     np.testing.assert_allclose(dense(arrays), rows, rtol=1e-15)
     np.testing.assert_allclose(arrays.row_low, low, rtol=1e-15)
     np.testing.assert_allclose(arrays.row_high, high, rtol=1e-15)
     np.testing.assert_array_equal(arrays.column_low, bounds[:, 0])
     np.testing.assert_array_equal(arrays.column_high, bounds[:, 1])
-    np.testing.assert_allclose(arrays.accounts.offset, offset, rtol=1e-15)
+    np.testing.assert_allclose(arrays.accounts.constant_cost, offset, rtol=1e-15)
     paid, _ = arrays.accounts.weighted(dict.fromkeys(arrays.accounts.names, 1.0), len(bounds))
     np.testing.assert_allclose(paid, costs.sum(axis=0), rtol=1e-12, atol=1e-12)
 
@@ -300,8 +304,10 @@ def test_work_behind_a_reserve_must_run():
     held = one["work_reserve"].copy(data=np.zeros(one["work_reserve"].shape))
     held.loc[{"product": "mfrr", "cohort": ["batch/0", "batch/2"]}] = [0.1, 0.2]
     room = compute_headroom(problem.site, problem.state, one.assign(work_reserve=held))
-    assert room.committed_work == {"batch": pytest.approx(0.3), "training": 0.0}
+    assert room.reserve_committed_power == {"batch": pytest.approx(0.3), "training": 0.0}
     assert (
-        compute_headroom(problem.site, problem.state, one.drop_vars("work_reserve")).committed_work
+        compute_headroom(
+            problem.site, problem.state, one.drop_vars("work_reserve")
+        ).reserve_committed_power
         == {}
     )

@@ -10,8 +10,8 @@ import structlog.testing
 
 from optimizer.service import alarms as alarm_module
 from optimizer.service.alarms import (
+    ALARM_CLEAR_LEVEL,
     ALARM_DEFINITIONS,
-    CLEAR_LEVEL,
     AlarmCode,
     AlarmCondition,
     AlarmList,
@@ -160,7 +160,7 @@ def test_sensor_alarm_clears_after_an_hour_without_its_condition(bench):
 
 def test_level_below_its_limit_raises_no_alarm_and_clears_lower(bench):
     """Proves: 99 % of the limit raises nothing; in force, the alarm lasts down to 70 %."""
-    level = iter((0.99, 1.0, 0.99, CLEAR_LEVEL, CLEAR_LEVEL - 0.01))
+    level = iter((0.99, 1.0, 0.99, ALARM_CLEAR_LEVEL, ALARM_CLEAR_LEVEL - 0.01))
     shown = [
         bool(bench.update({"code": AlarmCode.ORDERS, "text": "off", "limit_ratio": value}))
         for value in level

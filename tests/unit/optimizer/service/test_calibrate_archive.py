@@ -44,7 +44,7 @@ def plant_and_folder(tmp_path_factory):
     """Return a plant, and the state folder with the archive of two of its days."""
     plant = CalibrationTrial.run(SITE, skies.minutes("small", days=2), seed=3)
     folder = tmp_path_factory.mktemp("state")
-    noise = FacilityNoise(power=0.01, level=0.01)
+    noise = FacilityNoise(power_meter_error=0.01, level_sensor_error=0.01)
     bms = SimulatedBms(SITE, None, rng=np.random.default_rng(1), noise=noise, repeat=10)
     archive, offset = Archive(folder / "archive", SITE.name), 0
 
@@ -52,7 +52,7 @@ def plant_and_folder(tmp_path_factory):
         nonlocal offset
         offset += 10
         archive.add(decode(*message), JournalPosition(1, offset))
-        archive.advance(JournalPosition(1, offset))
+        archive.record_journal_position(JournalPosition(1, offset))
 
     for message in bms.metadata():
         store(message)
@@ -77,7 +77,9 @@ def test_a_site_is_calibrated_by_its_archive(plant_and_folder):
             plant.worn_site.equipment[estimate.parameter.machine], estimate.parameter.path
         )
         assert estimate.identifiability is not Identifiability.UNKNOWN, name
-        assert estimate.value == pytest.approx(true, rel=0.02, abs=3.0 * estimate.error), name
+        assert estimate.value == pytest.approx(true, rel=0.02, abs=3.0 * estimate.standard_error), (
+            name
+        )
     assert (
         named["hall_1.power_factor_error"].identifiability is Identifiability.UNKNOWN
     )  # the archive holds no racks

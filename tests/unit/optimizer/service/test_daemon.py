@@ -10,7 +10,7 @@ import pytest
 import structlog.testing
 
 from optimizer.cli.explain import read_service_decision
-from optimizer.service.clock import NOT_STARTED
+from optimizer.service.clock import TIME_BEFORE_FIRST_TICK
 from optimizer.service.decision_engine import LoadShedError
 from telemetry.messages.feed_documents import PublicReason
 from tests.support.service_bench import UNHEARD, Bench
@@ -266,7 +266,9 @@ def test_stuck_decision_is_reported_and_stops_heartbeats(tmp_path, monkeypatch):
 def test_contract_without_signed_times_raises_an_alarm(bench, monkeypatch):
     bench.decide()
     assert bench.run_tasks() == []
-    monkeypatch.setattr(type(bench.service._partners), "unsigned_times", "tso_1 accepts such")
+    monkeypatch.setattr(
+        type(bench.service._partners), "contracts_accepting_unsigned_times", "tso_1 accepts such"
+    )
     assert bench.run_tasks() == ["unsigned_targets"]
 
 
@@ -282,5 +284,5 @@ def test_failing_periodic_task_affects_no_other_task(bench, monkeypatch):
 
 
 def test_before_the_first_tick_there_is_no_time(bench):
-    bench.service._clock.now.return_value = NOT_STARTED
+    bench.service._clock.now.return_value = TIME_BEFORE_FIRST_TICK
     assert bench.service.status().time is None

@@ -109,7 +109,7 @@ def test_never_measured_variable_is_named():
 def test_hold_continues_running_jobs_and_starts_none():
     queue = moments.pressed(moments.running(small_days.queue(), 4), 20, 21)
     pilot = moments.pilot(failing_solver)
-    pilot.caps = dict.fromkeys(queue.jobs.number[:3].tolist(), 0.9)
+    pilot.last_ordered_caps = dict.fromkeys(queue.jobs.number[:3].tolist(), 0.9)
     outcome = pilot.decide(moments.facts(queue=queue, hold="HOLD by Erika: pumps"))
     assert outcome.choice.source is ScheduleSource.HOLD
     assert outcome.choice.reason == "HOLD by Erika: pumps"
@@ -254,7 +254,7 @@ def test_infeasible_decision_is_not_remembered():
     pilot = DecisionEngine(site=none, solve_problem=failing_solver)
     with pytest.raises(NoScheduleError):
         pilot.decide(moments.facts(battery_level=0.32))
-    assert pilot.caps == {}
+    assert pilot.last_ordered_caps == {}
     pilot.site = site
     assert pilot.decide(moments.facts(moments.calm())).time == time_axes.to_utc(small_days.START)
 
@@ -391,7 +391,7 @@ def test_scenario_inputs_reach_the_solver_of_a_hedging_site():
         assert outcome.choice.source is ScheduleSource.OPTIMUM
         given.append(solver.call_args.kwargs.get("scenario_inputs"))
     assert given[:2] == [None, None]
-    assert (given[2].record, given[2].queue, given[2].past) == (
+    assert (given[2].record, given[2].queue, given[2].past_jobs) == (
         facts.series,
         facts.queue,
         facts.past_jobs,

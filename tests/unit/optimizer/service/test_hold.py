@@ -33,28 +33,28 @@ def register_with_hold(path, **others):
 
 
 def test_no_hold_at_first(path):
-    assert HoldRegister(path).in_force(NOW) is None
+    assert HoldRegister(path).combined_hold(NOW) is None
 
 
 def test_a_hold_has_author_reason_and_end(path):
-    hold = register_with_hold(path, hours=2.0).in_force(NOW)
+    hold = register_with_hold(path, hours=2.0).combined_hold(NOW)
     assert (hold.author, hold.reason) == ("Erika", "test of pumps")
     assert (hold.since, hold.until) == (NOW, NOW + 7200.0)
 
 
 def test_a_hold_survives_a_restart(path):
-    before = register_with_hold(path, hours=2.0).in_force(NOW)
-    assert HoldRegister(path).in_force(NOW + 7199.0) == before
+    before = register_with_hold(path, hours=2.0).combined_hold(NOW)
+    assert HoldRegister(path).combined_hold(NOW + 7199.0) == before
 
 
 def test_a_hold_without_an_end_lasts_until_it_is_released(path):
     overrides = register_with_hold(path)
-    assert overrides.in_force(NOW + 1e8) is not None
+    assert overrides.combined_hold(NOW + 1e8) is not None
     assert overrides.release(1).author == "Erika"
-    assert overrides.in_force(NOW) is None
+    assert overrides.combined_hold(NOW) is None
     with pytest.raises(ServiceError, match="there is none"):
         overrides.release(1)
-    assert HoldRegister(path).in_force(NOW) is None
+    assert HoldRegister(path).combined_hold(NOW) is None
 
 
 def test_hold_lasts_until_the_last_person_ends(path):
@@ -63,11 +63,11 @@ def test_hold_lasts_until_the_last_person_ends(path):
     timed = {"is_self_ending": True}
     overrides.set_hold(author="Max", reason="storm", now=NOW + 60.0, hours=2.0, **timed)
     overrides.set_hold(author="Ida", reason="a look", now=NOW + 120.0, hours=0.1, **timed)
-    both = HoldRegister(path).in_force(NOW + 1000.0)
+    both = HoldRegister(path).combined_hold(NOW + 1000.0)
     assert (both.author, both.reason) == ("Erika and Max", "Erika: test of pumps; Max: storm")
     assert (both.since, both.until) == (NOW, NOW + 60.0 + 7200.0)
-    assert HoldRegister(path).in_force(NOW + 3601.0).author == "Max"
-    assert HoldRegister(path).in_force(NOW + 7261.0) is None
+    assert HoldRegister(path).combined_hold(NOW + 3601.0).author == "Max"
+    assert HoldRegister(path).combined_hold(NOW + 7261.0) is None
 
 
 def test_same_author_twice_is_two_holds(path):
@@ -79,7 +79,7 @@ def test_same_author_twice_is_two_holds(path):
     overrides.set_hold(**WHO, now=NOW, hours=0.01, is_self_ending=True)
     numbers = [(one.number, one.until) for one in overrides.all_in_force(NOW)]
     assert numbers == [(1, None), (2, NOW + 36.0)]
-    assert HoldRegister(path).in_force(NOW + 60.0).number == 1
+    assert HoldRegister(path).combined_hold(NOW + 60.0).number == 1
 
 
 def test_release_ends_the_named_hold_only(path):
@@ -87,8 +87,8 @@ def test_release_ends_the_named_hold_only(path):
     overrides = register_with_hold(path)
     overrides.set_hold(author="Max", reason="storm", now=NOW)
     assert overrides.release(1).author == "Erika"
-    assert overrides.in_force(NOW).author == "Max"
-    assert HoldRegister(path).in_force(NOW).author == "Max"
+    assert overrides.combined_hold(NOW).author == "Max"
+    assert HoldRegister(path).combined_hold(NOW).author == "Max"
 
 
 def test_hold_is_taken_over_with_another_end(path):
@@ -124,7 +124,7 @@ def test_hold_past_its_end_awaits_a_person(path):
     (text,) = overrides.end_notices(NOW + 6600.0).values()
     assert text == "HOLD 1 of Erika reaches its end in 10 min; it then awaits a person"
     for register in (overrides, HoldRegister(path)):
-        assert register.in_force(NOW + 9000.0).author == "Erika"
+        assert register.combined_hold(NOW + 9000.0).author == "Erika"
         assert "30 min ago and stays in force" in register.end_notices(NOW + 9000.0)["HOLD 1"]
         assert register.take_expired() == []
     overrides.release(1)
@@ -160,7 +160,7 @@ def test_state_restored_without_holds_is_held(path, name):
     overrides.reload()
     assert overrides.all_in_force(NOW) == (hold,)
     overrides.release(hold.number)
-    assert HoldRegister(path).in_force(NOW) is None
+    assert HoldRegister(path).combined_hold(NOW) is None
 
 
 @pytest.mark.parametrize("name", ["keys", "operators.toml", "archive", "schema.json", "lock"])
@@ -169,14 +169,14 @@ def test_prepared_folder_is_not_a_restored_one(path, name):
     (path.parent / name).touch()
     overrides = HoldRegister(path)
     overrides.create_file()
-    assert overrides.in_force(NOW) is None
+    assert overrides.combined_hold(NOW) is None
     (path.parent / "audit.jsonl").touch()
-    assert HoldRegister(path).in_force(NOW) is None
+    assert HoldRegister(path).combined_hold(NOW) is None
 
 
 def test_a_file_of_one_person_is_still_read(path):
     path.write_text(json.dumps(WHO | {"since": NOW, "until": None}))
-    hold = HoldRegister(path).in_force(NOW)
+    hold = HoldRegister(path).combined_hold(NOW)
     assert (hold.number, hold.author) == (1, "Erika")
 
 
@@ -196,14 +196,14 @@ def test_holds_of_commit_6bce1c81_are_read(path):
 def test_empty_file_of_commit_6bce1c81_is_no_hold(path):
     (path.parent / "audit.jsonl").touch()
     path.write_text("{}")
-    assert HoldRegister(path).in_force(NOW) is None
+    assert HoldRegister(path).combined_hold(NOW) is None
 
 
 def test_damaged_hold_among_several_stays_in_force(path):
     whole = WHO | {"since": NOW, "until": NOW + 60.0}
     path.write_text(json.dumps({"holds": [whole, {"author": "Max"}]}))
-    assert HoldRegister(path).in_force(NOW).author == "Erika and gigatwin"
-    assert HoldRegister(path).in_force(NOW + 61.0).author == "gigatwin"
+    assert HoldRegister(path).combined_hold(NOW).author == "Erika and gigatwin"
+    assert HoldRegister(path).combined_hold(NOW + 61.0).author == "gigatwin"
 
 
 @pytest.mark.parametrize(
@@ -227,16 +227,16 @@ def test_damaged_hold_among_several_stays_in_force(path):
 )
 def test_damaged_file_is_a_hold(path, content):
     path.write_bytes(content)
-    hold = HoldRegister(path).in_force(NOW)
+    hold = HoldRegister(path).combined_hold(NOW)
     assert hold.author == "gigatwin"
     assert hold.reason == "hold.json is damaged: it may hold a HOLD"
     assert HoldRegister(path).release(1) == hold
-    assert HoldRegister(path).in_force(NOW) is None
+    assert HoldRegister(path).combined_hold(NOW) is None
 
 
 def test_folder_in_place_of_the_file_is_a_hold(path):
     path.mkdir()
-    assert HoldRegister(path).in_force(NOW).author == "gigatwin"
+    assert HoldRegister(path).combined_hold(NOW).author == "gigatwin"
 
 
 def test_kill_between_writes_leaves_one_valid_file(path, monkeypatch):
@@ -253,7 +253,7 @@ def test_kill_between_writes_leaves_one_valid_file(path, monkeypatch):
             overrides.release(1)
     path.with_name(".hold.json.1.1.draft").write_bytes(b'{"auth')
     assert path.read_bytes() == before
-    assert HoldRegister(path).in_force(NOW).author == "Erika"
+    assert HoldRegister(path).combined_hold(NOW).author == "Erika"
 
 
 @pytest.fixture
@@ -279,12 +279,12 @@ def test_hold_takes_effect_despite_a_full_disk(path, full_disk):
     overrides = HoldRegister(path)
     full_disk.fill()
     overrides.set_hold(**WHO, now=NOW)
-    assert overrides.in_force(NOW).author == "Erika"
+    assert overrides.combined_hold(NOW).author == "Erika"
     assert "no space left" in overrides.trouble
     full_disk.empty()
-    assert overrides.in_force(NOW).author == "Erika"
+    assert overrides.combined_hold(NOW).author == "Erika"
     assert overrides.trouble == ""
-    assert HoldRegister(path).in_force(NOW).author == "Erika"
+    assert HoldRegister(path).combined_hold(NOW).author == "Erika"
 
 
 def test_full_disk_prevents_neither_expiry_nor_release(path, full_disk):
@@ -292,12 +292,12 @@ def test_full_disk_prevents_neither_expiry_nor_release(path, full_disk):
     overrides = HoldRegister(path, passed=lambda: passed.pop(0))
     overrides.set_hold(**WHO, now=NOW, hours=1.0, is_self_ending=True)
     full_disk.fill()
-    assert overrides.in_force(NOW + 3600.0) is None
+    assert overrides.combined_hold(NOW + 3600.0) is None
     overrides.set_hold(**WHO, now=NOW)
     assert overrides.release(2).author == "Erika"
-    assert overrides.in_force(NOW) is None
+    assert overrides.combined_hold(NOW) is None
     assert (
-        HoldRegister(path).in_force(NOW) is not None
+        HoldRegister(path).combined_hold(NOW) is not None
     )  # after a restart the stored HOLD is in force
 
 
@@ -317,7 +317,7 @@ def test_full_disk_prevents_neither_expiry_nor_release(path, full_disk):
 def test_hostile_texts_become_one_plain_line(path, text, kept):
     overrides = HoldRegister(path)
     overrides.set_hold(author=text, reason=text, now=NOW)
-    hold = HoldRegister(path).in_force(NOW)
+    hold = HoldRegister(path).combined_hold(NOW)
     assert (hold.author, hold.reason) == (kept, kept)
     json.dumps(kept, ensure_ascii=False).encode()
 
@@ -340,7 +340,7 @@ def test_invalid_duration_is_refused_and_keeps_the_old_hold(path, hours):
     overrides = register_with_hold(path)
     with pytest.raises(ServiceError, match="hours"):
         overrides.set_hold(author="Max", reason="r", hours=hours, now=NOW)
-    assert overrides.in_force(NOW).author == "Erika"
+    assert overrides.combined_hold(NOW).author == "Erika"
 
 
 def test_write_error_is_logged_in_one_line(tmp_path):
@@ -363,7 +363,7 @@ def test_hold_that_is_not_stored_is_an_error(tmp_path):
     with pytest.raises(ServiceError, match=r"hold\.json.*free space"):
         overrides.require_stored()
     path.rmdir()
-    assert overrides.in_force(NOW) is not None  # stored by a second attempt
+    assert overrides.combined_hold(NOW) is not None  # stored by a second attempt
     overrides.require_stored()
 
 
@@ -374,10 +374,10 @@ def test_foreign_hold_is_adopted_before_each_write(path):
     """
     service, command = HoldRegister(path), HoldRegister(path)
     service.create_file()
-    assert service.in_force(NOW) is None
+    assert service.combined_hold(NOW) is None
     command.set_hold(author="Max", reason="storm", now=NOW)
     assert service.set_hold(**WHO, now=NOW).number == 2
-    assert [one.author for one in service.take_adopted()] == ["Max"]
+    assert [one.author for one in service.take_holds_of_other_processes()] == ["Max"]
     assert [one.author for one in HoldRegister(path).all_in_force(NOW)] == ["Max", "Erika"]
 
 
@@ -415,8 +415,8 @@ def test_released_hold_does_not_return_from_the_file(path, full_disk):
 def test_deleted_file_ends_no_hold_of_a_running_service(path):
     service = register_with_hold(path)
     path.unlink()
-    assert service.in_force(NOW).author == "Erika"
-    assert HoldRegister(path).in_force(NOW).author == "Erika"
+    assert service.combined_hold(NOW).author == "Erika"
+    assert HoldRegister(path).combined_hold(NOW).author == "Erika"
 
 
 def test_hold_waits_only_briefly_for_the_lock(path, monkeypatch):
@@ -428,7 +428,7 @@ def test_hold_waits_only_briefly_for_the_lock(path, monkeypatch):
         assert service.set_hold(**WHO, now=NOW).number == 1
     finally:
         os.close(handle)
-    assert HoldRegister(path).in_force(NOW).author == "Erika"
+    assert HoldRegister(path).combined_hold(NOW).author == "Erika"
 
 
 def test_processes_that_place_holds_at_once_lose_none(path, monkeypatch):
@@ -480,7 +480,7 @@ def test_many_holds_of_unknown_requesters_become_one(path, monkeypatch):
     for _ in range(MAX_UNSIGNED_HOLDS):
         overrides.set_hold(**unknown)
     first = overrides.set_hold(**unknown, hours=0.1, is_self_ending=True)
-    assert (first.folded, first.until, first.reason) == (1, None, "further HOLDs: 1")
+    assert (first.combined_hold_count, first.until, first.reason) == (1, None, "further HOLDs: 1")
     with monkeypatch.context() as patch:
         patch.setattr("optimizer.service.hold_register.write_atomic", None)  # no write for each
         last = [overrides.set_hold(**unknown) for _ in range(100)][-1]
@@ -488,7 +488,7 @@ def test_many_holds_of_unknown_requesters_become_one(path, monkeypatch):
     overrides.set_hold(**WHO, now=NOW)  # an operator's is listed
     stored = HoldRegister(path).all_in_force(NOW)
     assert len(stored) == MAX_UNSIGNED_HOLDS + 2
-    assert (stored[-2].folded, stored[-1].author) == (101, "Erika")
+    assert (stored[-2].combined_hold_count, stored[-1].author) == (101, "Erika")
 
 
 def test_name_of_an_author_does_not_tell_who_is_signed_in(path, monkeypatch):
@@ -498,8 +498,16 @@ def test_name_of_an_author_does_not_tell_who_is_signed_in(path, monkeypatch):
     """
     monkeypatch.setattr("optimizer.service.hold_register.MAX_UNSIGNED_HOLDS", 0)
     register = HoldRegister(path)
-    assert register.set_hold(author="not signed in (page)", reason="r", now=NOW).folded == 0
-    assert register.set_hold(author="guest", is_signed_in=False, reason="r", now=NOW).folded == 1
+    assert (
+        register.set_hold(author="not signed in (page)", reason="r", now=NOW).combined_hold_count
+        == 0
+    )
+    assert (
+        register.set_hold(
+            author="guest", is_signed_in=False, reason="r", now=NOW
+        ).combined_hold_count
+        == 1
+    )
     assert [one.is_signed_in for one in HoldRegister(path).all_in_force(NOW)] == [True, False]
 
 

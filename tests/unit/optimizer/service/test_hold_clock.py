@@ -35,7 +35,7 @@ class Times:
 
     @property
     def hold(self):
-        return self.overrides.in_force(self.now)
+        return self.overrides.combined_hold(self.now)
 
 
 @pytest.fixture

@@ -154,7 +154,7 @@ def test_second_hold_stands_beside_the_first(stand, tmp_path):
     whole = f"HOLD by {ANA} and {BO}: {ANA}: a smell at chiller 2; {BO}: a look at a job"
     assert message == f"in force now: {whole}"
     assert stand.partners.statuses[-1] == HELD
-    assert stand.halt.in_force.until is None
+    assert stand.halt.combined_hold.until is None
     assert [entry.content["author"] for entry in read_entries(tmp_path / AUDIT_FILE)] == [ANA, BO]
 
 
@@ -209,10 +209,10 @@ def test_unreadable_operators_prevent_no_hold(stand, tmp_path):
     """Proves: a HOLD is placed whatever else fails; a release then needs a correct file."""
     (tmp_path / OPERATORS_FILE).write_text("[")
     hold(stand)
-    assert stand.halt.in_force.author == ANA
+    assert stand.halt.combined_hold.author == ANA
     with pytest.raises(ServiceError, match="a table for each operator"):
         release(stand)
-    assert stand.halt.in_force is not None
+    assert stand.halt.combined_hold is not None
 
 
 def test_hold_reports_a_broker_without_acknowledgement(tmp_path):
@@ -338,7 +338,7 @@ def test_hold_expired_by_a_wrong_clock_is_reinstated(tmp_path, monkeypatch):
         patch.setattr(time, "time", lambda: ahead)
         stand = Stand(tmp_path)
         stand.halt.update()
-        assert stand.halt.in_force is None
+        assert stand.halt.combined_hold is None
     for _ in range(2):
         stand.halt.update()
     assert stand.link.frozen == [NOW]
@@ -450,7 +450,7 @@ def test_further_holds_of_unknown_requesters_are_recorded_once(stand, tmp_path, 
     monkeypatch.setattr("optimizer.service.hold_register.MAX_UNSIGNED_HOLDS", 2)
     for _ in range(20):
         hold(stand, hours=None)
-    assert [one.folded for one in stand.halt.all_in_force] == [0, 0, 18]
+    assert [one.combined_hold_count for one in stand.halt.all_in_force] == [0, 0, 18]
     assert len(recorded_events(tmp_path)) == 3
 
 

@@ -13,7 +13,7 @@ from optimizer.inputs.series_files import SeriesFiles
 from optimizer.model.objective import HARD_OBLIGATION_PENALTY
 from optimizer.problem.planning_outlook import QUARTER_HOUR_HORIZON
 from optimizer.realtime.intra_interval import metered_means
-from optimizer.service.clock import NOT_STARTED
+from optimizer.service.clock import TIME_BEFORE_FIRST_TICK
 from optimizer.service.config import ServiceConfig
 from optimizer.service.load_target_receiver import (
     LoadTargetReceiver,
@@ -218,8 +218,13 @@ def test_contract_sets_age_and_signed_times(tmp_path):
 
 
 def test_contract_without_signed_times_is_named_for_the_alarm(tmp_path):
-    assert service(tmp_path, contract()).unsigned_times == ""
-    assert "tso_1" in service(tmp_path, contract(accept_unsigned_times=True)).unsigned_times
+    assert service(tmp_path, contract()).contracts_accepting_unsigned_times == ""
+    assert (
+        "tso_1"
+        in service(
+            tmp_path, contract(accept_unsigned_times=True)
+        ).contracts_accepting_unsigned_times
+    )
 
 
 class Wire:
@@ -279,7 +284,7 @@ def test_targets_before_the_simulated_start_wait(tmp_path, monkeypatch):
     monkeypatch.setattr(receiver._agent, "_connect", lambda: wire)
     wire.incoming = [ReceivedMessage(topic=TOPIC, payload=payload(target(3.0)), qos=1)]
     with receiver.open():
-        assert receiver.poll(NOT_STARTED) == []
+        assert receiver.poll(TIME_BEFORE_FIRST_TICK) == []
         (event,) = receiver.poll(NOW)
     assert event["event"] == "load_target"
 

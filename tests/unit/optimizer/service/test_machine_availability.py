@@ -10,7 +10,7 @@ import xarray as xr
 import sites
 from optimizer.fallback.ladder import ScheduleSource
 from optimizer.planner.flexibility import estimate_flexibility
-from optimizer.service.decision_inputs import DERATABLE, derate_unavailable
+from optimizer.service.decision_inputs import RATINGS_OF_DERATABLE_MACHINES, derate_unavailable
 from optimizer.service.plant_orders import plant_commands
 from telemetry.live.state import LiveState
 from telemetry.messages.samples import PointValue
@@ -53,12 +53,16 @@ def test_machine_without_a_report_is_in_service():
 def test_dispensable_machines_out_of_service_are_removed(name, share):
     """Every store, source and heat pump is reduced to its share; the rest is unchanged."""
     site = sites.load_site(name)
-    those = [one for one, machine in site.equipment.items() if type(machine) in DERATABLE]
+    those = [
+        one
+        for one, machine in site.equipment.items()
+        if type(machine) in RATINGS_OF_DERATABLE_MACHINES
+    ]
     assert len(those) >= 3
     found, words = derate_unavailable(site, availability(site, **dict.fromkeys(those, share)))
     for one, word in zip(those, words.values(), strict=True):
         assert word.startswith("50% of " if share else one)
-        for rating in DERATABLE[type(site.equipment[one])]:
+        for rating in RATINGS_OF_DERATABLE_MACHINES[type(site.equipment[one])]:
             was, now = (getattr(where.equipment[one], rating) for where in (site, found))
             assert now == pytest.approx(share * was, abs=LITTLE)
     others = set(site.equipment) - set(those)

@@ -85,7 +85,7 @@ def test_repeated_decision_keeps_the_metered_energy(guarding):
     guard = MeteringIntervalControl(
         site=moments.site(), planned=DispatchOrders(jobs={}), uncharged_mean_import=PEAK
     )
-    guard.check_meter = lambda **orders: seen.append(orders)
+    guard.adjust_to_meter = lambda **orders: seen.append(orders)
     guarding.start_interval(BEGIN, guard)
     now = BEGIN + np.timedelta64(660, "s")
     guarding.update(now, meter(1.0))
@@ -96,7 +96,7 @@ def test_repeated_decision_keeps_the_metered_energy(guarding):
 def test_silent_minutes_use_the_last_reading(guarding):
     seen = []
     orders_by_minute(guarding, [3.0] * 6)
-    guarding._interval_control.check_meter = lambda **orders: seen.append(orders)
+    guarding._interval_control.adjust_to_meter = lambda **orders: seen.append(orders)
     guarding.update(BEGIN + np.timedelta64(600, "s"), meter(1.0))
     assert seen[0]["mean"] == pytest.approx(3.0)
 

@@ -67,7 +67,7 @@ def test_persistent_clock_errors_are_counted():
     window = LiveState(site())
     for name in ("battery_level", "tank_level", "peak_power"):
         window.add(metadata_of(name))
-    period = window.period
+    period = window.repetition_period
     names = ["battery_level", "tank_level"]
     for now, some in ((NOON, [*names, "peak_power"]), (NOON + period, names)):
         for place, name in enumerate(some):

@@ -75,7 +75,7 @@ def test_document_that_lapses_within_a_quarter_hour_is_not_its_schedule():
 
 def test_record_survives_conversion_to_json():
     record = PlanRecord()
-    record.of("tso-1").nominate(made(1, 0, 300.0), at=at(0))
+    record.baseline_of("tso-1").nominate(made(1, 0, 300.0), at=at(0))
     record.errors.add_errors(1.0, {0: 2.0})
     record.errors.add_plan(plan())
     assert PlanRecord.of_json(json.loads(json.dumps(record.as_json()))) == record
@@ -88,7 +88,7 @@ def test_record_survives_conversion_to_json():
 def test_damaged_record_starts_empty(junk):
     record = PlanRecord.of_json(junk)
     assert record.errors == PlanErrors()
-    assert record.of("tso-1") == Baseline()
+    assert record.baseline_of("tso-1") == Baseline()
 
 
 def test_errors_survive_damaged_baselines():

@@ -10,7 +10,7 @@ from optimizer.fallback.ladder import ScheduleSource
 from optimizer.realtime.intra_interval import LoadShedding
 from optimizer.service import plant_link
 from optimizer.service.alarms import SILENCE_ALARM_PERIODS, AlarmMonitor, Severity
-from optimizer.service.clock import NOT_STARTED, RealClock, SimulatedClock
+from optimizer.service.clock import TIME_BEFORE_FIRST_TICK, RealClock, SimulatedClock
 from optimizer.service.config import ServiceConfig
 from optimizer.service.plant_link import PlantLink, PlantSilence, newest_reading_age, stale_ages
 from optimizer.service.status import DataAge, LinkState
@@ -86,7 +86,7 @@ def without_errors(record_event=lambda _: None):
         alarm_text="",
         end_notices=lambda _: {},
         record_event=record_event,
-        unsigned_times="",
+        contracts_accepting_unsigned_times="",
     )
 
 
@@ -148,7 +148,9 @@ def test_permission_for_cleartext_is_an_alarm(tmp_path, url, words):
 
 def test_planned_ramp_violation_raises_an_alarm(link):
     """Proves: an unavoidable ramp violation raises an alarm."""
-    steep = Violation(limit="ramp of grid_import_power", time=NOON, count=1, excess=1.5)
+    steep = Violation(
+        limit="ramp of grid_import_power", time=NOON, violated_interval_count=1, excess=1.5
+    )
     fine = without_errors()
     verdict = SimpleNamespace(unavoidable_violations=(steep,))
     last = SimpleNamespace(
@@ -231,7 +233,9 @@ def test_silent_points_are_reported_before_the_next_decision(tmp_path, monkeypat
         link.window.add(metadata_of(name))
     link.window.add(value_of("grid_import_power", 2000.0))
     link.window.add(value_of("battery_level", 50.0, time=NOON + 350 * SECOND))
-    assert silent_points(link, NOT_STARTED) == silent_points(link, NOON + 60 * SECOND) == {}
+    assert (
+        silent_points(link, TIME_BEFORE_FIRST_TICK) == silent_points(link, NOON + 60 * SECOND) == {}
+    )
     silent = silent_points(link, NOON + 360 * SECOND)  # one meter shows import and export
     assert silent == {"grid_import_power": 360.0, "grid_export_power": 360.0}
     link.window.add(value_of("grid_import_power", 2000.0, time=NOON + 355 * SECOND))
@@ -263,7 +267,7 @@ def test_cap_within_the_interval_also_caps_halls(tmp_path):
     eased, _ = LoadShedding.from_orders(outcome.queue, outcome.orders.jobs).shed(0.05)
     link.adjust(outcome, replace(outcome.orders, jobs=eased), now)
     after = link._actuator.last_commands
-    assert link.caps == eased != before.job_caps
+    assert link.last_ordered_caps == eased != before.job_caps
     assert link._actuator._sequence > sequence
     assert sum(before.hall_caps.values()) - sum(after.hall_caps.values()) == pytest.approx(
         0.05, rel=0.2

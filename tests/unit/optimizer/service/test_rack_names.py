@@ -89,7 +89,7 @@ def test_misnamed_rack_gets_no_cap_and_is_excluded(outcomes, link, plant, monkey
     usual, outcome = outcomes
     for sample in [*points(renamed=RENAMED), *batches()]:
         plant.publish(*encode(sample), qos=1).wait(DEADLINE)
-    now, period = moments.start(), link.window.period
+    now, period = moments.start(), link.window.repetition_period
     until(
         lambda: (
             "hall_1-r0O03" in str(link.rack_names.describe()) and link.window.counters["batch good"]

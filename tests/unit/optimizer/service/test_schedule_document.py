@@ -7,7 +7,7 @@ import pytest
 
 import sites
 from optimizer.planner.flexibility import estimate_flexibility, no_flexibility
-from optimizer.service.baselines_and_plan_errors import MIN_ERRORS, PlanErrors
+from optimizer.service.baselines_and_plan_errors import MIN_ERRORS_FOR_BAND, PlanErrors
 from optimizer.service.schedule_document import (
     ScheduleLabel,
     ScheduleStartState,
@@ -210,7 +210,7 @@ def test_the_band_follows_the_errors_of_its_lead_time(site):
 
 def test_band_includes_the_plan_and_respects_the_connection(site):
     errors = PlanErrors()
-    for _ in range(MIN_ERRORS):
+    for _ in range(MIN_ERRORS_FOR_BAND):
         errors.add_errors(9.0, {0: 3.0})
     row = document(site, schedule(3.0), errors=errors)["intervals"][0]
     assert (row["p10_mw"], row["p90_mw"]) == (3.0, site.grid_connection.import_limit)

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from optimizer.service.clock import NOT_STARTED
+from optimizer.service.clock import TIME_BEFORE_FIRST_TICK
 from optimizer.service.decision_inputs import SchedulerJobs
 from telemetry.live.state import LiveState
 from telemetry.messages.samples import (
@@ -68,8 +68,8 @@ def test_queue_has_no_age_before_a_simulated_start(window, jobs):
     """Proves: a service that waits for its simulated plant reports no queue from the future."""
     known = small_days.queue()
     window.add(snapshot(known))
-    assert jobs.error(NOT_STARTED) == ""
-    assert "ahead of the clock" in jobs.error(known.instant - 4 * QUARTER_HOUR)
+    assert jobs.outdated_report_error(TIME_BEFORE_FIRST_TICK) == ""
+    assert "ahead of the clock" in jobs.outdated_report_error(known.instant - 4 * QUARTER_HOUR)
 
 
 def test_a_site_without_movable_work_needs_no_scheduler(window):

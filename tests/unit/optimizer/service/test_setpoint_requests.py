@@ -11,14 +11,14 @@ import xarray as xr
 import sites
 from optimizer.realtime.orders import DispatchOrders
 from optimizer.service.decision_engine import with_declared_setpoints
-from optimizer.service.decision_inputs import REQUEST_VARIABLES
+from optimizer.service.decision_inputs import SETPOINT_REQUEST_VARIABLES
 from optimizer.service.plant_orders import setpoint_refusal, setpoint_requests, setpoint_status
 from sites.catalogue import find_site_file
 from telemetry.points.binding import PointBinder
 from telemetry.points.site_points import announced_metadata
 from tests.support import moments
 from tests.support.service_processes import Stage
-from twin.simulation.setpoints import SET_POINT_VARIABLES, SUPPLY_SET_POINT
+from twin.simulation.setpoints import SET_POINT_VARIABLES, SUPPLY_SET_POINT_VARIABLE
 from twin.site_settings import SetPointRules
 
 ORDERS = DispatchOrders(
@@ -55,7 +55,7 @@ def test_every_set_point_is_requested_of_every_object():
     assert [requests["technology_range_request", f"cdu_1/00{i}"] for i in (1, 2, 3)] == [11.0] * 3
     assert len(requests) == 2 + 2 + 3
     assert requests.keys() <= points().keys()
-    assert set(REQUEST_VARIABLES) == set(SET_POINT_VARIABLES)
+    assert set(SETPOINT_REQUEST_VARIABLES) == set(SET_POINT_VARIABLES)
 
 
 def test_declared_set_points_are_not_requested():
@@ -91,7 +91,7 @@ def test_refused_set_points_keep_declared_temperatures():
     pilot = moments.pilot()
     pilot.site = site()
     first = pilot.decide(replace(moments.facts(), accepts_setpoints=False))
-    assert SUPPLY_SET_POINT not in first.choice.schedule
+    assert SUPPLY_SET_POINT_VARIABLE not in first.choice.schedule
     assert first.problem.site.set_points.choice == "declared"
     assert with_declared_setpoints(site()) == site("declared")
 

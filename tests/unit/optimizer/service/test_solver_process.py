@@ -227,11 +227,11 @@ def test_real_solver_decides_the_same_in_the_process():
 
 def test_scenarios_are_evaluated_in_the_solver_process():
     facts = moments.facts()
-    known = ScenarioInputs(record=facts.series, queue=facts.queue, past=facts.past_jobs)
+    known = ScenarioInputs(record=facts.series, queue=facts.queue, past_jobs=facts.past_jobs)
     asked = replace(moments.asked(), site=moments.weighing(3))
     with SolverProcess() as worker:
         bare = worker.decide(asked, None)
         weighed = [worker.decide(asked, bare, known) for _ in range(2)]
     assert bare.explanation.hedge is None
-    assert [one.explanation.hedge.scenarios for one in weighed] == [3, 3]
+    assert [one.explanation.hedge.scenario_count for one in weighed] == [3, 3]
     assert all(one.verdict.is_safe for one in weighed)

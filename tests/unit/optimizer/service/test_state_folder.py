@@ -9,8 +9,8 @@ import pytest
 from optimizer.service.state_folder import (
     STATE_LAYOUT_VERSION,
     StateFolder,
-    owner_of,
     read_state_file,
+    site_of_folder,
 )
 from telemetry.durable_files import default_state_folder, write_json_atomic
 from twin.errors import JournalFullError, ServiceError
@@ -62,7 +62,7 @@ def test_foreign_layout_is_refused_and_unchanged(tmp_path, content, why):
 def test_folder_remembers_its_site(tmp_path):
     """Proves: an older folder stores its site at the next start and refuses another."""
     with StateFolder(tmp_path):
-        assert owner_of(tmp_path) == ""
+        assert site_of_folder(tmp_path) == ""
     for _ in range(2):
         with StateFolder(tmp_path, site="small"):
             assert read_state_file(tmp_path / "schema.json") == {
@@ -72,7 +72,7 @@ def test_folder_remembers_its_site(tmp_path):
     with pytest.raises(ServiceError, match=r"schema\.json = small: the state of rhine"):
         StateFolder(tmp_path, site="rhine")
     with StateFolder(tmp_path):  # a folder of any site
-        assert owner_of(tmp_path) == "small"
+        assert site_of_folder(tmp_path) == "small"
 
 
 def test_file_in_place_of_the_folder_is_reported(tmp_path):

@@ -54,7 +54,7 @@ def cut_short():
 
 
 def of_part(problem):
-    if problem.hours.sum() > 48.0:
+    if problem.interval_hours.sum() > 48.0:
         raise NoScheduleError("tomorrow")
     return decide(problem)
 
@@ -283,10 +283,10 @@ def test_decision_shows_scenarios_and_degraded_inputs():
     why = replace(
         made.choice.decision.explanation,
         hedge=hedge,
-        degraded="not hedged",
+        degradation_reason="not hedged",
         reserves=(),
-        uncertain=("racks for training",),
-        units=("one more runs",),
+        limits_with_uncertain_dual=("racks for training",),
+        extra_chiller_texts=("one more runs",),
     )
     decision = replace(made.choice.decision, explanation=why)
     shown = decision_json(replace(made, choice=replace(made.choice, decision=decision)), 7)

@@ -67,7 +67,7 @@ def test_stored_result_is_read_back(tmp_path):
     assert read_calibrations(tmp_path / CALIBRATIONS_FILE) == every
     store_calibration(tmp_path / CALIBRATIONS_FILE, every[1])
     assert len(read_calibrations(tmp_path / CALIBRATIONS_FILE)) == 3
-    assert isinstance(every[0].points[EIR], EstimatePoint)
+    assert isinstance(every[0].estimates[EIR], EstimatePoint)
 
 
 @pytest.mark.slow
@@ -121,4 +121,4 @@ def test_week_of_the_archive_is_calibrated_and_stored(tmp_path, monkeypatch):
     calibrate_last_week(moments.site(), tmp_path, NOW)
     assert arguments["end"] - arguments["start"] == 7 * DAY
     (week,) = read_calibrations(tmp_path / CALIBRATIONS_FILE)
-    assert week.points[EIR].value == pytest.approx(1.0, abs=0.2)
+    assert week.estimates[EIR].value == pytest.approx(1.0, abs=0.2)

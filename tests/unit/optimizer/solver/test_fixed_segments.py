@@ -12,7 +12,7 @@ def test_piece_without_width_is_left_at_once():
     """
     held = FixedSegments(
         names=("one.segment",),
-        steps=np.arange(3),
+        fixed_intervals=np.arange(3),
         segment=np.array([1, 0, 3]),
         width=np.array([[0.0, 2.0, 3.0, 0.0]] * 3),
         is_ordered=True,

@@ -7,13 +7,13 @@ import pytest
 from optimizer.compiler.structure import compile_model
 from optimizer.model.formulation import parameter_values, signature_of
 from optimizer.model.model_data import build_model_data
-from optimizer.model.objective import ACCOUNTS
+from optimizer.model.objective import WEIGHT_OF_ACCOUNT
 from optimizer.solver import highs
 from optimizer.solver.highs import LpSolver
 from tests.support.hand import battery, grid, outlook, problem, site
 
 HOURS = 24
-PRICES = dict.fromkeys(ACCOUNTS, 1.0)
+PRICES = dict.fromkeys(WEIGHT_OF_ACCOUNT, 1.0)
 SIDES = highspy.simplex_constants
 DUAL, PRIMAL = int(SIDES.kSimplexStrategyDual), int(SIDES.kSimplexStrategyPrimal)
 DEVEX = int(SIDES.kSimplexEdgeWeightStrategyDevex)
@@ -24,7 +24,7 @@ def arrays():
     where = site(battery(capacity=6.0), connection=grid(peak_price=7.0))
     prices = np.random.default_rng(3).uniform(20.0, 90.0, size=HOURS)
     inputs = build_model_data(problem(where, outlook(prices, service=1.0), level=0.2))
-    return compile_model(signature_of(inputs)).arrays(parameter_values(inputs))
+    return compile_model(signature_of(inputs)).with_parameter_values(parameter_values(inputs))
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from optimizer.model.model_data import build_model_data
 from optimizer.model.objective import account_weights
 from optimizer.planner.planner import solve_problem
 from optimizer.solver.highs import LpSolver
-from optimizer.solver.relaxation_repair import net_import_export
+from optimizer.solver.relaxation_repair import remove_simultaneous_exchange
 from tests.support.hand import battery, grid, outlook, problem, site
 
 CIRCLE = 1.5  # [MW]
@@ -27,7 +27,7 @@ def made(**weights):
     where = site(battery(), connection=grid(export_limit=5.0))
     ahead = outlook([30.0, 10.0, 20.0], service=2.0, carbon=0.5)
     inputs = build_model_data(problem(where, ahead, **weights))
-    arrays = compile_model(signature_of(inputs)).arrays(parameter_values(inputs))
+    arrays = compile_model(signature_of(inputs)).with_parameter_values(parameter_values(inputs))
     answer = LpSolver(arrays, account_weights(inputs.problem.weights)).run()
     return inputs, arrays, answer
 
@@ -43,18 +43,18 @@ def circled(arrays, answer):
 def test_what_costs_nothing_is_netted(plan):
     """Proves: where in costs what out brings, the plan is as it would be without the circle."""
     inputs, arrays, answer = plan
-    found = net_import_export(arrays, inputs, circled(arrays, answer))
+    found = remove_simultaneous_exchange(arrays, inputs, circled(arrays, answer))
     into, out = (found.values[arrays.columns[f"grid.{way}_power"]] for way in ("import", "export"))
     assert into == pytest.approx([2.0, 3.0, 1.0])
     assert out == pytest.approx(np.zeros(3))
-    assert net_import_export(arrays, inputs, found) is found
+    assert remove_simultaneous_exchange(arrays, inputs, found) is found
 
 
 def test_what_is_paid_for_stays():
     """Proves: carbon is paid for what comes in alone, so that such a circle is no rounding."""
     inputs, arrays, answer = made(carbon=1.0)
     wrong = circled(arrays, answer)
-    assert net_import_export(arrays, inputs, wrong) is wrong
+    assert remove_simultaneous_exchange(arrays, inputs, wrong) is wrong
 
 
 def test_a_bound_is_kept(plan):
@@ -62,7 +62,7 @@ def test_a_bound_is_kept(plan):
     inputs, arrays, answer = plan
     wrong, low = circled(arrays, answer), arrays.column_low.copy()
     low[arrays.columns["grid.import_power"][1]] = 4.0
-    assert net_import_export(replace(arrays, column_low=low), inputs, wrong) is wrong
+    assert remove_simultaneous_exchange(replace(arrays, column_low=low), inputs, wrong) is wrong
 
 
 def test_a_plan_that_trades_at_one_price_needs_no_second_solve():

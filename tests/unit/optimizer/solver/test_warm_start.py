@@ -7,7 +7,7 @@ import pytest
 from optimizer.compiler.structure import compile_model
 from optimizer.model.formulation import parameter_values, signature_of
 from optimizer.model.model_data import build_model_data
-from optimizer.model.objective import ACCOUNTS
+from optimizer.model.objective import WEIGHT_OF_ACCOUNT
 from optimizer.planner.planner import solve_problem
 from optimizer.solver.highs import LpSolver
 from optimizer.solver.solution import SimplexBasis, WarmStart, shift_basis
@@ -15,7 +15,7 @@ from tests.support import small_days
 from tests.support.hand import START, battery, grid, outlook, problem, site
 from twin.markets.contracts import CarbonBudget
 
-PRICES = dict.fromkeys(ACCOUNTS, 1.0)
+PRICES = dict.fromkeys(WEIGHT_OF_ACCOUNT, 1.0)
 
 
 def make_problem(prices, *, level=0.2, ramp=0.1):
@@ -80,7 +80,7 @@ def test_statuses_move_with_their_times(prices):
     """Proves: interval t takes the status of t + 2, and the last two take the last."""
     inputs = build_model_data(make_problem(prices[:8]))
     shape = signature_of(inputs)
-    arrays = compile_model(shape).arrays(parameter_values(inputs))
+    arrays = compile_model(shape).with_parameter_values(parameter_values(inputs))
     names = np.full(len(arrays.column_low), -1, dtype=np.int8)
     for at in arrays.columns.values():
         steps = np.arange(len(at)) if at.ndim else np.array(99)
@@ -99,7 +99,7 @@ def test_statuses_move_with_their_times(prices):
 def test_invalid_basis_is_repaired(prices):
     """Proves: the solver repairs any basis and finds the optimum."""
     inputs = build_model_data(make_problem(prices[:8]))
-    arrays = compile_model(signature_of(inputs)).arrays(parameter_values(inputs))
+    arrays = compile_model(signature_of(inputs)).with_parameter_values(parameter_values(inputs))
     rng = np.random.default_rng(0)
     basis = SimplexBasis(
         columns=rng.integers(0, 3, len(arrays.column_low)).astype(np.int8),
@@ -114,7 +114,7 @@ def test_invalid_basis_is_repaired(prices):
 def test_solver_error_is_retried_without_a_start(prices, monkeypatch, is_given):
     """Proves: one solver error, with or without a basis, is followed by another run."""
     inputs = build_model_data(make_problem(prices[:8]))
-    arrays = compile_model(signature_of(inputs)).arrays(parameter_values(inputs))
+    arrays = compile_model(signature_of(inputs)).with_parameter_values(parameter_values(inputs))
     first = LpSolver(arrays, PRICES)
     best = first.run()
     again = LpSolver(arrays, PRICES, basis=first.basis if is_given else None)

@@ -165,7 +165,7 @@ def test_hedge_is_no_worse_than_the_forecast_plan(problem, cases, found):
         ),
     )
     assert ours.worst
-    assert all(one.violations == pytest.approx(0.0, abs=1e-6) for one in ours.worst)
+    assert all(one.violation_cost == pytest.approx(0.0, abs=1e-6) for one in ours.worst)
     costs = (ours.mean, ours.tail), (alone.mean, alone.cvar_cost)
     weighed = [(1.0 - risk.weight) * mean + risk.weight * tail for mean, tail in costs]
     assert weighed[0] <= weighed[1] + 1e-6 * ours.tail
@@ -184,7 +184,7 @@ def test_failed_hedge_falls_back_to_the_forecast(problem, cases):
     tight = problem.site.with_margins(problem.site.margins.model_copy(update={"power": 0.95}))
     wrong = [replace(one, problem=replace(one.problem, site=tight)) for one in cases]
     decision = decide_with_scenarios(problem, wrong).decision
-    assert "not hedged" in decision.explanation.degraded
+    assert "not hedged" in decision.explanation.degradation_reason
     assert decision.schedule.equals(decide(problem).schedule)
 
 

@@ -64,7 +64,7 @@ def test_equal_scenarios_equal_one_problem(cases):
 
 
 def test_only_first_hour_is_shared(cases, found):
-    steps = first_stage_signature(cases[0].problem, 1.0).steps
+    steps = first_stage_signature(cases[0].problem, 1.0).first_stage_interval_count
     assert steps == 4
     assert cases[0].problem.site.stores
     for store in cases[0].problem.site.stores:
@@ -96,7 +96,7 @@ def test_value_of_information_is_not_negative(cases):
 
 def test_objective_is_the_sum_of_its_parts(found):
     risk = found.risk
-    violations = cvar(found.violations, found.probability, risk.level)
+    violations = cvar(found.scenario_violation_costs, found.probability, risk.level)
     whole = (1.0 - risk.weight) * found.mean + risk.weight * found.cvar_cost
     assert found.objective == pytest.approx(whole + risk.violations * violations, rel=1e-6)
 
@@ -150,7 +150,7 @@ def test_scenario_arrays_equal_a_fresh_compile(seed):
     sizes = {name: np.zeros(axes) for name, axes in given.items()}
     assert set(parameter_values(*many)) < set(sizes)
     numbers = drawn(sizes, np.random.default_rng(seed))
-    arrays = compile_model(shape).arrays(numbers)
+    arrays = compile_model(shape).with_parameter_values(numbers)
     rows, low, high, costs, offset, limits = as_pyomo_says(shape, numbers)
     np.testing.assert_array_equal(dense(arrays), rows)
     np.testing.assert_array_equal(arrays.row_low, low)
@@ -159,6 +159,6 @@ def test_scenario_arrays_equal_a_fresh_compile(seed):
     np.testing.assert_array_equal(arrays.column_high, limits[:, 1])
     own = arrays.accounts
     found = np.zeros_like(costs)
-    np.add.at(found, (own.account, own.column), own.cost)
+    np.add.at(found, (own.account_index, own.column_index), own.cost)
     np.testing.assert_array_equal(found, costs)
-    np.testing.assert_array_equal(own.offset, offset)
+    np.testing.assert_array_equal(own.constant_cost, offset)

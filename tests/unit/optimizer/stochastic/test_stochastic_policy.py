@@ -17,7 +17,7 @@ def test_policy_hedges_every_hour():
     }
     hedges = [decision.explanation.hedge for decision in trials["hedged"].decisions]
     assert len(hedges) == 3
-    assert all(decided.scenarios > 1 for decided in hedges)
+    assert all(decided.scenario_count > 1 for decided in hedges)
     assert not any(decision.explanation.hedge for decision in trials["deterministic"].decisions)
     done = [trial.summary.work_done for trial in trials.values()]
     assert min(done) > 0.999 * max(done)

@@ -28,7 +28,7 @@ KILLS = 8
 
 
 def test_archive_is_empty_before_first_commit(heard):
-    assert heard.archive.position is None
+    assert heard.archive.replay_position is None
     assert not heard.archive.commit()
     assert heard.open("racks").sizes == {"time": 0}
     assert heard.open().sizes == {"time": 0}
@@ -69,9 +69,9 @@ def test_tick_closes_its_interval(heard):
 def test_position_stops_before_open_minutes(heard):
     heard.hear(*(batch("r0001", second) for second in range(0, 120)))
     heard.archive.commit()
-    assert heard.archive.position == JournalPosition(1, 20 + 60 * 10)  # the 60 first seconds
+    assert heard.archive.replay_position == JournalPosition(1, 20 + 60 * 10)  # the 60 first seconds
     heard.archive.commit(include_open=True)
-    assert heard.archive.position == JournalPosition(1, 20 + 120 * 10)
+    assert heard.archive.replay_position == JournalPosition(1, 20 + 120 * 10)
 
 
 def test_late_readings_within_watermark_join_their_minute(heard):
@@ -190,7 +190,7 @@ def test_committed_records_are_skipped_on_replay(tmp_path):
         position = journal.append(archives.messages(second))
         for sample in archives.messages(second):
             archive.add(archives.decode(*sample), position)
-        archive.advance(position)
+        archive.record_journal_position(position)
     archive.commit()
     again = Archive(tmp_path / "archive", "rhine")
     archives.replay(again, journal)
@@ -270,7 +270,7 @@ def test_discarded_readings_are_not_skipped(tmp_path):
     heard.hear(batch("r0001", 1))
     assert heard.archive.is_behind
     assert not heard.archive.commit(include_open=True)
-    assert heard.archive.position is None
+    assert heard.archive.replay_position is None
     heard.archive.rewind()
     heard.hear(batch("r0001", 0), batch("r0001", 1))
     assert heard.archive.commit(include_open=True)

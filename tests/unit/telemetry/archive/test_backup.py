@@ -24,9 +24,9 @@ from twin.errors import ArchiveError
 def test_verify_counts_points_and_open_hours(tmp_path, is_compacted):
     found = verify(fill(tmp_path, range(0, 100, 5), is_compacted=is_compacted))
     assert found.lost == []
-    assert found.points == 20 * 2 * 3 * 5 + 20 + 1
-    assert found.open_hours == (0 if is_compacted else 2)
-    assert found.bytes_per_point > 0
+    assert found.value_count == 20 * 2 * 3 * 5 + 20 + 1
+    assert found.open_hour_count == (0 if is_compacted else 2)
+    assert found.bytes_per_value > 0
 
 
 @pytest.mark.slow

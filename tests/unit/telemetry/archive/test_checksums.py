@@ -35,15 +35,15 @@ def test_changed_byte_breaks_seal(store):
     seals = ManifestChecksums(store)
     seals.check_head(NAMES[3])
     for name in NAMES[4:]:
-        assert seals.check("manifests", name) == name.encode() * 3
+        assert seals.read_checked("manifests", name) == name.encode() * 3
     path = store / "manifests" / NAMES[5]
     path.write_bytes(path.read_bytes()[:-1] + b"x")
     with pytest.raises(CorruptRepositoryError, match="is corrupt") as caught:
-        seals.check("manifests", NAMES[5], "a")
+        seals.read_checked("manifests", NAMES[5], "a")
     assert caught.value.path == "a"
     path.unlink()
     with pytest.raises(CorruptRepositoryError, match="is missing"):
-        seals.check("manifests", NAMES[5])
+        seals.read_checked("manifests", NAMES[5])
 
 
 def test_head_is_not_older_than_seal(store):
@@ -78,7 +78,7 @@ def test_changed_seal_is_ignored(store):
         path.write_bytes(data)
         seals = ManifestChecksums(store)
         for name in NAMES[4:]:
-            seals.check("manifests", name)
+            seals.read_checked("manifests", name)
 
 
 def test_deleted_objects_leave_order_of_commits(store):
@@ -134,7 +134,7 @@ def test_corrupt_archived_position_is_ignored(tmp_path):
 def test_journal_starting_after_archive_is_reported(tmp_path):
     journal = Journal(tmp_path)
     journal.append([("a", b"b")])
-    end = journal.end
+    end = journal.end_position
     assert not JournalFollower(tmp_path, None).is_truncated
     assert not JournalFollower(tmp_path, end).is_truncated
     assert JournalFollower(tmp_path, JournalPosition(end.segment - 1, 16)).is_truncated

@@ -25,8 +25,8 @@ def made(level, *, name="power", columns=5, chips=3):
         level=level,
         period="20260701",
         name=name,
-        columns=columns,
-        chips=chips,
+        column_count=columns,
+        chip_count=chips,
     )
 
 

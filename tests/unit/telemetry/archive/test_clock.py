@@ -35,7 +35,7 @@ def test_clock_set_back_loses_nothing(tmp_path, monkeypatch):
     set_back(monkeypatch, 0.0)
     assert archive.commit(include_open=True)
     assert archive.error == ""
-    assert verify(tmp_path).points == 2 * 3 * 5
+    assert verify(tmp_path).value_count == 2 * 3 * 5
 
 
 def test_commit_times_strictly_rise(monkeypatch):
@@ -80,7 +80,7 @@ def test_clock_of_other_day_moves_nothing_aside(tmp_path, monkeypatch):
     assert [one.name for one in tmp_path.iterdir() if one.is_dir()] == ["store"]
     set_back(monkeypatch, 0.0)
     assert archive.commit(include_open=True)
-    assert verify(tmp_path).points == 2 * 3 * 5
+    assert verify(tmp_path).value_count == 2 * 3 * 5
 
 
 def test_clock_far_behind_is_accepted_after_a_time():

@@ -67,10 +67,10 @@ def test_hour_is_compacted_without_lost_variable(tmp_path):
 def test_wrong_position_is_detected():
     stored = Checkpoint(
         replay_from={"a": JournalPosition(7, 100)},
-        received={"a": JournalPosition(7, 120)},
-        closed=60,
+        received_positions={"a": JournalPosition(7, 120)},
+        first_open_second=60,
     ).to_metadata()
-    assert Checkpoint.from_metadata(stored).closed == 60
+    assert Checkpoint.from_metadata(stored).first_open_second == 60
     with pytest.raises(ValueError, match="is corrupt"):
         Checkpoint.from_metadata({**stored, "position": "a@7:900"})
     del stored["checksum"]  # commits of older versions have none
@@ -93,7 +93,7 @@ def test_corrupt_archive_is_moved_aside_and_rebuilt(heard, part):
     (aside,) = again.archive.corrupt_copies
     assert "spoilt" in aside.name
     assert aside.is_dir()
-    assert again.archive.position is None
+    assert again.archive.replay_position is None
     assert "checksum differs" in (heard.folder / "archive" / "lost.jsonl").read_text()
     again.hear(batch("r0001", 0), tick(0))
     again.archive.commit()
@@ -140,7 +140,7 @@ def test_corrupt_head_falls_back_one_commit(heard):
     again = Heard(heard.folder)
     assert len(again.archive.corrupt_copies) == 1
     assert seconds_of(again.open("racks"))[:1] == [0]
-    before = again.archive.position
+    before = again.archive.replay_position
     again.hear(batch("r0001", 60), tick(60))
     again.archive.commit()
     assert seconds_of(again.open("racks")) == [0, 60]

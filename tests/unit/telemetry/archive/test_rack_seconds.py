@@ -67,8 +67,8 @@ def test_an_update_has_the_newer_batch_of_a_rack_as_a_whole():
     later.put(70, absent, 5)
     later.put(71, absent, 4)
     later.put(3, values(1, 3.0))
-    slab.update(later)
-    slab.update(RackSecond())
+    slab.merge_newer(later)
+    slab.merge_newer(RackSecond())
     block = written(slab, 72)
     assert np.isnan(block[70, 0])
     assert block[70, 1] == 2.0

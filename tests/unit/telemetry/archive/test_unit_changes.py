@@ -9,7 +9,11 @@ import pytest
 import sites
 from telemetry.archive import Archive
 from telemetry.archive import open as open_archive
-from telemetry.archive.layout import metadata_to_json, read_changes, record_changes
+from telemetry.archive.layout import (
+    metadata_to_json,
+    read_metadata_changes,
+    record_metadata_changes,
+)
 from telemetry.archive.reader import open_snapshot
 from telemetry.ingest.router import recent_readings
 from telemetry.journal.format import JournalPosition
@@ -109,11 +113,11 @@ def test_simultaneous_changes_are_written_once():
     root = SimpleNamespace(attrs=Attributes())
     points = [f"Sensor/Temperature/rhine/{number}/t" for number in range(9)]
     before = {one: metadata_to_json(metadata(one, unit="C")) for one in points}
-    record_changes(
+    record_metadata_changes(
         root, before, {one: [metadata(one, unit="degC")] for one in points}, span=(0, 60)
     )
     assert root.attrs.written == 1
-    assert list(read_changes(root)) == points
+    assert list(read_metadata_changes(root)) == points
 
 
 class Counted(PointBinder):
@@ -143,14 +147,14 @@ def test_changes_are_kept_as_long_as_values(tmp_path):
         unit = "%" if second % 120 else "1"
         written(tmp_path, metadata(unit=unit), value(second, 0.5), value(second + 59, 0.5))
     root = open_snapshot(tmp_path / "archive").root
-    assert [len(turns) for turns in read_changes(root).values()] == [1]
+    assert [len(turns) for turns in read_metadata_changes(root).values()] == [1]
     assert levels(tmp_path)[2:] == pytest.approx([np.nan] * 18, nan_ok=True)
     archive = Archive(tmp_path / "archive", "rhine", retention={"raw": timedelta(days=1)})
     for second in range(3):
         archive.add(value(3 * 86_400 + second, 0.5), PLACE)
     archive.commit(include_open=True)
     archive.maintain(is_whole=True)
-    assert read_changes(open_snapshot(tmp_path / "archive").root) == {}
+    assert read_metadata_changes(open_snapshot(tmp_path / "archive").root) == {}
     assert levels(tmp_path) == [0.4] * 3
 
 

@@ -19,7 +19,10 @@ from twin.errors import MessageError
 
 
 def test_reports_and_acks_round_trip():
-    held = [SenderReport(boot=1, first=4, last=9), SenderReport(boot=2, first=1, last=0)]
+    held = [
+        SenderReport(boot=1, first_stored=4, last_stored=9),
+        SenderReport(boot=2, first_stored=1, last_stored=0),
+    ]
     assert protocol.decode_report(SOURCE, protocol.encode_report(held)) == held
     durable = [SelectiveAck(boot=2, contiguous_through=7, missing=((9, 9), (11, 20)))]
     assert protocol.decode_ack(SOURCE, protocol.encode_ack(durable)) == durable
@@ -102,14 +105,17 @@ def answers(progress, *reports):
 def test_forged_report_lasts_until_next_report(tmp_path):
     """Sensitivity: all later batches of the source were acknowledged as durable."""
     progress = DeliveryTracker(tmp_path)
-    answers(progress, SenderReport(boot=1, first=1, last=0))
+    answers(progress, SenderReport(boot=1, first_stored=1, last_stored=0))
     progress.add_durable(batches(1, 2))
-    answers(progress, SenderReport(boot=1, first=protocol.MAX_SEQUENCE, last=protocol.MAX_SEQUENCE))
-    assert answers(progress, SenderReport(boot=1, first=1, last=3)) == [
+    answers(
+        progress,
+        SenderReport(boot=1, first_stored=protocol.MAX_SEQUENCE, last_stored=protocol.MAX_SEQUENCE),
+    )
+    assert answers(progress, SenderReport(boot=1, first_stored=1, last_stored=3)) == [
         SelectiveAck(boot=1, contiguous_through=0)
     ]
     progress.add_durable(batches(1, 2, 3))
-    assert answers(progress, SenderReport(boot=1, first=1, last=3)) == [
+    assert answers(progress, SenderReport(boot=1, first_stored=1, last_stored=3)) == [
         SelectiveAck(boot=1, contiguous_through=3)
     ]
 
@@ -117,19 +123,19 @@ def test_forged_report_lasts_until_next_report(tmp_path):
 def test_gap_is_requested_after_its_delay(tmp_path):
     progress = DeliveryTracker(tmp_path)
     progress.add_durable(batches(1))  # nobody has asked yet: not even remembered
-    assert answers(progress, SenderReport(boot=1, first=1, last=0)) == [
+    assert answers(progress, SenderReport(boot=1, first_stored=1, last_stored=0)) == [
         SelectiveAck(boot=1, contiguous_through=0)
     ]
     progress.add_durable(batches(1, 2, 5))
-    assert answers(progress, SenderReport(boot=1, first=1, last=6)) == [
+    assert answers(progress, SenderReport(boot=1, first_stored=1, last_stored=6)) == [
         SelectiveAck(boot=1, contiguous_through=2)
     ]
     again = answers(
-        progress, SenderReport(boot=1, first=1, last=8)
+        progress, SenderReport(boot=1, first_stored=1, last_stored=8)
     )  # 3, 4 and 6 should be here by now
     assert again == [SelectiveAck(boot=1, contiguous_through=2, missing=((3, 4), (6, 6)))]
     progress.add_durable(batches(3, 4, 6, 7, 8))
-    assert answers(progress, SenderReport(boot=1, first=3, last=8)) == [
+    assert answers(progress, SenderReport(boot=1, first_stored=3, last_stored=8)) == [
         SelectiveAck(boot=1, contiguous_through=8)
     ]
     assert progress.lost == 0
@@ -137,9 +143,9 @@ def test_gap_is_requested_after_its_delay(tmp_path):
 
 def test_batches_gone_from_source_are_reported_lost(tmp_path):
     progress = DeliveryTracker(tmp_path)
-    answers(progress, SenderReport(boot=1, first=1, last=0))
+    answers(progress, SenderReport(boot=1, first_stored=1, last_stored=0))
     progress.add_durable(batches(1, 2, 5))
-    assert answers(progress, SenderReport(boot=1, first=5, last=5)) == [
+    assert answers(progress, SenderReport(boot=1, first_stored=5, last_stored=5)) == [
         SelectiveAck(boot=1, contiguous_through=5)
     ]
     assert progress.lost == 2
@@ -147,29 +153,31 @@ def test_batches_gone_from_source_are_reported_lost(tmp_path):
 
 def test_dropped_range_is_not_requested_again(tmp_path):
     progress = DeliveryTracker(tmp_path)
-    answers(progress, SenderReport(boot=1, first=1, last=0))
+    answers(progress, SenderReport(boot=1, first_stored=1, last_stored=0))
     progress.add_durable(batches(1, 2, 5, 9))
-    answers(progress, SenderReport(boot=1, first=1, last=9))
-    (answer,) = answers(progress, SenderReport(boot=1, first=1, last=9))
+    answers(progress, SenderReport(boot=1, first_stored=1, last_stored=9))
+    (answer,) = answers(progress, SenderReport(boot=1, first_stored=1, last_stored=9))
     assert answer.missing == ((3, 4), (6, 8))
-    (answer,) = answers(progress, SenderReport(boot=1, first=1, last=9, dropped=((3, 6),)))
+    (answer,) = answers(
+        progress, SenderReport(boot=1, first_stored=1, last_stored=9, dropped=((3, 6),))
+    )
     assert answer == SelectiveAck(boot=1, contiguous_through=6, missing=((7, 8),))
     assert progress.lost == 3
 
 
 def test_empty_boot_is_forgotten(tmp_path):
     progress = DeliveryTracker(tmp_path)
-    answers(progress, SenderReport(boot=1, first=1, last=0))
+    answers(progress, SenderReport(boot=1, first_stored=1, last_stored=0))
     progress.add_durable(batches(1, 2))
-    answers(progress, SenderReport(boot=2, first=1, last=0))
-    assert answers(progress, SenderReport(boot=1, first=1, last=2)) == [
+    answers(progress, SenderReport(boot=2, first_stored=1, last_stored=0))
+    assert answers(progress, SenderReport(boot=1, first_stored=1, last_stored=2)) == [
         SelectiveAck(boot=1, contiguous_through=0)
     ]
 
 
 def test_batches_as_json_count_too(tmp_path):
     progress = DeliveryTracker(tmp_path)
-    answers(progress, SenderReport(boot=1, first=0, last=0))
+    answers(progress, SenderReport(boot=1, first_stored=0, last_stored=0))
     topic, payload = encode_batch_json(batch("r0001", 0, sequence=0))
     progress.add_durable(
         [
@@ -177,7 +185,7 @@ def test_batches_as_json_count_too(tmp_path):
             ReceivedMessage(topic, b'{"boot":1,"sequence":"x"}', 1),
         ]
     )
-    assert answers(progress, SenderReport(boot=1, first=0, last=0)) == [
+    assert answers(progress, SenderReport(boot=1, first_stored=0, last_stored=0)) == [
         SelectiveAck(boot=1, contiguous_through=0)
     ]
 
@@ -185,7 +193,7 @@ def test_batches_as_json_count_too(tmp_path):
 def test_reports_are_not_journaled(tmp_path):
     progress = DeliveryTracker(tmp_path)
     data, questions = progress.split_reports(
-        [*batches(1), asked(SenderReport(boot=1, first=1, last=1))]
+        [*batches(1), asked(SenderReport(boot=1, first_stored=1, last_stored=1))]
     )
     assert [one.topic for one in data] == [SOURCE]
     assert len(questions) == 1
@@ -222,7 +230,7 @@ def test_only_reports_are_split_off(tmp_path, topic):
 
 def test_durable_batches_are_known_after_a_kill(tmp_path):
     journal, progress = Journal(tmp_path), DeliveryTracker(tmp_path)
-    answers(progress, SenderReport(boot=1, first=1, last=0))
+    answers(progress, SenderReport(boot=1, first_stored=1, last_stored=0))
     for part in (batches(1, 2), batches(4)):
         end = journal.append([(one.topic, one.payload) for one in part])
         progress.add_durable(part)
@@ -231,8 +239,8 @@ def test_durable_batches_are_known_after_a_kill(tmp_path):
     journal.close()
     journal, after = Journal(tmp_path), DeliveryTracker(tmp_path)
     after.recover(journal)
-    answers(after, SenderReport(boot=1, first=1, last=4))
-    assert answers(after, SenderReport(boot=1, first=1, last=4)) == [
+    answers(after, SenderReport(boot=1, first_stored=1, last_stored=4))
+    assert answers(after, SenderReport(boot=1, first_stored=1, last_stored=4)) == [
         SelectiveAck(boot=1, contiguous_through=2, missing=((3, 3),))
     ]
 
@@ -252,4 +260,4 @@ def test_corrupt_tracker_file_is_ignored(tmp_path, text):
     (tmp_path / TRACKER_FILE).write_text(text)
     progress = DeliveryTracker(tmp_path)
     progress.recover(Journal(tmp_path))
-    answers(progress, SenderReport(boot=1, first=1, last=0))
+    answers(progress, SenderReport(boot=1, first_stored=1, last_stored=0))

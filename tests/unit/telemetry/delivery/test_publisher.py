@@ -51,7 +51,7 @@ def test_publisher_resends_once_per_loss(box):
         return [decode(*one).sequence for one in wire.sent]
 
     assert hear((2, 4)) == [2, 3, 4]
-    assert outbox.reports(SOURCE)[0].first == 2  # what is durable is let go of
+    assert outbox.reports(SOURCE)[0].first_stored == 2  # what is durable is let go of
     assert hear((2, 4)) == []  # they may be on their way
     assert hear((2, 3)) == [2, 3]  # 4 was sent after them, and has come
     outbox._base.execute("delete from batches where sequence = 3")
@@ -89,7 +89,7 @@ def test_invalid_batch_does_not_block_others(box):
     with pytest.raises(MessageError, match="boot -1"):
         publisher.publish([batch("r0001", 1, sequence=1), bad, batch("r0001", 3, sequence=3)])
     assert [decode(*one).sequence for one in wire.sent] == [1, 3]
-    assert [(one.first, one.last) for one in outbox.reports(SOURCE)] == [(1, 3)]
+    assert [(one.first_stored, one.last_stored) for one in outbox.reports(SOURCE)] == [(1, 3)]
 
 
 class AcknowledgingWire(Wire):
@@ -121,5 +121,7 @@ def test_publisher_survives_disk_failure(box):
     outbox._base.execute("alter table batches rename to aside")
     publisher._run()
     assert wire.turns == [0, 0, 1]
-    assert protocol.decode_report(*wire.sent[0]) == [SenderReport(boot=1, first=1, last=2)]
+    assert protocol.decode_report(*wire.sent[0]) == [
+        SenderReport(boot=1, first_stored=1, last_stored=2)
+    ]
     assert (publisher.counters["unasked"], publisher.counters["unread"]) == (2, 1)

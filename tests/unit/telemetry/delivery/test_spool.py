@@ -17,21 +17,21 @@ def test_spool_stores_until_release(box):
     outbox.put(letters(1, 2, 3))
     outbox.put(letters(3))  # once more: not held twice
     assert outbox.size == 300
-    assert outbox.reports(SOURCE) == [SenderReport(boot=1, first=1, last=3)]
+    assert outbox.reports(SOURCE) == [SenderReport(boot=1, first_stored=1, last_stored=3)]
     outbox.release_through(SOURCE, 1, 2)
-    assert outbox.reports(SOURCE) == [SenderReport(boot=1, first=3, last=3)]
+    assert outbox.reports(SOURCE) == [SenderReport(boot=1, first_stored=3, last_stored=3)]
     assert [one.sequence for one in outbox.read(SOURCE, 1, (0, 9), limit=5)] == [3]
     outbox.release_through(SOURCE, 1, 3)
-    assert outbox.reports(SOURCE) == [SenderReport(boot=1, first=4, last=3)]
+    assert outbox.reports(SOURCE) == [SenderReport(boot=1, first_stored=4, last_stored=3)]
     outbox.put(letters(1, boot=2))
     outbox.release_through(
         SOURCE, 1, 3
     )  # a boot of which nothing is held is forgotten when another is there
-    assert outbox.reports(SOURCE) == [SenderReport(boot=2, first=1, last=1)]
+    assert outbox.reports(SOURCE) == [SenderReport(boot=2, first_stored=1, last_stored=1)]
     outbox.close()
     outbox = box()
     assert outbox.sources() == [SOURCE]
-    assert outbox.reports(SOURCE) == [SenderReport(boot=2, first=1, last=1)]
+    assert outbox.reports(SOURCE) == [SenderReport(boot=2, first_stored=1, last_stored=1)]
     assert outbox.size == 100
 
 
@@ -40,9 +40,9 @@ def test_full_spool_drops_oldest_and_counts_them(box):
     for sequence in range(1, 21):
         outbox.put(letters(sequence))
     (held,) = outbox.reports(SOURCE)
-    assert held.last == 20
-    assert outbox.dropped == held.first - 1 > 0
-    assert outbox.size == 100 * (21 - held.first) <= 1000
+    assert held.last_stored == 20
+    assert outbox.dropped == held.first_stored - 1 > 0
+    assert outbox.size == 100 * (21 - held.first_stored) <= 1000
 
 
 def test_corrupt_spool_is_moved_aside(tmp_path, box):
@@ -59,10 +59,10 @@ def test_full_disk_leaves_spool_unchanged(box):
     outbox._base.execute("pragma max_page_count = 8")
     with pytest.raises(JournalFullError, match="free space"):
         outbox.put(letters(*range(2, 600)))
-    assert outbox.reports(SOURCE) == [SenderReport(boot=1, first=1, last=1)]
+    assert outbox.reports(SOURCE) == [SenderReport(boot=1, first_stored=1, last_stored=1)]
     outbox._base.execute("pragma max_page_count = 100000")
     outbox.put(letters(2))
-    assert outbox.reports(SOURCE) == [SenderReport(boot=1, first=1, last=2)]
+    assert outbox.reports(SOURCE) == [SenderReport(boot=1, first_stored=1, last_stored=2)]
     outbox.close()
     with pytest.raises(JournalError):
         outbox.put(letters(3))
@@ -83,7 +83,7 @@ def test_each_disk_error_becomes_journal_error(box, table):
         with pytest.raises(JournalError, match="check the disk"):
             ask()
     base.execute(f"alter table aside rename to {table}")
-    assert outbox.reports(SOURCE)[0].last == 2
+    assert outbox.reports(SOURCE)[0].last_stored == 2
 
 
 def test_spool_without_space_stays_unchanged(box):
@@ -98,7 +98,7 @@ def test_spool_without_space_stays_unchanged(box):
     outbox._base.execute("drop trigger no")
     outbox.put(letters(3))
     assert (outbox.size, outbox.dropped) == (200, 1)
-    assert outbox.reports(SOURCE) == [SenderReport(boot=1, first=2, last=3)]
+    assert outbox.reports(SOURCE) == [SenderReport(boot=1, first_stored=2, last_stored=3)]
 
 
 def test_internally_corrupt_spool_is_moved_aside(tmp_path, box):

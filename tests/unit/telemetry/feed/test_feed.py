@@ -21,9 +21,9 @@ from telemetry.messages.feed_documents import (
     check_schema,
     read_status,
 )
-from telemetry.messages.strict_json import MIN_TIME_MS
+from telemetry.messages.strict_json import MIN_MESSAGE_TIME_MS
 from telemetry.mqtt.queues import PublishToken
-from telemetry.runtime import MAX_LOGGED
+from telemetry.runtime import MAX_LOGGED_REFUSALS
 from tests.support.feeds import NOW, START, Bench, key, plan
 from twin.errors import IssueCode, JournalError, MessageError
 from twin.time_axes import MINUTE
@@ -40,7 +40,7 @@ def test_revisions_rise_and_name_the_one_before(bench):
     assert second["supersedes"] == {"mrid": "rhine.tso-1.0", "revision": 1}
     assert third["revision"] == 3
     assert third["receiver"]["eic"] == market_zones.demonstration_eic("tso-1")
-    assert bench.feed.flush(0.0)
+    assert bench.feed.wait_acknowledged(0.0)
 
 
 def test_each_partner_has_its_own_document_will_and_connection(tmp_path):
@@ -102,7 +102,7 @@ def test_restored_or_empty_folder_reuses_no_revision(tmp_path, is_backed_up):
 
 def test_first_revision_follows_the_clock(tmp_path, monkeypatch):
     """Proves: the first revision is the seconds since 2000; later ones rise by one."""
-    monkeypatch.setattr(revisions, "REVISION_EPOCH_MS", MIN_TIME_MS)
+    monkeypatch.setattr(revisions, "REVISION_EPOCH_MS", MIN_MESSAGE_TIME_MS)
     bench = Bench(tmp_path)
     first = int((START - np.datetime64("2000-01-01")) / np.timedelta64(1, "s"))
     numbers = [bench.feed.publish(plan(START + n * 15 * MINUTE)) for n in range(3)]
@@ -159,11 +159,11 @@ def test_time_of_a_status_never_falls(tmp_path):
     """
     bench = Bench(tmp_path)
     for minute in (10, 0):
-        bench.feed.status("ok", reason=PublicReason.OPTIMUM, now=START + minute * MINUTE)
+        bench.feed.publish_status("ok", reason=PublicReason.OPTIMUM, now=START + minute * MINUTE)
     again = Bench(tmp_path)
-    again.feed.status("ok", reason=PublicReason.OPTIMUM, now=START + 5 * MINUTE)
+    again.feed.publish_status("ok", reason=PublicReason.OPTIMUM, now=START + 5 * MINUTE)
     again.feed.confirm_answer("tso-1", START)
-    again.feed.status("ok", reason=PublicReason.OPTIMUM, now=START + 11 * MINUTE)
+    again.feed.publish_status("ok", reason=PublicReason.OPTIMUM, now=START + 11 * MINUTE)
     times = [(state["time"] - NOW) / 60_000 for state in bench.states() + again.states()]
     assert times == [10.0, 10.0, 10.0, 10.0, 11.0]
 
@@ -173,7 +173,7 @@ def test_full_disk_delays_no_status(bench, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    bench.feed.status("hold", reason=PublicReason.HOLD_BY_PERSON, now=START)
+    bench.feed.publish_status("hold", reason=PublicReason.HOLD_BY_PERSON, now=START)
     assert [state["state"] for state in bench.states()] == ["hold"]
 
 
@@ -189,7 +189,7 @@ class Slow(PublishToken):
 
 def test_flush_has_one_deadline_for_all(bench):
     bench.feed._tokens = [Slow() for _ in range(5)]
-    assert not bench.feed.flush(0.05)
+    assert not bench.feed.wait_acknowledged(0.05)
     assert Slow.waits[1:] == pytest.approx([0.0] * 4, abs=1e-6)
 
 
@@ -198,14 +198,14 @@ def test_early_answer_is_confirmed_by_first_status(bench):
     bench.answer(1)
     bench.feed.confirm_answer("tso-1", START)
     assert bench.states() == []
-    bench.feed.status("ok", reason=PublicReason.OPTIMUM, now=START)
+    bench.feed.publish_status("ok", reason=PublicReason.OPTIMUM, now=START)
     assert [state["in_force"] for state in bench.states()] == [1]
 
 
 def test_confirmation_is_not_older_than_last_status(bench):
     """Proves: a HOLD between an answer and its confirmation remains the newest status."""
     bench.feed.publish(plan())
-    bench.feed.status("hold", reason=PublicReason.HOLD_BY_PERSON, now=START + MINUTE)
+    bench.feed.publish_status("hold", reason=PublicReason.HOLD_BY_PERSON, now=START + MINUTE)
     bench.answer(1)
     bench.feed.confirm_answer("tso-1", START)
     states = [(state["state"], state["in_force"], state["time"]) for state in bench.states()]
@@ -215,7 +215,7 @@ def test_confirmation_is_not_older_than_last_status(bench):
 
 def test_status_is_sent_again_after_reconnection(bench):
     feed, wire = bench.feed, bench.wires["tso-1"]
-    feed.status("hold", reason=PublicReason.HOLD_BY_PERSON, now=START)
+    feed.publish_status("hold", reason=PublicReason.HOLD_BY_PERSON, now=START)
     feed.poll(START)
     assert len(bench.states()) == 1
     wire.counters["connections"] = 2  # the broker has published the will
@@ -233,7 +233,7 @@ def test_schedule_is_sent_again_after_reconnection(bench):
     feed.publish(plan())
     feed.publish(plan(power=90.0))
     wire.counters["connections"] = 2
-    feed.status("ok", reason=PublicReason.OPTIMUM, now=START)  # on the new connection
+    feed.publish_status("ok", reason=PublicReason.OPTIMUM, now=START)  # on the new connection
     feed.poll(START)
     feed.poll(START)
     assert [document["revision"] for document in bench.documents()] == [1, 2, 2]
@@ -309,7 +309,7 @@ def test_stop_publishes_offline(bench):
 
 @pytest.mark.parametrize("reason", PublicReason)
 def test_status_states_code_and_public_text(bench, reason):
-    bench.feed.status("degraded", reason=reason, now=START)
+    bench.feed.publish_status("degraded", reason=reason, now=START)
     (state,) = bench.states()
     assert (state["code"], state["reason"]) == (reason.value, PUBLIC_TEXTS[reason])
 
@@ -338,14 +338,16 @@ def test_notices_of_a_partner_are_rate_limited(bench, monkeypatch):
     """Proves: of 50 refusals 20 are sent, and a minute later the last, with the number left out."""
     for number in range(50):
         bench.feed.notify("tso-1", REFUSED | {"correlation": str(number)}, START)
-    assert [one["correlation"] for one in notices(bench)] == [str(n) for n in range(MAX_LOGGED)]
+    assert [one["correlation"] for one in notices(bench)] == [
+        str(n) for n in range(MAX_LOGGED_REFUSALS)
+    ]
     clock = time.monotonic
     monkeypatch.setattr(bench.feed._notice_limiter, "_clock", lambda: clock() + 61.0)
     bench.feed.poll(START)
     last = notices(bench)[-1]
-    assert (last["correlation"], last["suppressed"]) == ("49", 50 - MAX_LOGGED - 1)
+    assert (last["correlation"], last["suppressed"]) == ("49", 50 - MAX_LOGGED_REFUSALS - 1)
     bench.feed.poll(START)
-    assert len(notices(bench)) == MAX_LOGGED + 1
+    assert len(notices(bench)) == MAX_LOGGED_REFUSALS + 1
 
 
 KILLED = """
@@ -403,7 +405,7 @@ def test_status_of_a_schedule_or_answer_needs_no_write_of_its_own(bench, tmp_pat
 
     monkeypatch.setattr(revisions, "write_atomic", count)
     bench.feed.publish(plan())
-    bench.feed.status("ok", reason=PublicReason.OPTIMUM, now=START)
+    bench.feed.publish_status("ok", reason=PublicReason.OPTIMUM, now=START)
     assert written.count("state.json") == 1
     bench.answer(1)
     bench.feed.confirm_answer("tso-1", START)

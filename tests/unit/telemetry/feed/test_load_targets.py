@@ -378,8 +378,8 @@ def test_targets_stored_without_the_id_of_their_message_are_read(partners):
     del stored["checksum"], stored["held"][0]["token"], stored["lost"]
     path.write_text(json.dumps(stored))
     (one,) = Partners(partners.folder).store.current_and_future(NOW)
-    assert (one.target.power, one.token) == (100.0, "")
-    assert partners.store.current_and_future(NOW)[0].token == "first"
+    assert (one.target.power, one.jti) == (100.0, "")
+    assert partners.store.current_and_future(NOW)[0].jti == "first"
 
 
 def test_ended_targets_are_deleted(partners):

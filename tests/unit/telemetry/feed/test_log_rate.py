@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from telemetry.mqtt.queues import ReceivedMessage
-from telemetry.runtime import LIMIT_PERIOD_S, MAX_LOGGED, RateLimiter
+from telemetry.runtime import LIMIT_PERIOD_S, MAX_LOGGED_REFUSALS, RateLimiter
 from tests.support.feeds import START, Bench, acknowledgement
 from tests.support.flexing import NOON, TOPIC, agent_of
 
@@ -24,9 +24,9 @@ class Clock:
 def test_first_messages_pass_and_the_rest_are_counted():
     clock = Clock()
     limiter = RateLimiter(clock=clock)
-    assert [limiter.allows("tso") for _ in range(MAX_LOGGED + 5)] == [True] * MAX_LOGGED + [
-        False
-    ] * 5
+    assert [limiter.allows("tso") for _ in range(MAX_LOGGED_REFUSALS + 5)] == [
+        True
+    ] * MAX_LOGGED_REFUSALS + [False] * 5
     assert limiter.allows("dso")  # each sender has its own limit
     assert limiter.drain_suppressed() == []
     clock.now = LIMIT_PERIOD_S
@@ -61,7 +61,7 @@ def test_flood_of_bad_targets_does_not_fill_the_record(tmp_path):
     agent._client, agent._log_limiter = Mock(), RateLimiter(clock=clock)
     agent._client.poll.return_value = [ReceivedMessage(topic=TOPIC, payload=b"{}", qos=1)] * 1000
     records = agent.poll(NOON)
-    assert [one["event"] for one in records] == ["load_target_refused"] * MAX_LOGGED
+    assert [one["event"] for one in records] == ["load_target_refused"] * MAX_LOGGED_REFUSALS
     assert agent.counters["refused"] == 1000
     agent._client.poll.return_value, clock.now = [], LIMIT_PERIOD_S
     (rest,) = agent.poll(NOON)
@@ -74,5 +74,5 @@ def test_flood_of_bad_answers_does_not_fill_the_log(tmp_path):
     with structlog.testing.capture_logs() as logs:
         for _ in range(1000):
             assert bench.feed.handle_ack(junk, START) is None
-    assert len(logs) == MAX_LOGGED
+    assert len(logs) == MAX_LOGGED_REFUSALS
     assert bench.feed.counters["refused"] == 1000

@@ -149,7 +149,7 @@ def test_sample_partner_verifies_and_acknowledges(broker, tmp_path):
     rogue.connect(DEADLINE)
     with running(broker.url, "tso-1", tmp_path) as feed:
         feed.publish(plan(power=10.0, **SIMULATED))
-        assert feed.flush(DEADLINE)
+        assert feed.wait_acknowledged(DEADLINE)
         process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         assert process.stdout.readline() == "revision 1 accepted: 10.0 to 10.0 MW\n"
         (again,) = (tmp_path / "feed" / "documents").iterdir()  # as brokers do after a restart

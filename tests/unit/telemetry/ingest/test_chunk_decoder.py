@@ -37,7 +37,7 @@ def test_bulk_reader_agrees_with_the_decoder(tmp_path):
     found = JournalChunkDecoder("rhine", ClockMode.SIMULATED).decode(
         data[JOURNAL_HEADER_BYTES:], segment, start=JOURNAL_HEADER_BYTES, stop=2**62
     )
-    assert found.count == 200
+    assert found.record_count == 200
     assert found.end == len(data)
     bulk = sorted(
         (label, second, values.tobytes())
@@ -89,12 +89,12 @@ def test_tail_waits_for_writes_and_skips_torn_records(tmp_path):
     )
     data, start = tail.read()
     found = scanner.decode(data[:-1], start.segment, start=start.offset, stop=2**62)
-    assert found.count == 0
+    assert found.record_count == 0
     assert not tail.skip_segment()
     found = scanner.decode(data, start.segment, start=start.offset, stop=2**62)
     tail.advance(found.end)
     assert tail.read()[0] == b""
-    while journal.end.segment == start.segment:
+    while journal.end_position.segment == start.segment:
         append(journal, batch("r0001", 1))
     assert tail.read()[1] == tail.position
     assert tail.skip_segment()

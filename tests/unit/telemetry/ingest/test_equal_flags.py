@@ -152,7 +152,7 @@ class Plant:
         archiver = JournalArchiver(
             recorded, {"": folder / "0"}, clock_mode=clock_mode, binder=PointBinder(site())
         )
-        while archiver.step():
+        while archiver.archive_next_chunk():
             pass
         for _, _, journal in services:
             journal.close()

@@ -94,7 +94,7 @@ def test_undecodable_messages_are_stored_and_acknowledged(service):
 
 
 def test_oversized_message_is_recorded(service):
-    service.wire.oversized.append(("some/topic", 300_000))
+    service.wire.oversized_messages.append(("some/topic", 300_000))
     service.wire.counters["oversized"] = 1
     path = service.folder / "quarantine" / "poison.jsonl"
     until(lambda: path.exists() and path.read_text().endswith("\n"))
@@ -106,10 +106,10 @@ def test_repeated_metadata_is_not_journaled(tmp_path):
     with Service(tmp_path) as service:
         service.wire.send(metadata())
         until(lambda: len(service.wire.acknowledged) == 1)
-        end = service.journal.end
+        end = service.journal.end_position
         service.wire.send(*[metadata()] * 100)
         until(lambda: service.ingester.counters["repeated"] == 100)
-        assert service.journal.end == end
+        assert service.journal.end_position == end
         assert len(service.wire.acknowledged) == 101
         service.wire.send(metadata(unit="1"), metadata())
         until(lambda: len(service.wire.acknowledged) == 103)
@@ -139,7 +139,7 @@ def test_state_of_killed_process_is_recovered(tmp_path):
 def test_journal_is_trimmed_and_metadata_is_kept(tmp_path):
     status = JobStatus(site="rhine", sequence=7, is_applied=True)
     with Service(tmp_path, segment_bytes=4096) as service:
-        first = service.journal.end.segment
+        first = service.journal.end_position.segment
         service.wire.send(metadata(), status)
         for second in range(0, 9000, 900):
             service.wire.send(*(batch(f"r{rack:04d}", second) for rack in range(40)), tick(second))
@@ -182,7 +182,7 @@ def test_acknowledged_samples_survive_kills_exactly_once(run, tmp_path):
 
 def test_stop_ingests_all_waiting_messages(tmp_path, monkeypatch):
     """Sensitivity: messages beyond one append were lost, as QoS 0 is not sent again."""
-    monkeypatch.setattr("telemetry.ingest.ingester.MAX_BATCH", 10)
+    monkeypatch.setattr("telemetry.ingest.ingester.MAX_MESSAGES_PER_APPEND", 10)
     with Service(tmp_path) as service:
         service.ingester._ingester.stop()
         service.ingester._thread.join()

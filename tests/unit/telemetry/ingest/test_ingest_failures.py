@@ -81,7 +81,9 @@ def test_slow_archive_catches_up_from_journal(tmp_path):
         for second in range(300):
             service.wire.send(*(batch(f"r{rack:04d}", second) for rack in range(5)))
         until(lambda: len(service.wire.acknowledged) == 1500)
-        until(lambda: archive.added_position == service.journal.end and not archive.is_behind)
+        until(
+            lambda: archive.added_position == service.journal.end_position and not archive.is_behind
+        )
     assert archive.counters["commits"] >= 1
     assert service.racks()["power"].isel(chip=0).values.tolist() == [[s] * 5 for s in range(300)]
 
@@ -103,7 +105,7 @@ def test_recovery_on_a_full_disk_uses_bounded_memory(tmp_path, monkeypatch):
         patch.setattr(type(archive._writer._store), "write", full_disk)
         service.ingester.recover()
     assert archive.is_behind
-    assert archive.added_position < service.journal.end
+    assert archive.added_position < service.journal.end_position
     service.ingester.start()
     until(lambda: not archive.is_behind)
     service.__exit__()
@@ -119,7 +121,9 @@ def test_catch_up_survives_failing_decoder(tmp_path, monkeypatch):
             service.wire.send(*(batch(f"r{rack:04d}", second) for rack in range(5)))
         service.wire.send(JobStatus(site="rhine", sequence=7, is_applied=True))
         until(lambda: len(service.wire.acknowledged) == 1501)
-        until(lambda: archive.added_position == service.journal.end and not archive.is_behind)
+        until(
+            lambda: archive.added_position == service.journal.end_position and not archive.is_behind
+        )
         assert service.ingester.error == ""
     assert service.racks()["power"].isel(chip=0).values.tolist() == [[s] * 5 for s in range(300)]
 
@@ -208,7 +212,7 @@ def test_journal_damage_is_reported_and_recorded(tmp_path):
         service.die()
     path = corrupt(tmp_path, -1)
     with Service(tmp_path) as service:
-        words = service.ingester.damage.describe
+        words = service.ingester.damage.description
         assert f"segment {path.stem}" in words
         assert "messages that were not archived are lost" in words
         assert "check the disk" in words
@@ -217,7 +221,7 @@ def test_journal_damage_is_reported_and_recorded(tmp_path):
         service.die()
     assert [one["reason"] for one in loss_log.read_losses(tmp_path / "archive")] == [words]
     with Service(tmp_path) as service:
-        assert service.ingester.damage.describe == ""
+        assert service.ingester.damage.description == ""
 
 
 @pytest.mark.slow
@@ -234,7 +238,7 @@ def test_gap_after_restored_archive_is_reported(tmp_path):
     shutil.rmtree(tmp_path / "archive")
     (tmp_path / "backup").rename(tmp_path / "archive")
     with Service(tmp_path) as service:
-        words = service.ingester.damage.describe
+        words = service.ingester.damage.description
         assert "an older archive was restored" in words
         service.die()
     assert [one["reason"] for one in loss_log.read_losses(tmp_path / "archive")] == [words]
@@ -246,5 +250,5 @@ def test_damage_of_archived_messages_is_no_loss(tmp_path):
         until(lambda: len(service.wire.acknowledged) == 4)
     corrupt(tmp_path, JOURNAL_HEADER_BYTES)
     with Service(tmp_path) as service:
-        assert "the archive has all of their messages" in service.ingester.damage.describe
+        assert "the archive has all of their messages" in service.ingester.damage.description
     assert loss_log.read_losses(tmp_path / "archive") == []

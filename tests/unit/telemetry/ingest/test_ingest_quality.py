@@ -174,12 +174,12 @@ def test_wrong_stamp_does_not_count_as_coverage(tmp_path):
         ]
         (beat,) = (one.point for one in known)
         for one in (metadata(), *known):
-            router.check(one, now)
+            router.flag_and_distribute(one, now)
 
         def send(point, seconds, received):
             time = now + np.timedelta64(seconds, "s")
             sample = PointValue(point=point, time=time, value=50.0)
-            return router.check(sample, now + np.timedelta64(received, "s"))
+            return router.flag_and_distribute(sample, now + np.timedelta64(received, "s"))
 
         for point in (archives.POINT, beat):
             send(point, 0, 0)

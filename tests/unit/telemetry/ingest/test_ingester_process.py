@@ -28,7 +28,7 @@ from twin.errors import JournalError
 class FakeClient:
     """A client without a broker."""
 
-    oversized = ()
+    oversized_messages = ()
     counters = {"oversized": 0}  # noqa: RUF012 - it stays empty
 
     def __init__(self, messages):
@@ -58,7 +58,7 @@ def test_ingester_acknowledges_durable_and_trims_archived(tmp_path, monkeypatch)
     thread.join()
     assert client.acknowledged == messages
     assert shard.counters["messages"] == 50
-    client.oversized, client.counters = (
+    client.oversized_messages, client.counters = (
         (("a", 1), ("b", 2), ("c", 3)),
         {"oversized": 2, "spoilt": 1},
     )
@@ -103,7 +103,7 @@ def test_ingester_ends_when_its_thread_dies(tmp_path, monkeypatch):
 
 
 def test_waiting_messages_are_journaled_at_the_end(tmp_path, monkeypatch):
-    monkeypatch.setattr("telemetry.ingest.ingester.MAX_BATCH", 10)
+    monkeypatch.setattr("telemetry.ingest.ingester.MAX_MESSAGES_PER_APPEND", 10)
     client = FakeClient(
         [ReceivedMessage(*encode(batch("r0001", second)), 0) for second in range(50)]
     )
@@ -117,7 +117,9 @@ def test_point_named_like_a_report_is_journaled(tmp_path):
     """Sensitivity: it was never acknowledged, and filled the in-flight window of the broker."""
     door = value(0, 1.0, point="Sensor/GenericPoint/rhine/door_1/held")
     question = ReceivedMessage(
-        SOURCE + REPORT_SUFFIX, encode_report([SenderReport(boot=1, first=1, last=0)]), 1
+        SOURCE + REPORT_SUFFIX,
+        encode_report([SenderReport(boot=1, first_stored=1, last_stored=0)]),
+        1,
     )
     silent = ReceivedMessage(SOURCE + REPORT_SUFFIX, question.payload, 0)
     client = FakeClient([ReceivedMessage(*encode(door), 1), question, silent])

@@ -121,7 +121,7 @@ def test_killed_ingester_restarts_without_loss(tmp_path):
 
 def watch_all(running):
     for ingester in running._ingesters.values():
-        ingester.watch()
+        ingester.restart_if_dead()
     return True
 
 
@@ -270,7 +270,7 @@ def test_losses_add_up_over_restarts_of_an_ingester(tmp_path):
         )
         ingester.process = SimpleNamespace(poll=lambda: 1, returncode=1, stdin=None)
         ingester.died = 0.0
-        ingester.watch()
+        ingester.restart_if_dead()
     assert ingester.counters == {"messages": 6, "oversized": 2, "dropped": 4}
     lines = (tmp_path / "poison.jsonl").read_text().splitlines()
     records = [json.loads(line) for line in lines]

@@ -40,11 +40,11 @@ def test_several_journals_become_one_archive(tmp_path):
     folders = {name: tmp_path / name for name in journals}
     archive = Archive(tmp_path / "archive", "rhine")
     archiver = JournalArchiver(archive, folders, quarantine=tmp_path / "quarantine")
-    while archiver.step():
+    while archiver.archive_next_chunk():
         pass
     archiver.stop()
     archiver.run()
-    assert read_archived_position(tmp_path / "a") <= journals["a"].end
+    assert read_archived_position(tmp_path / "a") <= journals["a"].end_position
     assert archive.counters["late"] == 0
     assert archiver.counters["future"] == 1
     assert archiver.counters["quarantined"] == 1
@@ -90,7 +90,7 @@ def test_messages_before_a_silence_are_archived_in_it(tmp_path, monkeypatch):
     append(journal, *[batch("r0001", second) for second in range(50)])
     archiver = JournalArchiver(Archive(tmp_path / "archive", "rhine"), {"a": tmp_path / "a"})
     monkeypatch.setattr("telemetry.ingest.journal_archiver.SHARD_IDLE_COMMIT_S", 0.0)
-    while archiver.step():
+    while archiver.archive_next_chunk():
         pass
     chips = open_archive("rhine", group="racks", root=tmp_path)
     assert chips.sizes["time"] == 50
@@ -103,7 +103,7 @@ def test_segment_deleted_unread_is_reported(tmp_path):
         append(journal, batch("r0001", second))
     archive = Archive(tmp_path / "archive", "rhine")
     archiver = JournalArchiver(archive, {"a": tmp_path / "a"}, clock_mode=ClockMode.SIMULATED)
-    assert archiver.step()
+    assert archiver.archive_next_chunk()
     for path in sorted((tmp_path / "a").glob("*.journal"))[:3]:
         path.unlink()
     archiver.stop()
@@ -126,7 +126,7 @@ def test_hall_name_may_have_two_words(tmp_path):
         archiver.stop()
         archiver.run()
     assert archive.counters["batches"] == 1
-    assert archive.positions[name] == journal.end
+    assert archive.replay_positions[name] == journal.end_position
 
 
 FAR = 72 * 365 * 86_400
@@ -225,7 +225,7 @@ def test_archived_messages_are_skipped_after_a_restart(tmp_path):
     for _ in range(2):
         archive = Archive(tmp_path / "archive", "rhine")
         archiver = JournalArchiver(archive, {"a": tmp_path / "a"})
-        while archiver.step():
+        while archiver.archive_next_chunk():
             pass  # and it is killed
     assert archive.counters["late"] == 0
     assert archive.counters["known"] > 0
@@ -246,9 +246,9 @@ def test_full_memory_is_committed_before_reading_on(tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr("telemetry.ingest.journal_archiver.COMMIT_RETRY_S", 0.0)
         patch.setattr(type(archive._writer._store), "write", full)
-        assert archiver.step()
+        assert archiver.archive_next_chunk()
         assert archive.is_full
-        assert not archiver.step()  # nothing more is read
+        assert not archiver.archive_next_chunk()  # nothing more is read
     archiver.stop()
     archiver.run()
     check(tmp_path, 150)
@@ -276,7 +276,7 @@ def main(folder):
     """Archive until killed or until nothing is left."""
     archive = Archive(folder / "archive", "rhine")
     archiver = JournalArchiver(archive, {"a": folder / "a"})
-    while archiver.step():
+    while archiver.archive_next_chunk():
         pass
     archiver.stop()
     archiver.run()

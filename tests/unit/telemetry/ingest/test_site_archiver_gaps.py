@@ -73,7 +73,7 @@ def test_full_archive_commits_and_continues(tmp_path):
         append(journal, batch("r0001", second), batch("r0002", second, chips=500))
     archive = Archive(tmp_path / "archive", "rhine", max_bytes=2_500_000)
     archiver = JournalArchiver(archive, {"a": tmp_path / "a"}, quarantine=tmp_path / "q")
-    assert archiver.step()
+    assert archiver.archive_next_chunk()
     assert archive.first_open_second == START.astype("datetime64[s]").astype(int) + 150
     assert archiver.counters["frames"] == 300
     assert archiver.error == ""

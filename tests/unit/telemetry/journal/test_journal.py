@@ -17,13 +17,13 @@ def test_reads_what_was_appended(journal):
     journal.append([("a/b", b"1"), ("c", b"")])
     end = journal.append([("ä/ö", bytes(300_000))])
     assert contents(journal) == [("a/b", b"1"), ("c", b""), ("ä/ö", bytes(300_000))]
-    assert journal.end == end
+    assert journal.end_position == end
     assert [frame.position for frame in journal.read()][-1] == end
     assert {frame.received for frame in journal.read()} == {np.datetime64(NOW, "s")}
 
 
 def test_nothing_appended_moves_nothing(journal):
-    end = journal.end
+    end = journal.end_position
     assert journal.append([]) == end
     assert contents(journal) == []
 
@@ -42,7 +42,7 @@ def test_goes_on_after_a_restart(folder):
     middle = first.append([("a", b"1")])
     first.close()
     second = opened(folder)
-    assert second.end > middle
+    assert second.end_position > middle
     second.append([("b", b"2")])
     assert contents(second) == [("a", b"1"), ("b", b"2")]
     assert contents(second, after=middle) == [("b", b"2")]
@@ -66,7 +66,7 @@ def test_restored_older_copy_continues_behind_all_segments(folder, tmp_path):
     third.append([("b", b"1")])
     assert contents(third, after=last) == [("b", b"1")]
     assert third.skip_past(last)
-    assert not third.skip_past(third.end)
+    assert not third.skip_past(third.end_position)
     third.close()
 
 
@@ -147,7 +147,7 @@ def test_reads_beside_a_writer(journal):
     thread.start()
     position = None
     seen = []
-    while not done.is_set() or position != journal.end:
+    while not done.is_set() or position != journal.end_position:
         for frame in journal.read(position):
             seen.append(frame.topic)
             position = frame.position

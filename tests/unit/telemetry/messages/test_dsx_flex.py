@@ -201,4 +201,4 @@ def test_the_example_for_partners_is_read():
     (one,) = found.targets
     assert (one.power, one.feeds, one.end - one.start) == (120.0, ("rhine",), 2 * HOUR)
     assert found.claims.issued == found.time
-    assert (found.claims.token, found.claims.audience) == (header["jti"], ("rhine",))
+    assert (found.claims.jti, found.claims.audience) == (header["jti"], ("rhine",))

@@ -43,7 +43,7 @@ def test_hold_back_is_short_with_a_window_of_one(monkeypatch):
     box = acks()
     box.add([(1, 1)])
     assert box.take_due(1) == []
-    monkeypatch.setattr("telemetry.mqtt.queues.HOLD_BACK_S", -1.0)
+    monkeypatch.setattr("telemetry.mqtt.queues.MAX_ACKNOWLEDGEMENT_DELAY_S", -1.0)
     assert box.take_due(1) == [1]
     for number in (2, 3):
         box.on_message()
@@ -58,7 +58,7 @@ def test_second_message_shows_a_larger_window(monkeypatch):
     box.add([(1, 1)])
     assert box.take_due(1) == []
     box.on_message()
-    monkeypatch.setattr("telemetry.mqtt.queues.HOLD_BACK_S", -1.0)
+    monkeypatch.setattr("telemetry.mqtt.queues.MAX_ACKNOWLEDGEMENT_DELAY_S", -1.0)
     assert box.take_due(1) == []
     assert box.is_held_back(1)
 

@@ -11,7 +11,7 @@ import sites
 from telemetry.messages import encode
 from telemetry.messages.samples import PointValue
 from telemetry.points.point_meanings import INTEGRATION_NAME, POINT_MEANINGS, UNIT_CONVERSIONS
-from telemetry.points.site_points import ServicePaths, announced_metadata, list_points
+from telemetry.points.site_points import SupplyPaths, announced_metadata, list_points
 from tests.support.bms_contract import read_contract, resolved
 from tests.support.small_points import NOON, metadata_of, site
 from tests.support.strict_site import PLANT, strict
@@ -92,7 +92,10 @@ def test_every_variable_is_declared_and_unit_converts():
         if meaning.reverse_variable:
             assert variables.variable_definition(meaning.reverse_variable).unit == canonical
         if not meaning.states:
-            assert (meaning.unit, "1" if meaning.share_of else canonical) in UNIT_CONVERSIONS
+            assert (
+                meaning.unit,
+                "1" if meaning.share_of_parameter else canonical,
+            ) in UNIT_CONVERSIONS
 
 
 def reached(paths, start):
@@ -106,7 +109,7 @@ def reached(paths, start):
 
 
 def test_power_and_coolant_reach_every_rack():
-    paths = ServicePaths.of(site())
+    paths = SupplyPaths.of(site())
     racks = {metadata.rack for metadata in announced_metadata(site()) if metadata.rack}
     assert racks <= reached(paths.power, "grid_1")
     assert racks <= reached(paths.cooling, "warm_plant")

@@ -9,7 +9,7 @@ import sites
 from telemetry.messages import decode, encode
 from telemetry.messages.samples import CapOrder, RackBatch
 from telemetry.points.site_points import announced_metadata
-from telemetry.points.topology import RackNameMismatch, describe_excluded
+from telemetry.points.topology import RackNameComparison, describe_excluded
 from twin.equipment import ITHall
 from twin.errors import MessageError
 
@@ -59,7 +59,7 @@ def numbered():
 
 
 def mismatch_of(*samples):
-    mismatch = RackNameMismatch(SITE)
+    mismatch = RackNameComparison(SITE)
     for sample in samples:
         mismatch.observe(sample)
     return mismatch

@@ -80,7 +80,7 @@ def flags_of(values, limits=SUPPLY, every=1):
     for count, value in enumerate(values):
         reading = PointReading(value=value, time=NOON + count * every * SECOND)
         flags.append(check_reading(reading, UNKNOWN_TIME, history, limits=limits))
-        history = history.after(reading, flags[-1], limits)
+        history = history.with_reading(reading, flags[-1], limits)
     return flags
 
 
@@ -106,7 +106,7 @@ def test_repeated_reading_is_no_step():
     leap = PointReading(value=50.0, time=NOON + SECOND)
     for _ in range(3):
         assert check_reading(leap, UNKNOWN_TIME, history, limits=SUPPLY) is QualityFlag.RATE
-        history = history.after(leap, QualityFlag.RATE, SUPPLY)
+        history = history.with_reading(leap, QualityFlag.RATE, SUPPLY)
     assert history.candidate_count == 1
 
 
@@ -122,7 +122,7 @@ def test_a_sensor_that_shows_one_number_for_two_hours_is_stuck():
 
 
 def test_out_of_order_reading_is_not_compared():
-    newest = PointHistory(value=38.0, time=NOON, since=NOON)
+    newest = PointHistory(last_trusted_value=38.0, time=NOON, since=NOON)
     assert verdict(60.0, time=NOON - SECOND, history=newest) is QualityFlag.GOOD
     old = PointReading(value=60.0, time=NOON - SECOND)
     assert newest.after_trusted(old) is newest
@@ -143,7 +143,7 @@ def test_bands_use_declared_variables_and_parameters():
     for variable, limits in RANGE_BY_VARIABLE.items():
         variables.variable_definition(variable)
         assert limits.low < limits.high
-        assert not limits.share_of or limits.share_of in parameters
+        assert not limits.share_of_parameter or limits.share_of_parameter in parameters
 
 
 def batch(**rows):

@@ -20,7 +20,7 @@ def verdicts(limits, values, *, every=100, start=NOON):
     for count, value in enumerate(values):
         reading = PointReading(value=float(value), time=start + count * every * SECOND)
         flags.append(check_reading(reading, UNKNOWN_TIME, history, limits=limits))
-        history = history.after(reading, flags[-1], limits)
+        history = history.with_reading(reading, flags[-1], limits)
     return flags
 
 

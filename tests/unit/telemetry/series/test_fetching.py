@@ -73,8 +73,8 @@ def test_fetched_prices_are_stored_unchanged(tmp_path):
         found = fetch_series("prices", "energy-charts", query_for(service), out=out)
         _, query, _ = service.asked[-1]
     assert query == {"bzn": "DE-LU", "start": "2026-03-25", "end": "2026-03-30"}
-    assert (found.intervals, found.kept_existing_file) == (188, False)
-    assert found.end == np.datetime64("2026-03-29T21:45")
+    assert (found.interval_count, found.kept_existing_file) == (188, False)
+    assert found.last_interval_start == np.datetime64("2026-03-29T21:45")
     assert read_prices(out).sizes["time"] == 188
 
 
@@ -226,7 +226,7 @@ def test_file_of_another_service_is_replaced(tmp_path):
         question = query_for(service, token="secret", earlier_response_file=out, zone="SE3")
         found = fetch_series("carbon", "electricity-maps", question, out=out)
         assert service.asked[0][1] == {"zone": "SE-SE3"}
-    assert found.intervals == 2
+    assert found.interval_count == 2
 
 
 @pytest.mark.slow

@@ -15,7 +15,9 @@ from twin.simulation.simulate import state_values
 
 NOW = time_axes.to_utc("2026-06-16T06:00")
 REPEAT = 4
-SILENT = FacilityNoise(load=0.0, power=0.0, level=0.0, temperature=0.0)
+SILENT = FacilityNoise(
+    load_std=0.0, power_meter_error=0.0, level_sensor_error=0.0, temperature_sensor_error=0.0
+)
 
 
 @pytest.fixture
@@ -43,7 +45,7 @@ def plant(small):
             ("peak_power", ""): 2.5,
             ("facility_supply_temperature", "warm_plant"): temperature,
         }
-        water = WaterSetPoints(supply={"warm_plant": 38.0, "chilled_plant": 18.0})
+        water = WaterSetPoints(supply_set_points={"warm_plant": 38.0, "chilled_plant": 18.0})
         load = JobPlacement(small).rack_load({"hall_1": 0.6, "hall_2": 0.6})
         return machine_readings(small, truth, {}, water=water), rack_readings(small, truth, load)
 

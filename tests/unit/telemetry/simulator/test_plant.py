@@ -15,7 +15,9 @@ from twin.simulation.limits import count_violations
 from twin.time_axes import METERING_PERIOD_MIN
 
 START = time_axes.to_utc("2026-07-01T06:00")
-SILENT = FacilityNoise(load=0.0, power=0.0, level=0.0, temperature=0.0)
+SILENT = FacilityNoise(
+    load_std=0.0, power_meter_error=0.0, level_sensor_error=0.0, temperature_sensor_error=0.0
+)
 
 
 @pytest.fixture(scope="module")
@@ -177,7 +179,7 @@ def test_a_plant_may_be_run_minute_by_minute(plant):
     whole, split = plant(2), plant(2)
     for leap in leaps:
         whole.run_with(leap)
-        split.apply(leap)
+        split.begin_move(leap)
         for count in (1, 6, 8):
             split.advance(count)
     one, other = whole.record(), split.record()
@@ -192,9 +194,9 @@ def test_orders_amid_a_quarter_hour_count_from_then_on(plant):
     machine, left_alone = plant(0, SILENT), plant(0, SILENT)
     for each in (machine, left_alone):
         each.run_with(points(1.0))
-        each.apply(points(1.0))
+        each.begin_move(points(1.0))
         each.advance(6)
-    machine.apply(points(1.0, battery_discharge=0.5))
+    machine.begin_move(points(1.0, battery_discharge=0.5))
     machine.advance(9)
     left_alone.advance(9)
     given = machine.record()["battery_discharge"].sum("battery").to_numpy()[METERING_PERIOD_MIN:]
@@ -218,7 +220,7 @@ def test_warmer_water_follows_request(plant):
 
 
 def test_racks_stay_between_nothing_and_full(small, plant):
-    record = followed(plant(1, FacilityNoise(load=0.3)), *[points(1.84)] * 4)
+    record = followed(plant(1, FacilityNoise(load_std=0.3)), *[points(1.84)] * 4)
     full = small.equipment["hall_1"].full_power
     assert record["hall_power"].max() <= full
     assert record["hall_power"].min() >= 0.0
@@ -341,7 +343,7 @@ def test_hours_become_smooth_minutes():
 
 
 def test_restlessness_has_its_size_and_its_memory():
-    noise = FacilityNoise(load=0.02, load_time_constant=10.0)
+    noise = FacilityNoise(load_std=0.02, load_time_constant=10.0)
     course = load_fluctuation(noise, 200_000, np.random.default_rng(1))
     assert course.std() == pytest.approx(0.02, rel=0.03)
     later = np.corrcoef(course[:-10], course[10:])[0, 1]

@@ -53,9 +53,9 @@ def test_run_is_reported_from_start_to_end(scene):
     assert [tick.time for tick in ticks] == [START + i * QUARTER for i in range(STEPS + 1)]
     assert [tick.is_last for tick in ticks] == [False] * STEPS + [True]
     assert outcome.record.sizes["time"] == 15 * STEPS
-    assert len(outcome.steps) == STEPS
-    assert reports[-1].done == STEPS
-    assert outcome.counts["undecided"] == 0
+    assert len(outcome.backlog_and_progress) == STEPS
+    assert reports[-1].completed_intervals == STEPS
+    assert outcome.event_counts["undecided"] == 0
     assert count_violations(scene.site, outcome.record).sum() == 0
 
 
@@ -129,7 +129,9 @@ def test_same_seed_publishes_the_same(scene):
 
 def test_ordered_jobs_run(scene):
     script, outcome, _ = run(scene, lambda tick: [orders(tick, {0: 1.0})])
-    assert outcome.steps[3][1].finished.tolist() == [0]  # one hour, uncapped
+    assert outcome.backlog_and_progress[3][1].finished_job_numbers.tolist() == [
+        0
+    ]  # one hour, uncapped
     statuses = script.samples(TopicKind.JOB_STATUS)
     assert statuses
     assert all(status.is_applied for status in statuses)
@@ -140,7 +142,7 @@ def test_plant_continues_without_decisions(scene):
         return [orders(tick, {0: 1.0, 1: 1.0})] if tick.step == 0 else [None]
 
     _, outcome, reports = run(scene, once, deadline=0.02)
-    assert outcome.counts["undecided"] == STEPS - 1
+    assert outcome.event_counts["undecided"] == STEPS - 1
     assert [report.running for report in reports[:4]] == [2, 2, 2, 2]
     assert [report.is_decided for report in reports[:2]] == [True, False]
 
@@ -153,7 +155,7 @@ def test_received_decision_counts_after_the_deadline(scene, monkeypatch):
     now = itertools.count(0.0, 60.0)
     monkeypatch.setattr("time.monotonic", lambda: next(now))
     _, outcome, _ = run(scene, all_run, deadline=30.0)
-    assert outcome.counts["undecided"] == 0
+    assert outcome.event_counts["undecided"] == 0
 
 
 def test_decision_counts_only_with_its_orders(scene):
@@ -161,7 +163,7 @@ def test_decision_counts_only_with_its_orders(scene):
         return [None, DecisionNotice(site="small", time=tick.time, sequence=99)]
 
     _, outcome, _ = run(scene, without_orders, deadline=0.02)
-    assert outcome.counts["undecided"] == STEPS
+    assert outcome.event_counts["undecided"] == STEPS
 
 
 def test_restarted_service_receives_the_tick_at_once(scene):
@@ -174,14 +176,14 @@ def test_restarted_service_receives_the_tick_at_once(scene):
         return [None, DecisionNotice(site="small", time=START - QUARTER, sequence=-1)]
 
     script, outcome, _ = run(scene, restarted)
-    assert outcome.counts["undecided"] == 0
+    assert outcome.event_counts["undecided"] == 0
     assert [tick.step for tick in script.samples(TopicKind.TICK)[:4]] == [0, 0, 1, 1]
 
 
 def test_shadow_mode_is_a_decision(scene):
     _, outcome, _ = run(scene, lambda _: [])
-    assert outcome.counts["undecided"] == 0
-    assert outcome.counts["refused"] == 0
+    assert outcome.event_counts["undecided"] == 0
+    assert outcome.event_counts["refused"] == 0
 
 
 def test_stores_follow_requests_and_rest_without(scene):
@@ -263,8 +265,8 @@ def test_unreadable_messages_are_counted(scene):
 
     script.poll = poll
     outcome = SimulatedSite(scene, script).run()
-    assert outcome.counts["unreadable"] == 2 * STEPS
-    assert outcome.counts["undecided"] == 0
+    assert outcome.event_counts["unreadable"] == 2 * STEPS
+    assert outcome.event_counts["undecided"] == 0
 
 
 @pytest.mark.slow
@@ -275,8 +277,8 @@ def test_a_run_over_a_broker(scene, broker):
     outcome = SimulatedSite(scene, client).run()
     service.thread.join(DEADLINE)
     client.stop()
-    assert outcome.counts["undecided"] == 0
-    assert outcome.counts["refused"] == 0
+    assert outcome.event_counts["undecided"] == 0
+    assert outcome.event_counts["refused"] == 0
     assert service.received[TopicKind.RACK_BATCH] == 28 * (STEPS + 1)
     assert count_violations(scene.site, outcome.record).sum() == 0
 

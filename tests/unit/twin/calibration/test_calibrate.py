@@ -16,7 +16,9 @@ from twin.errors import StateError, UnitError
 
 SITE = sites.load_site("small")
 DAY = 1440
-EXACT = SensorModel(power=0.0, level=0.0, temperature=0.0, missing_share=0.0)
+EXACT = SensorModel(
+    power_meter_error=0.0, level_sensor_error=0.0, temperature_sensor_error=0.0, missing_share=0.0
+)
 
 
 def trial(seed=3, *, days=2, sensing=None):
@@ -49,7 +51,7 @@ def test_every_parameter_has_an_estimate_within_its_bounds(calibration):
     for estimate in calibration.estimates:
         parameter = estimate.parameter
         assert parameter.lower_bound <= estimate.value <= parameter.upper_bound
-        assert 0.0 < estimate.error <= parameter.prior_std
+        assert 0.0 < estimate.standard_error <= parameter.prior_std
 
 
 def test_identified_parameters_are_right(noisy, calibration):
@@ -63,7 +65,7 @@ def test_identified_parameters_are_right(noisy, calibration):
 
 def test_errors_cover_the_truth_as_often_as_stated(noisy, calibration):
     z = [
-        (e.value - truth(noisy, e.parameter)) / e.error
+        (e.value - truth(noisy, e.parameter)) / e.standard_error
         for e in calibration.estimates
         if e.identifiability is not Identifiability.UNKNOWN
     ]
@@ -106,7 +108,7 @@ def test_unmetered_parameters_stay_and_are_named(noisy):
     loss, fouling = found(result, "ups_1.loss_factor"), found(result, "cdu_1.fouling")
     assert {"ups_1.loss_factor", "cdu_1.fouling"} <= set(result.unidentified)
     assert (loss.value, fouling.value) == (1.0, 1.0)
-    assert loss.error == pytest.approx(loss.parameter.prior_std)
+    assert loss.standard_error == pytest.approx(loss.parameter.prior_std)
     assert result.site.equipment["ups_1"] == SITE.equipment["ups_1"]
 
 
@@ -124,7 +126,7 @@ def test_outliers_have_little_influence(noisy, calibration):
     result = calibrate(SITE, wild)
     for name in ("ups_1.loss_factor", "chilled_plant.chillers.eir_factor"):
         was, now = found(calibration, name), found(result, name)
-        assert now.value == pytest.approx(was.value, abs=4.0 * was.error)
+        assert now.value == pytest.approx(was.value, abs=4.0 * was.standard_error)
 
 
 def test_gap_has_little_influence(noisy, calibration):
@@ -135,8 +137,8 @@ def test_gap_has_little_influence(noisy, calibration):
     torn["duration"] = noisy.readings["duration"]
     result = calibrate(SITE, torn)
     was, now = (found(c, "ups_1.loss_factor") for c in (calibration, result))
-    assert now.error > was.error
-    assert now.value == pytest.approx(was.value, abs=4.0 * now.error)
+    assert now.standard_error > was.standard_error
+    assert now.value == pytest.approx(was.value, abs=4.0 * now.standard_error)
 
 
 def test_sensor_offset_is_found():
@@ -230,7 +232,7 @@ def test_impossible_air_is_refused_or_single_readings_dropped(noisy, calibration
     )
     name = "chilled_plant.rejection.approach_factor"
     was, now = found(calibration, name), found(result, name)
-    assert now.value == pytest.approx(was.value, abs=now.error)
+    assert now.value == pytest.approx(was.value, abs=now.standard_error)
 
 
 def test_stuck_sensor_is_left_out_and_reported(noisy, calibration):
@@ -242,7 +244,7 @@ def test_stuck_sensor_is_left_out_and_reported(noisy, calibration):
     assert "cooling_plant_draw of chilled_plant stood still" in said
     name = "chilled_plant.chillers.eir_factor"
     was, now = found(calibration, name), found(result, name)
-    assert now.value == pytest.approx(was.value, abs=4.0 * now.error)
+    assert now.value == pytest.approx(was.value, abs=4.0 * now.standard_error)
 
 
 def test_readings_sent_on_change_are_weighted_by_time():
@@ -311,4 +313,4 @@ def test_intervals_without_weather_are_not_used():
     for name in ("rejection.approach_factor", "chillers.eir_factor"):
         estimate = result[f"chilled_plant.{name}"]
         assert estimate.identifiability is Identifiability.IDENTIFIED
-        assert estimate.value == pytest.approx(1.0, abs=3.0 * estimate.error)
+        assert estimate.value == pytest.approx(1.0, abs=3.0 * estimate.standard_error)

@@ -37,7 +37,7 @@ def assert_sound(result):
     assert len(shares) > 10
     for estimate in shares:
         off = abs(estimate.value - estimate.parameter.prior)
-        assert off <= max(0.025 * estimate.parameter.prior, 4.0 * estimate.error), estimate
+        assert off <= max(0.025 * estimate.parameter.prior, 4.0 * estimate.standard_error), estimate
 
 
 def test_moved_set_points_are_not_taken_for_wear(moved):

@@ -135,7 +135,7 @@ def test_readings_that_jump_and_return_have_no_influence(five_days):
         true = 0.0
         if not e.parameter.is_offset:
             true = parameter_value(five_days.worn_site.equipment["warm_plant"], e.parameter.path)
-        assert abs(e.value - true) < 4.0 * e.error, e.parameter.name
+        assert abs(e.value - true) < 4.0 * e.standard_error, e.parameter.name
 
 
 def test_starts_and_stops_are_not_taken_for_outliers(five_days):

@@ -8,7 +8,7 @@ from telemetry.simulator.calibration_trial import CalibrationTrial
 from tests.support import skies
 from twin.calibration.calibrate import calibrate
 from twin.calibration.drift import (
-    REFERENCE_CALIBRATIONS,
+    REFERENCE_CALIBRATION_COUNT,
     CalibrationSummary,
     EstimatePoint,
     parameter_drifts,
@@ -32,7 +32,7 @@ def weeks(error=0.004, seed=0, scatter=1.0, **trajectories):
         CalibrationSummary(
             start=MONDAY + step * np.timedelta64(7, "D"),
             end=MONDAY + (step + 1) * np.timedelta64(7, "D") - np.timedelta64(15, "m"),
-            points={
+            estimates={
                 names[word]: EstimatePoint(
                     value=trajectory[step] + scatter * rng.normal(0.0, error), error=error
                 )
@@ -94,7 +94,7 @@ def test_single_deviating_week_is_ignored():
 
 def test_few_weeks_give_no_report():
     assert parameter_drifts([]) == ()
-    assert parameter_drifts(weeks(eir=np.r_[np.full(REFERENCE_CALIBRATIONS, 1.0), 1.3])) == ()
+    assert parameter_drifts(weeks(eir=np.r_[np.full(REFERENCE_CALIBRATION_COUNT, 1.0), 1.3])) == ()
 
 
 def test_small_change_is_not_reported():
@@ -108,7 +108,7 @@ def test_overlapping_histories_count_once():
     assert len(parameter_drifts(every)) == 1
     shifted = [
         CalibrationSummary(
-            start=MONDAY + step * np.timedelta64(1, "D"), end=every[0].end, points=week.points
+            start=MONDAY + step * np.timedelta64(1, "D"), end=every[0].end, estimates=week.estimates
         )
         for step, week in enumerate(every)
     ]
@@ -135,7 +135,9 @@ def test_wear_of_a_simulated_chiller_is_found(is_worn):
         moved = np.timedelta64(7 * step, "D")
         week = CalibrationSummary.from_calibration(result)
         found.append(
-            CalibrationSummary(start=week.start + moved, end=week.end + moved, points=week.points)
+            CalibrationSummary(
+                start=week.start + moved, end=week.end + moved, estimates=week.estimates
+            )
         )
     texts = [change.text for change in parameter_drifts(found)]
     if is_worn:
@@ -158,5 +160,5 @@ def test_drift_through_the_mean_is_reported():
     """
     course = np.r_[0.98, 0.98, 1.02, 1.02, np.full(8, 1.2)]
     (change,) = parameter_drifts(weeks(error=0.002, scatter=0.0, eir=course))
-    assert change.before == pytest.approx(1.0)
+    assert change.reference_value == pytest.approx(1.0)
     assert change.since == np.datetime64("2026-03-29T23:45")

@@ -34,7 +34,7 @@ def test_hall_power_is_the_sum_of_its_racks():
 
 def test_rack_power_leaves_as_heat_to_liquid_or_air():
     (work,) = hall().relations()
-    assert work.heat == pytest.approx({"liquid": 0.85, "air": 0.15})
+    assert work.heat_shares == pytest.approx({"liquid": 0.85, "air": 0.15})
     assert (work.racks, work.idle_power, work.full_power) == pytest.approx((10, 0.02, 0.1))
 
 
@@ -148,7 +148,7 @@ def test_air_cooled_chips_are_warmer_than_the_air():
     case = hall(**AIR).chip_temperature(np.array([0.1]), np.array([25.0]))
     assert case == pytest.approx([25.0 + 0.07 * 888.158], abs=1e-3)
     (work,) = hall(**AIR).relations()
-    assert work.heat == {"air": 1.0}
+    assert work.heat_shares == {"air": 1.0}
 
 
 @pytest.mark.parametrize(

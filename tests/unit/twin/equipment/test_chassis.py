@@ -20,7 +20,7 @@ def test_a_cabinet_by_hand(frontier):
     node = (2704.26 + 13) / 0.98
     rectifier = ((16 * node + 4 * 250) / 4 + 17) / 0.96
     assert 1e6 * chassis.cabinet_power(1.0, 1.0) == pytest.approx(8 * 4 * rectifier)
-    assert chassis.chips == 8 * 16 * 4
+    assert chassis.chip_count == 8 * 16 * 4
 
 
 @pytest.mark.parametrize(

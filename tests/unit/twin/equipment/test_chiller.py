@@ -23,7 +23,9 @@ def test_chiller_power_agrees_with_the_data_set(
 ) -> None:
     condenser = np.array(36.12)
     load = part_load * published.capacity(8.89, condenser)
-    drawn, units = published.power(load, supply_temperature=8.89, condenser_temperature=condenser)
+    drawn, units = published.compressor_power_and_units(
+        load, supply_temperature=8.89, condenser_temperature=condenser
+    )
     assert 1000.0 * drawn == pytest.approx(power, rel=1e-3)
     assert units == 1.0
 
@@ -35,7 +37,9 @@ def test_no_unit_exceeds_the_best_chiller_on_the_market(published: ChillerBank) 
     """
     condenser = np.array(36.94)
     load = 0.5 * published.capacity(7.22, condenser)
-    drawn, _ = published.power(load, supply_temperature=7.22, condenser_temperature=condenser)
+    drawn, _ = published.compressor_power_and_units(
+        load, supply_temperature=7.22, condenser_temperature=condenser
+    )
     assert load / drawn == pytest.approx(7.358, rel=1e-3)
 
 
@@ -52,7 +56,11 @@ def test_each_curve_has_the_range_of_its_own_fit(published: ChillerBank) -> None
     condenser, full = np.array(36.12), 0.16097
     load = 0.5 * fitted.capacity(8.89, condenser)
     powers = [
-        float(one.power(load, supply_temperature=8.89, condenser_temperature=condenser)[0])
+        float(
+            one.compressor_power_and_units(
+                load, supply_temperature=8.89, condenser_temperature=condenser
+            )[0]
+        )
         for one in (fitted, published)
     ]
     # 0.1317677 - 0.00750196 x + 5.073e-6 x^2 + 0.42753715 - 0.155399675 + 0.003633951 x + 0.0796694
@@ -103,7 +111,9 @@ def test_part_load_curve_is_clipped_at_its_least_load(published: ChillerBank) ->
     bank = ChillerBank.model_validate(published.model_dump() | changes, context=CANONICAL)
     warm = np.array([30.0, 30.0])
     load = np.array([0.52, 0.6]) * bank.capacity(10.0, warm)
-    low, high = bank.power(load, supply_temperature=10.0, condenser_temperature=warm)[0]
+    low, high = bank.compressor_power_and_units(
+        load, supply_temperature=10.0, condenser_temperature=warm
+    )[0]
     assert low == pytest.approx(high)
 
 
@@ -112,7 +122,7 @@ def test_best_chiller_bound_falls_with_wear(published: ChillerBank) -> None:
     condenser = np.array(36.94)
     load = 0.5 * published.capacity(7.22, condenser)
     clean, worn, better = (
-        published.model_copy(update={"eir_factor": factor}).power(
+        published.model_copy(update={"eir_factor": factor}).compressor_power_and_units(
             load, supply_temperature=7.22, condenser_temperature=condenser
         )[0]
         for factor in (1.0, 1.1, 0.9)
@@ -128,7 +138,9 @@ def test_warmer_condensers_save_nothing_at_low_load(published: ChillerBank) -> N
     """
     load = np.array([0.02, 0.08, 0.16, 0.24, 0.32, 0.4])[:, None]
     condenser = np.linspace(22.63, 36.94, 40)
-    drawn, _ = published.power(load, supply_temperature=18.0, condenser_temperature=condenser)
+    drawn, _ = published.compressor_power_and_units(
+        load, supply_temperature=18.0, condenser_temperature=condenser
+    )
     assert np.all(drawn[:, 1:] >= (1 - 1e-4) * drawn[:, :-1])
     assert drawn[2, 0] == pytest.approx(0.013, rel=0.03)
     assert drawn[1] == pytest.approx(0.5 * drawn[2])
@@ -137,7 +149,9 @@ def test_warmer_condensers_save_nothing_at_low_load(published: ChillerBank) -> N
 @pytest.mark.parametrize("supply", [7.22, 8.0, 9.5, 12.78, 21.0])
 def test_no_load_gains_from_warmer_condensers(published: ChillerBank, supply: float) -> None:
     load, condenser = np.meshgrid(np.linspace(0.0, 0.85, 60), np.linspace(22.63, 36.94, 60))
-    drawn, _ = published.power(load, supply_temperature=supply, condenser_temperature=condenser)
+    drawn, _ = published.compressor_power_and_units(
+        load, supply_temperature=supply, condenser_temperature=condenser
+    )
     assert np.all(drawn[1:] >= (1 - 1e-4) * drawn[:-1])
     assert np.all(np.diff(drawn, axis=1) >= -1e-12)
 
@@ -150,25 +164,33 @@ def test_valid_curves_are_followed_to_their_end() -> None:
     bank = ChillerBank.model_validate(known | own, context=CANONICAL)
     condenser = np.array(24.93)
     load = 0.2 * bank.capacity(6.67, condenser)
-    drawn, _ = bank.power(load, supply_temperature=6.67, condenser_temperature=condenser)
+    drawn, _ = bank.compressor_power_and_units(
+        load, supply_temperature=6.67, condenser_temperature=condenser
+    )
     assert load / drawn == pytest.approx(0.27 * (6.67 + 273.15) / (24.93 - 6.67), rel=0.03)
 
 
 def test_number_of_units_is_optimal(chillers: ChillerBank) -> None:
     load = np.linspace(0.5, 38.0, 40)
     condenser = np.full(40, 28.0)
-    least, units = chillers.power(load, supply_temperature=18.0, condenser_temperature=condenser)
+    least, units = chillers.compressor_power_and_units(
+        load, supply_temperature=18.0, condenser_temperature=condenser
+    )
     for count in range(1, 9):
         fewer = chillers.model_copy(update={"count": count})
         carried = load <= fewer.capacity(18.0, condenser)
-        power, _ = fewer.power(load, supply_temperature=18.0, condenser_temperature=condenser)
+        power, _ = fewer.compressor_power_and_units(
+            load, supply_temperature=18.0, condenser_temperature=condenser
+        )
         assert np.all(least[carried] <= power[carried] * (1 + 1e-7))
     assert units[0] < units[-1] == 8.0
 
 
 def test_power_rises_with_load_and_with_condenser_temperature(chillers: ChillerBank) -> None:
     load, condenser = np.meshgrid(np.linspace(0.0, 38.0, 77), np.linspace(20.0, 36.0, 33))
-    power, units = chillers.power(load, supply_temperature=18.0, condenser_temperature=condenser)
+    power, units = chillers.compressor_power_and_units(
+        load, supply_temperature=18.0, condenser_temperature=condenser
+    )
     assert np.all(np.diff(power, axis=1) > 0.0)
     assert np.all(np.diff(power, axis=0) >= -1e-12)
     assert np.all(power[:, 0] == 0.0)
@@ -178,8 +200,8 @@ def test_power_rises_with_load_and_with_condenser_temperature(chillers: ChillerB
 def test_wear_raises_power(chillers: ChillerBank) -> None:
     given = {"supply_temperature": 18.0, "condenser_temperature": np.array(28.0)}
     worn = chillers.model_copy(update={"eir_factor": 1.1})
-    clean, _ = chillers.power(np.array(20.0), **given)
-    assert worn.power(np.array(20.0), **given)[0] == pytest.approx(1.1 * clean)
+    clean, _ = chillers.compressor_power_and_units(np.array(20.0), **given)
+    assert worn.compressor_power_and_units(np.array(20.0), **given)[0] == pytest.approx(1.1 * clean)
 
 
 @pytest.mark.parametrize(

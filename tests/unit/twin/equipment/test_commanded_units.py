@@ -55,7 +55,7 @@ def test_free_cooling_needs_no_chillers(chilled_plant, outdoors):
     """
     cold = outdoors(2.0, 0.0)
     assert on(chilled_plant, 8.0, cold, units_on=0.0)[0] == 0.0
-    assert chilled_plant.chillers.power(
+    assert chilled_plant.chillers.compressor_power_and_units(
         np.zeros(1), supply_temperature=18.0, condenser_temperature=np.full(1, 25.0),
         units_on=np.full(1, 2.0),
     ) == (0.0, 0.0)  # fmt: skip
@@ -100,16 +100,22 @@ def operation(site, ordered, *, dim="cooling_plant"):
     )  # fmt: skip
     plain = steady(site, count=len(ordered))
     plain["air_temperature"].values[:] = 30.0
-    return plain.assign({setpoints.UNITS_ON: units})
+    return plain.assign({setpoints.UNITS_ON_VARIABLE: units})
 
 
 def test_simulation_follows_the_units_of_a_plan():
     """Proves: units go through the doors of the twin; those of a run, on circuits, are no order."""
     site = sites.load_site("small")
     ran = simulate(site, state.initial_state(site), operation(site, [2, 1, 2]))
-    assert ran[setpoints.UNITS_ON].sel(circuit=PLANT).to_numpy().tolist() == [2.0, 1.0, 2.0]
+    assert ran[setpoints.UNITS_ON_VARIABLE].sel(circuit=PLANT).to_numpy().tolist() == [
+        2.0,
+        1.0,
+        2.0,
+    ]
     alone = simulate(
-        site, state.initial_state(site), operation(site, [2, 1, 2]).drop_vars(setpoints.UNITS_ON)
+        site,
+        state.initial_state(site),
+        operation(site, [2, 1, 2]).drop_vars(setpoints.UNITS_ON_VARIABLE),
     )
     past = simulate(site, state.initial_state(site), operation(site, [2, 1, 2], dim="circuit"))
     xr.testing.assert_identical(past, alone)

@@ -44,7 +44,7 @@ def test_fuel_follows_published_efficiencies():
     # at its rating a set burns 2 / 0.4 = 5 MW, at half of it 1 / 0.36 = 2.778 MW. 4 MW run two
     # sets at their rating, 5 MW three at 5/6: loss 1/2 x 1/0.36 - 1/2 = 0.8889 to 1.5, two thirds
     # of the way 1.2963; 3 x 2 x (5/6 + 1.2963)
-    burnt = bank().fuel(np.array([0.0, 1.0, 2.0, 4.0, 5.0]))
+    burnt = bank().fuel_power(np.array([0.0, 1.0, 2.0, 4.0, 5.0]))
     assert burnt == pytest.approx([0.0, 1 / 0.36, 5.0, 10.0, 6 * (5 / 6 + 1.296296)])
 
 

@@ -89,7 +89,7 @@ def test_connection_trades_and_pays_for_its_peak():
     assert isinstance(exchange, Exchange)
     assert (exchange.import_limit, exchange.export_limit, exchange.ramp_limit) == (200.0, 0.0, 4.0)
     assert (exchange.import_fee, exchange.price_variable) == (12.0, "electricity_price")
-    assert promise == DemandCharge(owner="grid", quantity="grid_import_power", price=900.0)
+    assert promise == DemandCharge(owner="grid", charged_variable="grid_import_power", price=900.0)
 
 
 @pytest.mark.parametrize(

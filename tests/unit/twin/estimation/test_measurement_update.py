@@ -16,7 +16,7 @@ def said(spread, size):
     prior = NOISE_PRIORS["battery_level"].scaled(1.6)
     memory = StateVariableFilter(filter_bank=KalmanFilterBank.start_at(0.9932, spread, prior))
     carried = PredictedStateVariable(
-        prior=memory, filter_bank=memory.filter_bank, predicted_change=0.0
+        filter_before=memory, filter_bank=memory.filter_bank, predicted_change=0.0
     )
     found = sensor_warnings(
         "level",

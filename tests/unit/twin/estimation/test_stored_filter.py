@@ -27,7 +27,7 @@ def test_observer_memory_survives_serialisation(name):
         back.filter_bank.equivalent_standard_error == memory.filter_bank.equivalent_standard_error
     )
     assert back.stuck_detector == memory.stuck_detector
-    assert (back.mean_excitation, back.unseen_time, back.contradictions) == (
+    assert (back.mean_excitation, back.unseen_time, back.contradiction_count) == (
         memory.mean_excitation,
         0.0,
         0,

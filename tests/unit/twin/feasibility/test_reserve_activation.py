@@ -13,7 +13,7 @@ from tests.support.reserve_sites import ahead, held_by, product
 from twin.equipment import TransformerBank
 from twin.feasibility import reserve_deliverability
 from twin.feasibility.reserve_activation import deferred_work, extreme_levels, reserved_power
-from twin.feasibility.reserve_deliverability import may_pause
+from twin.feasibility.reserve_deliverability import work_may_hold
 from twin.relations import Store
 
 STORE = Store(
@@ -127,8 +127,8 @@ def test_deferred_work_by_hand():
 def test_pausable_work_by_hand(changes, may):
     slow = {"direction": "up", "needs_controller": False, "full_activation": 12.5}
     batch = kind().model_copy(update={"pause_time": 10.0})
-    assert may_pause(product(**(slow | changes)), batch) is may
-    assert not may_pause(product(**slow), kind())
+    assert work_may_hold(product(**(slow | changes)), batch) is may
+    assert not work_may_hold(product(**slow), kind())
 
 
 def test_plan_by_hand_is_accepted():

@@ -51,7 +51,7 @@ def test_probabilities_add_up_and_origins_are_past(drawn):
     assert len(drawn) == 5
     assert sum(s.probability for s in drawn) == pytest.approx(1.0, abs=1e-12)
     reach = np.timedelta64(72, "h")  # two days, and the day after them
-    assert all(s.origin + reach <= measured_until(NOW) for s in drawn)
+    assert all(s.repeated_forecast_time + reach <= measured_until(NOW) for s in drawn)
 
 
 def test_published_values_are_equal_in_all_scenarios(site, whole, drawn):
@@ -69,10 +69,12 @@ def test_scenario_is_forecast_plus_error_of_its_origin(site, whole, drawn):
     expected = outlook(site, whole, NOW, axes=AXES)
     for one in drawn:
         then = regular_axes(
-            one.origin + np.timedelta64(30, "m"), 192
+            one.repeated_forecast_time + np.timedelta64(30, "m"), 192
         )  # made at the full hour before
-        forecast_then = outlook(site, whole, one.origin, axes=then)
-        came = outlook(site, whole, one.origin, axes=then, has_perfect_foresight=True)
+        forecast_then = outlook(site, whole, one.repeated_forecast_time, axes=then)
+        came = outlook(
+            site, whole, one.repeated_forecast_time, axes=then, has_perfect_foresight=True
+        )
         is_open = AXES["time"].to_numpy() >= measured_until(NOW)
         for name in ("air_temperature", "wind_speed"):
             error = (came[name] - forecast_then[name]).to_numpy() * is_open
@@ -105,7 +107,9 @@ def test_cached_errors_are_completed_and_reused(site, whole, monkeypatch):
     assert len(kept) > 5
     monkeypatch.setattr(ForecastErrors, "_block", None)  # nothing is worked out twice
     again = forecast_scenarios(site, whole, NOW, axes=AXES, errors=kept, count=5)
-    assert [one.origin for one in again] == [one.origin for one in first]
+    assert [one.repeated_forecast_time for one in again] == [
+        one.repeated_forecast_time for one in first
+    ]
 
 
 def test_hourly_errors_serve_their_quarter_hours(site, whole):
@@ -134,5 +138,5 @@ def test_without_history_only_the_forecast_remains(site, whole):
     axes = regular_axes(early, 192)
     (one,) = forecast_scenarios(site, whole, early, axes=axes, count=5)
     assert one.probability == 1.0
-    assert np.isnat(one.origin)
+    assert np.isnat(one.repeated_forecast_time)
     xr.testing.assert_identical(one.outlook, outlook(site, whole, early, axes=axes))

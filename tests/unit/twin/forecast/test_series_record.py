@@ -5,7 +5,7 @@ import sites
 from twin.errors import SeriesError, UnitError
 from twin.forecast.series_record import (
     AXIS_EXTENSION,
-    known_quarters,
+    known_quarter_hour_count,
     measured_until,
     series_history,
 )
@@ -119,8 +119,8 @@ def test_gap_filled_across_now_is_unknown(site, make_series):
     prices, rest = make_series(days=2)
     rest["air_temperature"].attrs["gaps"] = ["2023-06-01T09:00Z/2023-06-01T11:00Z"]
     temperature = series_history(site, prices, rest)["air_temperature"]
-    assert known_quarters(temperature, to_utc("2023-06-01T10:00")) == 9 * 4
-    assert known_quarters(temperature, to_utc("2023-06-01T11:00")) == 11 * 4
+    assert known_quarter_hour_count(temperature, to_utc("2023-06-01T10:00")) == 9 * 4
+    assert known_quarter_hour_count(temperature, to_utc("2023-06-01T11:00")) == 11 * 4
 
 
 def test_a_missing_series_is_named(site, make_series):

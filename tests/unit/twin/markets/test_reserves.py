@@ -14,7 +14,7 @@ from twin.markets.reserve_products import (
     ReserveProduct,
     block_edges,
     is_gate_open,
-    is_valid,
+    is_product_valid,
     starts_block,
 )
 
@@ -124,7 +124,7 @@ def test_product_is_valid_between_its_dates():
     """Sold from 2 July on, which begins at 22:00 UTC of the 1st, until the 3rd."""
     offered = product(valid_from="2026-07-02", valid_to="2026-07-03")
     hours = day("2026-07-01T00:00Z", 72)
-    assert np.flatnonzero(is_valid(offered, hours)).tolist() == list(range(22, 46))
+    assert np.flatnonzero(is_product_valid(offered, hours)).tolist() == list(range(22, 46))
     assert np.flatnonzero(is_gate_open(offered, hours)).tolist() == list(range(22, 46))
 
 

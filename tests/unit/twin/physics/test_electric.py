@@ -28,16 +28,18 @@ def test_busway_by_hand():
 
 def test_loss_between_two_points_by_hand():
     # Titanium: 0.1 x (1/0.9 - 1) = 0.01111, 0.2 x (1/0.94 - 1) = 0.01277; the middle 0.01194
-    loss = electrical_equipment.loss_from_efficiency(0.15, electrical_equipment.PSU_TITANIUM)
+    loss = electrical_equipment.loss_from_efficiency(
+        0.15, electrical_equipment.PSU_TITANIUM_EFFICIENCY
+    )
     assert loss == pytest.approx(0.011939, abs=1e-6)
 
 
 @pytest.mark.parametrize(
     "points",
     [
-        electrical_equipment.UPS_ECO_MODE,
-        electrical_equipment.PSU_TITANIUM,
-        electrical_equipment.PSU_RUBY,
+        electrical_equipment.UPS_ECO_MODE_EFFICIENCY,
+        electrical_equipment.PSU_TITANIUM_EFFICIENCY,
+        electrical_equipment.PSU_RUBY_EFFICIENCY,
     ],
 )
 def test_idle_converter_keeps_a_finite_loss(points):
@@ -51,7 +53,8 @@ def test_idle_converter_keeps_a_finite_loss(points):
 
 
 @pytest.mark.parametrize(
-    "points", [electrical_equipment.UPS_ECO_MODE, electrical_equipment.PSU_TITANIUM]
+    "points",
+    [electrical_equipment.UPS_ECO_MODE_EFFICIENCY, electrical_equipment.PSU_TITANIUM_EFFICIENCY],
 )
 def test_loss_is_convex(points):
     loss = electrical_equipment.loss_from_efficiency(np.linspace(0, 1.1, 100), points)

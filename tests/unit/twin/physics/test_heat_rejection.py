@@ -17,9 +17,23 @@ speeds = st.floats(0, 1)
 CARRIER_19XR_1403 = refrigeration.ChillerCurves(
     rated_cooling=1.4031,
     rated_cop=7.09,
-    capacity=(0.8573696, -0.03077045, -2.171254e-3, 0.02296255, -1.067689e-3, 3.125156e-3),
-    energy_input=(1.172049, -0.01768334, 3.356460e-4, -0.01485826, 6.930197e-4, -5.461447e-4),
-    part_load=(
+    capacity_coefficients=(
+        0.8573696,
+        -0.03077045,
+        -2.171254e-3,
+        0.02296255,
+        -1.067689e-3,
+        3.125156e-3,
+    ),
+    energy_input_coefficients=(
+        1.172049,
+        -0.01768334,
+        3.356460e-4,
+        -0.01485826,
+        6.930197e-4,
+        -5.461447e-4,
+    ),
+    part_load_coefficients=(
         *(0.1386665, 4.836823e-3, -5.406708e-5, -0.4609915, 2.214035, -1.925694e-3),
         *(0.0, -0.9302446, 0.0, 0.0),
     ),
@@ -37,7 +51,7 @@ LEAST_AIR = 0.02
 def outlet(heat, bulb, air_share):
     """Return the water of a tower with 3900 kg/s of water at rating, 4.18 kJ/(kg K)."""
     ratio = 1.0 / max(air_share, LEAST_AIR)
-    return heat_rejection.tower_outlet(heat / 16.302, bulb, liquid_gas_ratio=ratio)
+    return heat_rejection.tower_outlet_temperature(heat / 16.302, bulb, liquid_gas_ratio=ratio)
 
 
 def test_tower_at_its_rating_by_hand():
@@ -104,7 +118,7 @@ def test_make_up_by_hand():
 def test_dry_cooler_by_hand():
     # Cr = 1 / 1.2, N = 2.5: eps = 1 - exp{[exp(-0.8333 x 2.0436) - 1] / (0.8333 x 0.8174)} = 0.699
     heat = 0.6990 * 20.0
-    leaving = heat_rejection.dry_cooler_outlet(heat, 10.0, fan_speed_share=1.0, **COIL)
+    leaving = heat_rejection.dry_cooler_outlet_temperature(heat, 10.0, fan_speed_share=1.0, **COIL)
     assert leaving + heat / COIL["capacity_rate"] == pytest.approx(30.0, rel=1e-3)
 
 
@@ -112,8 +126,12 @@ def test_dry_cooler_by_hand():
 def test_no_water_is_warm_enough_without_air_or_surface(missing):
     """Sensitivity: it left colder than the air."""
     coil = {**COIL, missing: 0.0}
-    assert heat_rejection.dry_cooler_outlet(1.0, 20.0, fan_speed_share=1.0, **coil) > 1e6
-    assert heat_rejection.dry_cooler_outlet(0.0, 20.0, fan_speed_share=1.0, **coil) == 20.0
+    assert (
+        heat_rejection.dry_cooler_outlet_temperature(1.0, 20.0, fan_speed_share=1.0, **coil) > 1e6
+    )
+    assert (
+        heat_rejection.dry_cooler_outlet_temperature(0.0, 20.0, fan_speed_share=1.0, **coil) == 20.0
+    )
 
 
 def test_wetted_pad_by_hand():

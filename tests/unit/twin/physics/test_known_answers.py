@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from twin.physics.electrical_equipment import (
-    PSU_RUBY,
-    PSU_TITANIUM,
-    UPS_ECO_MODE,
+    PSU_RUBY_EFFICIENCY,
+    PSU_TITANIUM_EFFICIENCY,
+    UPS_ECO_MODE_EFFICIENCY,
     conversion_power,
     efficiency_from_loss,
     loss_from_efficiency,
@@ -95,7 +95,9 @@ def test_ups_in_double_conversion_has_its_published_efficiencies():
     assert found == pytest.approx([0.970, 0.973, 0.970, 0.964], abs=1e-3)
 
 
-@pytest.mark.parametrize("points", [UPS_ECO_MODE, PSU_TITANIUM, PSU_RUBY])
+@pytest.mark.parametrize(
+    "points", [UPS_ECO_MODE_EFFICIENCY, PSU_TITANIUM_EFFICIENCY, PSU_RUBY_EFFICIENCY]
+)
 def test_efficiency_curve_goes_through_its_points(points):
     share, known = np.array(points).T
     found = efficiency_from_loss(share, loss_from_efficiency(share, points))

@@ -66,8 +66,8 @@ def test_a_line_by_hand():
     assert found.voltage[0] == pytest.approx([1.0, 0.948609], abs=1e-6)
     assert found.loading[0, 0] == pytest.approx(0.593412, abs=1e-5)
     assert found.loss[0, 0] == pytest.approx(3 * 2.0 * 0.296706**2, rel=1e-4)
-    assert found.active[0] == pytest.approx(9.75 + found.loss[0, 0])
-    assert found.reactive[0] == pytest.approx(0.0, abs=1e-5)
+    assert found.active_import[0] == pytest.approx(9.75 + found.loss[0, 0])
+    assert found.reactive_import[0] == pytest.approx(0.0, abs=1e-5)
 
 
 def test_generation_lifts_the_voltage():
@@ -79,7 +79,7 @@ def test_generation_lifts_the_voltage():
 def test_idle_cable_supplies_reactive_power():
     # 2 uF at 20 kV: w C U^2 = 314.159 x 2e-6 x 4e8 = 0.2513 Mvar
     found = solve_load_flow(one_line(capacitance=2.0), np.array([[0.0]]), np.array([[0.0]]))
-    assert found.reactive[0] == pytest.approx(-0.2513, abs=1e-4)
+    assert found.reactive_import[0] == pytest.approx(-0.2513, abs=1e-4)
 
 
 def test_infeasible_load_is_reported():
@@ -113,7 +113,7 @@ def test_a_transformer_by_hand():
     current = 60.0 / 63.0 / found.voltage[1, 1]
     assert found.loss[1, 0] == pytest.approx(0.2 * current**2 + 0.04, rel=2e-3)
     assert found.loading[1, 0] == pytest.approx(
-        np.hypot(found.active[1], found.reactive[1]) / 63.0, rel=1e-6
+        np.hypot(found.active_import[1], found.reactive_import[1]) / 63.0, rel=1e-6
     )
 
 
@@ -122,7 +122,7 @@ def test_open_line_disconnects_its_end():
         one_line(), np.full((2, 1), 5.0), np.zeros((2, 1)), in_service=np.array([[True], [False]])
     )
     assert found.voltage[1] == pytest.approx([1.0, 0.0])
-    assert found.active[1] == 0.0
+    assert found.active_import[1] == 0.0
 
 
 def random_case(seed):
@@ -135,7 +135,7 @@ def random_case(seed):
         source_node=0,
         source_voltage=rng.uniform(0.98, 1.04),
         short_circuit_power=rng.uniform(1500.0, 8000.0),
-        source_ratio=rng.uniform(0.05, 0.3),
+        source_resistance_ratio=rng.uniform(0.05, 0.3),
         lines=LineArrays(
             ends=np.array(ends),
             resistance=rng.uniform(0.03, 0.12) * length,
@@ -185,5 +185,5 @@ def test_power_flow_agrees_with_pandapower():
             np.array(expected["loading"])[closed], rel=1e-3, abs=1e-6
         )
         assert found.loss[0] == pytest.approx(expected["loss"], rel=1e-3, abs=1e-6)
-        assert found.active[0] == pytest.approx(expected["active"], rel=1e-3)
-        assert found.reactive[0] == pytest.approx(expected["reactive"], rel=1e-3, abs=1e-3)
+        assert found.active_import[0] == pytest.approx(expected["active"], rel=1e-3)
+        assert found.reactive_import[0] == pytest.approx(expected["reactive"], rel=1e-3, abs=1e-3)

@@ -43,7 +43,9 @@ def table():
         rack_capacity=0.001,
         cdu_capacity=0.002,
     )
-    return RackTable(RackPlacement(first_rack=np.array([0, 2]), hall=np.array([0, 0])), hall, unit)
+    return RackTable(
+        RackPlacement(first_rack=np.array([0, 2]), hall_of_rack=np.array([0, 0])), hall, unit
+    )
 
 
 def drive(count=1, hours=0.1):
@@ -52,7 +54,7 @@ def drive(count=1, hours=0.1):
         deviation=np.array([[0.4, -0.4]], np.float32),
         work_interval=np.zeros(count, np.int64),
         facility_water=np.full(count, 25.0),
-        step=hours,
+        step_hours=hours,
     )
 
 
@@ -129,10 +131,10 @@ def test_a_step_of_two_chips_by_hand():
     chips = ChipTable(
         hall=np.array([0]),
         unit=np.array([0]),
-        knots=np.array([1.0 / 0.12]),
+        knots_per_mw=np.array([1.0 / 0.12]),
         power=np.array([[0.0, 1200.0]]),
-        factor=np.array([[0.9, 1.1]], np.float32),
-        decay=0.5,
+        chip_power_factor=np.array([[0.9, 1.1]], np.float32),
+        remaining_step_share=0.5,
     )
     state = np.full((1, 2), 60.0, np.float32)
     track = ChipOutputs(state, *(np.empty((1, 1, 2), np.float32) for _ in range(2)))

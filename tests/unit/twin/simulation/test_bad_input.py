@@ -182,7 +182,7 @@ def test_standing_water_transfers_no_heat():
 
 def test_almost_standing_water_leaves_at_air_temperature():
     def leaving(rate):
-        return heat_rejection.dry_cooler_outlet(
+        return heat_rejection.dry_cooler_outlet_temperature(
             0.001,
             np.array([20.0]),
             fan_speed_share=1.0,

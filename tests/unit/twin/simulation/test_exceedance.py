@@ -28,9 +28,9 @@ def test_hot_day_is_reported_with_limit_value_and_time():
     violations = {one.limit: one for one in limit_violations(site, limit_excess(site, run))}
     water = violations["facility_supply_temperature of warm_plant"]
     reached = run["facility_supply_temperature"].sel(circuit="warm_plant").to_numpy()
-    assert water.reached == pytest.approx(reached[1:].max())
-    assert (water.bound, water.unit, water.interval_count) == (45.0, "degC", 8)
-    assert water.count == (reached[1:] > 45.05).sum()
+    assert water.farthest_value == pytest.approx(reached[1:].max())
+    assert (water.limit_value, water.unit, water.interval_count) == (45.0, "degC", 8)
+    assert water.violated_interval_count == (reached[1:] > 45.05).sum()
     assert water.time == run["time"].to_numpy()[np.argmax(reached[1:] > 45.05)]
 
 
@@ -39,8 +39,8 @@ def test_value_below_a_lower_limit_is_reported():
     run["battery_level"] = 0.0 * run["battery_level"]
     (violation,) = limit_violations(site, limit_excess(site, run))
     assert violation.limit == "battery_level of battery_1"
-    assert (violation.reached, violation.count) == (0.0, 8)
-    assert violation.bound > 0.0
+    assert (violation.farthest_value, violation.violated_interval_count) == (0.0, 8)
+    assert violation.limit_value > 0.0
 
 
 def test_coolant_below_the_dew_point_is_reported():
@@ -50,6 +50,6 @@ def test_coolant_below_the_dew_point_is_reported():
     (violation,) = limit_violations(site, limit_excess(site, run))
     coolant = run["technology_supply_temperature"].to_numpy()
     assert violation.limit == "technology_supply_temperature of cdu_1"
-    assert (violation.bound, violation.count) == (17.0, 8)
-    assert violation.reached == pytest.approx(coolant.min())
-    assert 8.0 < violation.reached < 12.0
+    assert (violation.limit_value, violation.violated_interval_count) == (17.0, 8)
+    assert violation.farthest_value == pytest.approx(coolant.min())
+    assert 8.0 < violation.farthest_value < 12.0

@@ -67,7 +67,7 @@ def test_coolant_is_nowhere_warmer_than_the_pumps_allow(flow):
 
     Sensitivity: without the rule it is warmer, also by less facility water than rated.
     """
-    options = SetPointOptions(flow=flow)
+    options = SetPointOptions(may_choose_flow=flow)
     site = with_rule(flow_temperature_points=(25.0, 43.0), rack_flow_points=(65.0, 175.0))
     warmest = site.machines_of(ITHall)[0].warmest_coolant(BANK.technology_range, BANK.liquid)
     assert 42.0 < warmest < 43.0

@@ -41,14 +41,14 @@ def test_freezing_water_is_reported_with_its_first_hour():
     small = sites.load_site("small")
     what = run("warm_plant", heat=0.4, flow=20.0)
     (risk,) = freeze_risks(small, what, weather(-1.0, -30.0, -40.0))
-    assert (risk.limit, risk.count, risk.interval_count) == ("warm_plant", 2, 3)
+    assert (risk.limit, risk.violated_interval_count, risk.interval_count) == ("warm_plant", 2, 3)
     assert risk.time == GRID["time"].to_numpy()[1]
     assert freeze_risks(small, what, weather(-1.0, 5.0, 30.0)) == []
-    lift = risk.reached + 40.0
+    lift = risk.farthest_value + 40.0
     # water enters warmer than it leaves by heat over capacity rate, and leaves above the air
     assert 0.0 < lift < 30.0
     (same,) = freeze_risks(small, what, weather(-20.0, -30.0, -lift - 0.01))
-    assert same.count == 3
+    assert same.violated_interval_count == 3
     assert len(freeze_risks(small, what, weather(-lift + 0.01, 0.0, 0.0))) == 0
 
 
@@ -60,10 +60,10 @@ def test_glycol_freezes_at_lower_temperature():
     (water,) = freeze_risks(
         small, run("warm_plant", heat=0.4, flow=20.0), weather(-1.0, -30.0, -40.0)
     )
-    lift = water.reached + 40.0
+    lift = water.farthest_value + 40.0
     cold = weather(-lift - 5.0, -lift - 9.0, -lift - 11.0)
     (risk,) = freeze_risks(mixed, run("warm_plant", heat=0.4, flow=float(rate)), cold)
-    assert (risk.count, risk.bound) == (1, -9.8)
+    assert (risk.violated_interval_count, risk.limit_value) == (1, -9.8)
 
 
 def test_freezing_point_of_glycol_agrees_with_coolprop():

@@ -98,7 +98,7 @@ def plant(*, lag=0.0, share=0.0):
 def circled(load, *, hours=1.0, base=100.0, rise=0.0, start=20.0, output=0.0, lag=0.0):
     walked = piped(load, hours=hours, base=base, rise=rise, start=(start, output), lag=lag)
     assert (walked.hall_supply == walked.supply).all()
-    return walked.output, walked.supply
+    return walked.plant_output, walked.supply
 
 
 def piped(load, *, hours=1.0, base=100.0, rise=0.0, start=(20.0, 0.0), lag=0.0, pipes=None):
@@ -121,7 +121,9 @@ def piped(load, *, hours=1.0, base=100.0, rise=0.0, start=(20.0, 0.0), lag=0.0, 
 
 
 def on_its_way(count, *, rate, temperature):
-    return LoopTransport(capacity_rate=np.full(count, rate), temperature=temperature)
+    return LoopTransport(
+        capacity_rate=np.full(count, rate), initial_hall_supply_temperature=temperature
+    )
 
 
 def test_warm_water_arrives_later():

@@ -47,7 +47,9 @@ def test_more_freedom_never_costs_more(name):
         cost(site, heat, weather, points)
         for points in (
             declared,
-            cheapest_set_points(site, heat, weather, options=SetPointOptions(temperature=False)),
+            cheapest_set_points(
+                site, heat, weather, options=SetPointOptions(may_choose_temperature=False)
+            ),
             cheapest_set_points(site, heat, weather),
         )
     ]

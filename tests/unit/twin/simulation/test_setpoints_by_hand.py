@@ -51,7 +51,7 @@ def test_chip_limit_bounds_water_temperature():
             site.with_parameters("hall_1", chip_temperature_limit=limit),
             heat_of(site),
             sky(air=36.0, wet=27.0),
-            options=SetPointOptions(flow=False),
+            options=SetPointOptions(may_choose_flow=False),
         ).supply_temperature["warm_plant"][-1]
         for limit in (50.0, 48.0)
     ]
@@ -116,7 +116,9 @@ def test_dew_point_is_a_lower_bound_of_the_water():
 
 def test_temperature_alone_orders_no_flow():
     site = sites.load_site("frontier")
-    found = cheapest_set_points(site, heat_of(site), sky(), options=SetPointOptions(flow=False))
+    found = cheapest_set_points(
+        site, heat_of(site), sky(), options=SetPointOptions(may_choose_flow=False)
+    )
     assert set(found.supply_temperature) == {"warm_plant", "chilled_plant"}
     assert (found.temperature_range, found.technology_range, found.minimum_flow) == ({}, {}, {})
 
@@ -133,7 +135,7 @@ def test_temperature_alone_relies_on_the_units_minimum_flow():
     heat = heat_of(site)
     calm = HeatLoadRange.certain({name: 0.0 * load for name, load in heat.expected.items()})
     found = cheapest_set_points(
-        site, calm, sky(air=36.0, wet=27.0), options=SetPointOptions(flow=False)
+        site, calm, sky(air=36.0, wet=27.0), options=SetPointOptions(may_choose_flow=False)
     )
     rise = float(hall.chip_temperature(hall.rack_power, 0.0, flow_share=0.5))
     rules = site.set_points
@@ -145,7 +147,7 @@ def test_temperature_alone_relies_on_the_units_minimum_flow():
 def test_flow_alone_never_raises_water_temperature():
     site = sites.load_site("frontier")
     found = cheapest_set_points(
-        site, heat_of(site), sky(), options=SetPointOptions(temperature=False)
+        site, heat_of(site), sky(), options=SetPointOptions(may_choose_temperature=False)
     )
     assert found.supply_temperature["warm_plant"].max() <= 30.0
 

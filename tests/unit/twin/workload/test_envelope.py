@@ -136,7 +136,7 @@ def test_expected_work_uses_no_future_data(pool, start):
     now = start - np.timedelta64(5, "D")
     seen = jobs.select(jobs.arrival <= now)
     whole, part = expected_arrivals(jobs, pool.kinds, now), expected_arrivals(seen, pool.kinds, now)
-    assert whole.rate.tolist() == part.rate.tolist()
+    assert whole.racks_requested_per_hour.tolist() == part.racks_requested_per_hour.tolist()
     assert whole.length.tolist() == part.length.tolist()
 
 

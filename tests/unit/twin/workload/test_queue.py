@@ -17,7 +17,7 @@ def test_job_that_ends_within_an_interval_frees_its_racks(pool, make_jobs, start
     assert progress.work_racks.tolist() == [0.0, 5.0]
     assert progress.work_power[1] == pytest.approx(0.4)
     assert progress.work_done[1] == pytest.approx(0.5)
-    assert progress.finished.tolist() == [0]
+    assert progress.finished_job_numbers.tolist() == [0]
     assert len(queue.jobs) == 0
     assert queue.instant == start + np.timedelta64(1, "h")
 
@@ -65,7 +65,7 @@ def test_lateness_is_completion_minus_deadline(pool, make_jobs, start):
     for caps in ({}, {}, {}, {0: 1.0}, {0: 1.0}):
         queue, progress = advance_queue(queue, caps, hours=0.5)
         late += progress.lateness
-        energy += progress.overdue_energy
+        energy += progress.power_weighted_lateness
     assert late == pytest.approx(1.5)
     assert energy == pytest.approx(0.3)
 
