@@ -251,7 +251,10 @@ class PlantLink:
         return self.window.recent_net_import(start, end)
 
     def excluded_racks(self, now: np.datetime64) -> tuple[str, ...]:
-        """Racks without orders, see :class:`telemetry.points.topology.RackNameComparison`."""
+        """Return racks without orders.
+
+        See :class:`telemetry.points.topology.RackNameComparison`.
+        """
         return self.rack_names.mismatched_racks(now, self.window.repetition_period)
 
     def setpoint_refusal(self, now: np.datetime64) -> str:
