@@ -30,8 +30,8 @@ class Partners:
     def accept(self, *targets, by="tso", at=0, now=0, terms=None, **others):
         """Accept a message issued at a minute; `others` replace its claims or other fields."""
         self.count += 1
-        claims = {"issued": NOW + at * MINUTE, "token": f"t{self.count}", "audience": ("rhine",)}
-        fields = {"time": NOW + at * MINUTE, "signed": f"h.s{self.count}.x"} | others
+        claims = {"issued": NOW + at * MINUTE, "jti": f"t{self.count}", "audience": ("rhine",)}
+        fields = {"time": NOW + at * MINUTE, "signed_text": f"h.s{self.count}.x"} | others
         message = LoadTargetMessage(
             correlation=f"c{self.count}",
             trace="",
@@ -152,7 +152,7 @@ def test_lift_does_not_make_a_best_effort_firm(partners):
 
 def test_message_for_other_feeds_changes_nothing(partners):
     """Proves: a message of 12:02 for iberia does not outdate one of 12:01 for this feed."""
-    assert partners.accept(load_target(1000.0, feeds=("iberia",)), at=2, signed="s") == ()
+    assert partners.accept(load_target(1000.0, feeds=("iberia",)), at=2, signed_text="s") == ()
     assert partners.accept(load_target(90.0), at=1)
     assert partners.limit() == [90.0] * 4
 
@@ -170,7 +170,7 @@ def test_targets_survive_a_restart(partners):
     assert again.limit() == [100.0, 100.0, 100.0, np.inf]
     assert again.store.current_and_future(NOW) == partners.store.current_and_future(NOW)
     with pytest.raises(MessageError) as error:
-        again.accept(load_target(120.0), token="t1")
+        again.accept(load_target(120.0), jti="t1")
     assert error.value.code is IssueCode.REPLAYED
 
 
@@ -190,28 +190,28 @@ def test_after_a_loss_no_earlier_message_is_accepted(partners):
 
     Sensitivity: the same jti was accepted again, which brought back a lifted target.
     """
-    partners.accept(load_target(60.0), token="old")
+    partners.accept(load_target(60.0), jti="old")
     path = partners.folder / "targets.json"
     path.write_text("{")
     Partners(partners.folder)  # sets the file aside, and stores nothing
     again = Partners(partners.folder)
-    assert refusal(again, load_target(60.0), token="old", now=1) is IssueCode.REPLAYED
-    assert again.accept(load_target(90.0), token="new", at=2, now=2)
+    assert refusal(again, load_target(60.0), jti="old", now=1) is IssueCode.REPLAYED
+    assert again.accept(load_target(90.0), jti="new", at=2, now=2)
     last = Partners(partners.folder)
-    assert refusal(last, load_target(60.0), token="old", by="dso", now=3) is IssueCode.REPLAYED
-    assert last.accept(load_target(80.0), token="other", by="dso", at=3, now=3)
+    assert refusal(last, load_target(60.0), jti="old", by="dso", now=3) is IssueCode.REPLAYED
+    assert last.accept(load_target(80.0), jti="other", by="dso", at=3, now=3)
 
 
 def test_clock_that_was_ahead_at_a_loss_does_not_refuse_later_messages(partners):
-    partners.accept(load_target(60.0), token="old")
+    partners.accept(load_target(60.0), jti="old")
     (partners.folder / "targets.json").write_text("{")
     last = Partners(partners.folder)
     last.store.current_and_future(NOW + 525_600 * MINUTE)
-    assert refusal(last, load_target(60.0), token="old", now=3) is IssueCode.REPLAYED
+    assert refusal(last, load_target(60.0), jti="old", now=3) is IssueCode.REPLAYED
     assert last.accept(load_target(80.0), at=4, now=4)
 
 
-PLAIN = {"issued": None, "token": "", "audience": ()}
+PLAIN = {"issued": None, "jti": "", "audience": ()}
 UNSIGNED = IssuerTerms(accepts_unsigned_times=True)
 WINDOW = {"start": 0, "end": 60}
 
@@ -227,9 +227,9 @@ def refusal(partners, *targets, **others):
 
 def test_message_counts_once_by_its_signed_id(partners):
     """Proves: another envelope time, payload or signature does not make a message new."""
-    partners.accept(load_target(60.0), token="once")
+    partners.accept(load_target(60.0), jti="once")
     partners.accept(load_target(None), at=1)
-    again = {"token": "once", "signed": "other.text.s", "time": NOW + 3 * MINUTE}
+    again = {"jti": "once", "signed_text": "other.text.s", "time": NOW + 3 * MINUTE}
     assert refusal(partners, load_target(60.0), at=2, **again) is IssueCode.REPLAYED
 
 
@@ -237,9 +237,9 @@ def test_message_counts_once_by_its_signed_id(partners):
 def test_plain_text_counts_once_until_its_targets_end(partners, again):
     """Proves: header and payload identify a text; (r, n - s) is as valid a signature as (r, s)."""
     plain = {"terms": UNSIGNED, **PLAIN}
-    partners.accept(load_target(60.0, **WINDOW), signed="h.p.s", **plain)
+    partners.accept(load_target(60.0, **WINDOW), signed_text="h.p.s", **plain)
     partners.accept(load_target(None, **WINDOW), at=50, now=50, **plain)
-    late = {"at": 59, "now": 59, "signed": again, **plain}
+    late = {"at": 59, "now": 59, "signed_text": again, **plain}
     assert refusal(partners, load_target(60.0, **WINDOW), **late) is IssueCode.REPLAYED
 
 
@@ -288,24 +288,24 @@ def test_traffic_of_an_issuer_does_not_erase_its_replay_memory(partners, monkeyp
     Sensitivity: the newest messages pushed the oldest out, which was then accepted again.
     """
     monkeypatch.setattr(load_targets, "MAX_REMEMBERED_MESSAGES", 3)
-    partners.accept(load_target(60.0), token="first")
+    partners.accept(load_target(60.0), jti="first")
     partners.accept(load_target(None))
     partners.accept(load_target(None))
     assert refusal(partners, load_target(None)) is IssueCode.TOO_LARGE
-    assert refusal(partners, load_target(60.0), token="first") is IssueCode.REPLAYED
+    assert refusal(partners, load_target(60.0), jti="first") is IssueCode.REPLAYED
     assert partners.accept(load_target(90.0), by="dso")
     assert partners.accept(load_target(None), at=11, now=11)  # those of 12:00 are too old by now
 
 
 def test_replay_memory_covers_age_and_clock_difference(partners):
     """Proves: it survives a restart, and a clock that is set back makes no message acceptable."""
-    partners.accept(load_target(60.0), token="early", at=5, now=0)  # a clock that is ahead
+    partners.accept(load_target(60.0), jti="early", at=5, now=0)  # a clock that is ahead
     partners.accept(load_target(None), at=9, now=9)
     again = Partners(partners.folder)
-    assert refusal(again, load_target(60.0), token="early", at=5, now=9) is IssueCode.REPLAYED
-    again.accept(load_target(None), at=60, now=60, token="later")
-    assert refusal(again, load_target(60.0), token="early", at=5, now=0) is IssueCode.REPLAYED
-    assert refusal(again, load_target(60.0), token="later", at=60, now=60) is IssueCode.REPLAYED
+    assert refusal(again, load_target(60.0), jti="early", at=5, now=9) is IssueCode.REPLAYED
+    again.accept(load_target(None), at=60, now=60, jti="later")
+    assert refusal(again, load_target(60.0), jti="early", at=5, now=0) is IssueCode.REPLAYED
+    assert refusal(again, load_target(60.0), jti="later", at=60, now=60) is IssueCode.REPLAYED
 
 
 def test_replay_memory_of_an_older_version_is_read(partners):
@@ -316,7 +316,7 @@ def test_replay_memory_of_an_older_version_is_read(partners):
     del stored["checksum"]
     stored["heard"]["tso"]["seen"] = [sha256(b"h.old").hexdigest()]
     path.write_text(json.dumps(stored))
-    plain = {"terms": UNSIGNED, **PLAIN, "at": 2, "now": 2, "signed": "h.old.s"}
+    plain = {"terms": UNSIGNED, **PLAIN, "at": 2, "now": 2, "signed_text": "h.old.s"}
     again = Partners(partners.folder)
     assert refusal(again, load_target(60.0, **WINDOW), **plain) is IssueCode.REPLAYED
 
@@ -372,7 +372,7 @@ def test_targets_of_one_message_are_counted_while_they_are_merged(partners, monk
 
 
 def test_targets_stored_without_the_id_of_their_message_are_read(partners):
-    partners.accept(load_target(100.0), token="first")
+    partners.accept(load_target(100.0), jti="first")
     path = partners.folder / "targets.json"
     stored = json.loads(path.read_text())
     del stored["checksum"], stored["held"][0]["token"], stored["lost"]
