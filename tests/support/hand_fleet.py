@@ -15,8 +15,8 @@ NOTHING = [("batch", [0] * HOURS, [0] * HOURS, 0.0)]
 def make_route(name="any", **others):
     """Return a route of one hour whose work is done within two more, in jobs of an hour."""
     given = {
-        "kind": "batch", "can_send": True, "can_host": True,
-        "transfer_time": 1.0, "window": 2.0, "job_length": 1.0,
+        "kind": "batch", "can_send": True, "can_receive": True,
+        "transfer_time": 1.0, "arrival_to_deadline": 2.0, "job_length": 1.0,
     }  # fmt: skip
     return MigrationRoute(name=name, **(given | others))
 

@@ -211,8 +211,8 @@ def _solve(model: "PowerGridModel", wiring: NetworkArrays, update: _IntervalData
         "voltage": solution[kind.node]["u_pu"],
         "loading": branches["loading"],
         "loss": (branches["p_from"] + branches["p_to"]) / W_PER_MW,
-        "active": source["p"][:, 0] / W_PER_MW,
-        "reactive": source["q"][:, 0] / W_PER_MW,
+        "active_import": source["p"][:, 0] / W_PER_MW,
+        "reactive_import": source["q"][:, 0] / W_PER_MW,
     }
     for array in values.values():
         array[~is_solved] = np.nan

@@ -137,7 +137,7 @@ def expected_arrivals(
     )
 
 
-_FLOATS: Final = ("length", "slack", "rate")
+_FLOATS: Final = ("length", "slack", "racks_requested_per_hour")
 
 
 def _presence_hours(hours: FloatArray, life: FloatArray) -> FloatArray:

@@ -53,11 +53,11 @@ def test_transfer_has_its_cost(cost, objective):
     assert found.cost == pytest.approx(objective)
 
 
-@pytest.mark.parametrize("closed", ["can_send", "can_host"])
+@pytest.mark.parametrize("closed", ["can_send", "can_receive"])
 def test_closed_route_is_kept(closed):
     """Proves: if work may not leave or may not arrive, both sites stay alone: 200 + 40."""
     north = make_route(can_send=closed != "can_send")
-    south = make_route(can_host=closed != "can_host")
+    south = make_route(can_receive=closed != "can_receive")
     found = whole(member("north", 50, north), member("south", 10, south))
     assert found.cost == pytest.approx(240.0)
 
@@ -65,7 +65,7 @@ def test_closed_route_is_kept(closed):
 def test_each_route_has_its_own_limits():
     """Proves: nothing leaves by the first route, and the south receives nothing by the second."""
     north = make_route("home", can_send=False), make_route("union")
-    south = make_route("home"), make_route("union", can_host=False)
+    south = make_route("home"), make_route("union", can_receive=False)
     found = whole(member("north", 50, *north), member("south", 10, *south))
     assert found.cost == pytest.approx(240.0)
 
@@ -112,7 +112,7 @@ def test_received_work_is_not_late_at_the_start():
     Of 4 MWh that come 2 are done at 10 and 2 at 200, more than 50 each. Sensitivity: 40 where
     guests that are late before they come bring racks for all of it.
     """
-    here = make_route(transfer_time=0.0, window=2.0, job_length=2.0)
+    here = make_route(transfer_time=0.0, arrival_to_deadline=2.0, job_length=2.0)
     south = member("south", [10.0] + [200.0] * 5, here, jobs=NOTHING)
     found = whole(member("north", 50, here), south)
     assert found.cost == pytest.approx(200.0)
@@ -145,7 +145,7 @@ def test_site_without_work_can_host():
 
 def test_speed_scales_work_per_megawatt_hour():
     """Proves: south's racks do twice the work of a MWh, so 4 MWh of north are 2 there."""
-    fast = make_route(work_ratio=2.0)
+    fast = make_route(fleet_work_per_site_work=2.0)
     found = whole(member("north", 50), member("south", 10, fast, jobs=NOTHING))
     assert found.values["south.migration.received"].sum() == pytest.approx(2.0)
     assert found.cost == pytest.approx(20.0)

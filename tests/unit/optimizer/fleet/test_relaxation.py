@@ -57,7 +57,7 @@ def many(seed, count=4):
     for number in range(count):
         work = rng.uniform(5.0, 30.0)
         jobs = [("batch", [work * s for s in (0.1, 0.2, 0.4, 1, 1, 1)], [work] * 6, 9.0)]
-        own = make_route(send_cost=rng.uniform(0, 3), can_host=bool(rng.random() > 0.3))
+        own = make_route(send_cost=rng.uniform(0, 3), can_receive=bool(rng.random() > 0.3))
         prices = rng.uniform(-10.0, 90.0, 6).tolist()
         members.append(member(f"site_{number}", prices, own, jobs=jobs, block=2.0))
     return members

@@ -212,28 +212,26 @@ def test_queue_from_clock_ahead_is_replaced(window):
     """The clock of all was an hour ahead. Sensitivity: all queues were refused for that hour."""
     window.add(snapshot(LATER), LATER)
     window.add(JobHistory(site="small", time=LATER, jobs=columns()), LATER)
-    assert "13:00Z, 59 min ahead of the clock: plans" in window.scheduler.outdated_report_error(
-        NOON + MINUTE
-    )
+    assert "13:00Z, 59 min ahead of the clock: plans" in window.scheduler.error(NOON + MINUTE)
     newest = snapshot(NOON + 2 * MINUTE)
     history = JobHistory(site="small", time=NOON + 2 * MINUTE, jobs=columns())
     for sample in (newest, history):
         window.add(sample, NOON + 2 * MINUTE)
     assert (window.scheduler.queue, window.scheduler.history) == (newest, history)
-    assert window.scheduler.outdated_report_error(NOON + 2 * MINUTE) == ""
+    assert window.scheduler.error(NOON + 2 * MINUTE) == ""
 
 
 def test_old_queue_is_reported_with_refusals(window):
-    assert window.scheduler.outdated_report_error(NOON) == ""  # a site may have no jobs at all
+    assert window.scheduler.error(NOON) == ""  # a site may have no jobs at all
     window.add(snapshot(), NOON)
-    assert window.scheduler.outdated_report_error(NOON + 30 * MINUTE) == ""
+    assert window.scheduler.error(NOON + 30 * MINUTE) == ""
     old = "the job queue is of 2026-06-16T12:00Z, 31 min old: plans use the jobs as they were then"
-    assert window.scheduler.outdated_report_error(NOON + 31 * MINUTE) == old
+    assert window.scheduler.error(NOON + 31 * MINUTE) == old
     window.add(snapshot(NOON + 90 * MINUTE), NOON + 30 * MINUTE)
     refused = "one was rejected: its stamp is 60 min ahead of the clock"
-    assert window.scheduler.outdated_report_error(NOON + 31 * MINUTE) == f"{old}; {refused}"
+    assert window.scheduler.error(NOON + 31 * MINUTE) == f"{old}; {refused}"
     window.add(snapshot(NOON + 31 * MINUTE), NOON + 31 * MINUTE)
-    assert window.scheduler.outdated_report_error(NOON + 31 * MINUTE) == ""
+    assert window.scheduler.error(NOON + 31 * MINUTE) == ""
 
 
 def test_plant_answers_are_stored(window):

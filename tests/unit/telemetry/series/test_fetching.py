@@ -29,7 +29,7 @@ def reply(answer, status=200):
 
 
 def query_for(service, **others):
-    given = {"zone": "DE-LU", "latitude": 50.1, "longitude": 8.65, "now": NOW, "days": 3}
+    given = {"zone": "DE-LU", "latitude": 50.1, "longitude": 8.65, "now": NOW, "past_days": 3}
     return SeriesQuery(url=service.url, **(given | others))
 
 
@@ -172,7 +172,7 @@ def test_weather_query_has_all_needed_variables(tmp_path):
     }
     out = tmp_path / "weather.json"
     with standing_in({"/v1/forecast": [reply(answer)]}) as service:
-        fetch_series("weather", "open-meteo", query_for(service, days=200), out=out)
+        fetch_series("weather", "open-meteo", query_for(service, past_days=200), out=out)
         _, query, _ = service.asked[0]
     assert set(query["hourly"].split(",")) == set(answer["hourly"]) - {"time"}
     assert (query["latitude"], query["past_days"], query["timezone"]) == ("50.1", "92", "GMT")

@@ -32,7 +32,12 @@ NO_LINES = LineArrays(
     ends=np.empty((0, 2), dtype=np.int64),
     **dict.fromkeys(("resistance", "reactance", "capacitance", "current"), np.empty(0)),
 )
-STIFF = {"source_node": 0, "source_voltage": 1.0, "short_circuit_power": 1e9, "source_ratio": 0.1}
+STIFF = {
+    "source_node": 0,
+    "source_voltage": 1.0,
+    "short_circuit_power": 1e9,
+    "source_resistance_ratio": 0.1,
+}
 
 
 def one_line(capacitance=0.0):
