@@ -40,4 +40,4 @@ def together(hours=12):
 
 
 def nets_of(fleet):
-    return np.array(fleet.net_sent)
+    return np.array(fleet.net_sent_work)

@@ -26,7 +26,7 @@ def net(found, number=0):
 
     A site may send its own work to itself where that is free, so no test asks what was sent.
     """
-    return found.net_sent[number].sum(axis=1)
+    return found.net_sent_work[number].sum(axis=1)
 
 
 def test_work_moves_to_cheap_power():

@@ -28,9 +28,9 @@ def test_fleet_is_the_optimum_verified_per_site(found):
     assert tuple(found.decisions) == NAMES
     assert whole * (1.0 - 1e-9) <= cost(found) <= whole * (1.0 + 1e-5)  # waste is kept out after it
     assert all(one.verdict.is_safe for one in found.decisions.values())
-    assert np.abs(np.sum(found.net_sent, axis=0)).max() < 1e-6
-    assert found.net_sent[0].sum() > 0.5
-    assert found.net_sent[2].sum() < -0.5
+    assert np.abs(np.sum(found.net_sent_work, axis=0)).max() < 1e-6
+    assert found.net_sent_work[0].sum() > 0.5
+    assert found.net_sent_work[2].sum() < -0.5
 
 
 def test_changes_refer_to_the_last_plan(found):
