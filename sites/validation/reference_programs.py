@@ -264,6 +264,7 @@ def _solve(networks: list[_Network], name: str) -> FloatArray:
             np.array([network.reactive]),
             in_service=np.array([network.closed]),
         )
-        row = np.atleast_1d(getattr(found, name)[0])
+        results = {"voltage": found.voltage, "loss": found.loss, "active": found.active_import}
+        row = np.atleast_1d(results[name][0])
         values.append(row[network.known(name) > _MIN_COMPARED])
     return np.concatenate(values)

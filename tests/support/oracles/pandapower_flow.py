@@ -66,8 +66,8 @@ def behind(net, wiring, nodes):
     source = nodes[wiring["source_node"]]
     grid = pp.create_bus(net, vn_kv=wiring["voltage"][wiring["source_node"]])
     pp.create_ext_grid(net, grid, vm_pu=wiring["source_voltage"])
-    reactance = 1.0 / np.hypot(1.0, wiring["source_ratio"])
-    resistance = wiring["source_ratio"] * reactance
+    reactance = 1.0 / np.hypot(1.0, wiring["source_resistance_ratio"])
+    resistance = wiring["source_resistance_ratio"] * reactance
     pp.create_impedance(
         net, grid, source, resistance, reactance, sn_mva=wiring["short_circuit_power"]
     )

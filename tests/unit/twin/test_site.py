@@ -39,7 +39,7 @@ def test_circular_supply_is_refused(small):
     class Circle(UpsBank):
         def relations(self):
             (convert,) = super().relations()
-            return (type(convert)(**{**vars(convert), "inputs": ("rack",)}),)
+            return (type(convert)(**{**vars(convert), "input_carriers": ("rack",)}),)
 
     circle = small.with_equipment({**small.equipment, "ups_1": Circle.model_construct(**dict(ups))})
     with pytest.raises(SiteError, match=r"busway_1.*ups_1") as caught:
