@@ -174,7 +174,7 @@ def note_statuses(bench, monkeypatch):
     feed = bench.service._partners._feed
     monkeypatch.setattr(feed, "publish", lambda *_: 1)
     monkeypatch.setattr(
-        feed, "status", lambda state, *, reason, **_: statuses.append((state, reason))
+        feed, "publish_status", lambda state, *, reason, **_: statuses.append((state, reason))
     )
     return statuses
 

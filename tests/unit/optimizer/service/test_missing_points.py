@@ -83,4 +83,4 @@ def test_persistent_clock_errors_are_counted():
 
 def test_a_simulated_plant_has_no_wrong_clock(window):
     window.add(value_of("battery_level", 50.0, time=NOON - HOUR))
-    assert window.clock_skew.describe_late(np.datetime64(NOON), window.period) == ""
+    assert window.clock_skew.describe_late(np.datetime64(NOON), window.repetition_period) == ""
