@@ -17,13 +17,12 @@ from optimizer.service.clock import ServiceClock
 from optimizer.service.hold import Hold
 from optimizer.service.hold_register import HoldRegister, order_event, release_event
 from optimizer.service.meter_integration import IntraIntervalController
-from optimizer.service.operators import Requester, identify_author, require_operator
+from optimizer.service.operators import Requester, require_operator
 from optimizer.service.partner_link import PartnerLink
 from optimizer.service.plant_link import PlantLink
 from optimizer.service.status import EndedHold
 from telemetry.messages.feed_documents import FeedStateName, PublicReason
 from twin.errors import GigatwinError
-from twin.text import one_line
 from twin.units import format_second
 
 BROKER_TIMEOUT_S: Final = 0.5
@@ -129,14 +128,12 @@ class HoldController:
         is not signed in; ``hours`` is None for no end. [h] Raises ServiceError if a text or the
         hours are invalid.
         """
-        sender = identify_author(self._folder, requester, one_line(author))
-        placed = self._hold_register.set_hold(
-            author=sender.name,
-            is_signed_in=sender.is_signed_in,
+        placed = self._hold_register.place(
+            requester=requester,
+            author=author,
             reason=reason,
             hours=hours,
             is_self_ending=is_self_ending,
-            now=time.time(),
         )
         logger.warning("HOLD", number=placed.number, author=placed.author, reason=placed.reason)
         combined = self._execute(placed)

@@ -140,6 +140,30 @@ class HoldRegister:
         """What a person must correct; empty if nothing."""
         return "; ".join(filter(None, (self.trouble, self.clock_conflict)))
 
+    def place(
+        self,
+        *,
+        requester: Requester,
+        author: str,
+        reason: str,
+        hours: float | None,
+        is_self_ending: bool,
+    ) -> Hold:
+        """Place a HOLD from now on, under the name of its sender, and return it.
+
+        ``author`` is the name that a person states who is not signed in. Raises ServiceError as
+        :meth:`set_hold` does.
+        """
+        sender = identify_author(self.folder, requester, one_line(author))
+        return self.set_hold(
+            author=sender.name,
+            is_signed_in=sender.is_signed_in,
+            reason=reason,
+            hours=hours,
+            is_self_ending=is_self_ending,
+            now=time.time(),
+        )
+
     def set_hold(
         self,
         *,
@@ -476,14 +500,12 @@ class StoredHolds:
     ) -> tuple[Hold, str]:
         """Store a HOLD, and return it without notes; ``author`` is the name that is stated."""
         register = HoldRegister(self._folder / HOLD_FILE)
-        sender = identify_author(self._folder, requester, one_line(author))
-        hold = register.set_hold(
-            author=sender.name,
-            is_signed_in=sender.is_signed_in,
+        hold = register.place(
+            requester=requester,
+            author=author,
             reason=reason,
             hours=hours,
             is_self_ending=is_self_ending,
-            now=time.time(),
         )
         register.require_stored()
         if hold.combined_hold_count <= 1:

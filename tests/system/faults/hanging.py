@@ -6,7 +6,7 @@ from functools import partial
 from threading import Event
 
 from optimizer.cli import app
-from optimizer.service import daemon
+from optimizer.service import startup
 from optimizer.service.solver_process import SolverProcess
 
 DEADLINE = float(os.environ.get("HANGING_DEADLINE", "1.5"))
@@ -23,5 +23,5 @@ def hang(*_):
 
 
 if __name__ == "__main__":
-    daemon.SolverProcess = partial(SolverProcess, DEADLINE, hang)
+    startup.SolverProcess = partial(SolverProcess, DEADLINE, hang)
     app()
