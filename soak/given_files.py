@@ -8,7 +8,7 @@ from pathlib import Path
 from sites import catalogue, loading
 from soak.mutating import Spoil
 from soak.ways_in import MESSAGE, TABLE, Reader
-from telemetry.points import limits
+from telemetry.points import plausible_ranges
 from telemetry.series import read_positions, read_reserves, recognise
 from telemetry.series.bundle import read as read_bundle
 from telemetry.series.workload import read_load
@@ -41,7 +41,13 @@ def files() -> list[Reader]:
         ("reserves", _market("fcr_mw,fcr_eur_mw_h", 4), held, SeriesError, TABLE),
         ("site file", site, in_file(loading.load_site, "site.toml"), SiteError, TABLE),
         ("site", table, _build, SiteError, MESSAGE),
-        ("limits", limits_, in_file(limits.read_site_limits, "limits.json"), SiteError, MESSAGE),
+        (
+            "limits",
+            limits_,
+            in_file(plausible_ranges.read_site_limits, "limits.json"),
+            SiteError,
+            MESSAGE,
+        ),
     ]
     return [
         Reader(

@@ -38,9 +38,9 @@ class PolicySummary:
     energy and the energy that the work left will take, and ``carbon_equal_work_kg`` the same of the
     carbon; policies are compared by these. Both are None where an earlier version did not store
     them. ``starts`` counts starts of committed units. The three figures after it count minimum
-    times that were not kept, see :class:`~twin.simulation.limits.StagingCounts`; these are no
-    ``violations``, because no quantity lies beyond a limit. ``fallbacks`` counts plans of a planner
-    that are not the optimum of the whole horizon, because no safe one was found.
+    times that were not kept, see :class:`~twin.simulation.minimum_times.StagingCounts`; these are
+    no ``violations``, because no quantity lies beyond a limit. ``fallbacks`` counts plans of a
+    planner that are not the optimum of the whole horizon, because no safe one was found.
     """
 
     objective: float

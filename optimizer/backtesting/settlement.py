@@ -28,7 +28,7 @@ from twin.markets.reserve_products import ReserveProduct, is_recovering
 from twin.markets.tariffs import InstantArray, valid_tariffs
 from twin.physics import FloatArray
 from twin.relations import Obligation, Store
-from twin.simulation.limits import StagingCounts, staging_by_bank
+from twin.simulation.minimum_times import StagingCounts, staging_by_bank
 from twin.site import Site
 from twin.time_axes import METERING_PERIOD_MIN, interval_edges
 from twin.units import MINUTES_PER_HOUR, QUARTER_HOUR_H

@@ -24,10 +24,10 @@ from optimizer.cli.options import (
 from optimizer.cli.output import console, write_json
 from optimizer.service.control_socket import (
     ServiceUnresponsiveError,
-    carry_out,
     is_service_running,
     send_command,
 )
+from optimizer.service.hold_commands import carry_out_hold_command
 from optimizer.service.hold_register import StoredHolds
 from optimizer.service.operators import (
     OPERATORS_FILE,
@@ -110,7 +110,7 @@ def _store(
 ) -> Mapping[str, object]:
     """Carry out an order in a folder without a service, and return the answer."""
     stored, command = StoredHolds(folder, notifies=notifies), {"command": name, **order}
-    return {**carry_out(stored, command, channel="command", uid=os.getuid())}
+    return {**carry_out_hold_command(stored, command, channel="command", uid=os.getuid())}
 
 
 def _send_hold(site: str, folder: Path, order: Mapping[str, object]) -> Mapping[str, object] | None:

@@ -13,8 +13,9 @@ from optimizer.backtesting.run_folder import check_run_site, convert_run_folder,
 from optimizer.cli.conditions import ZoneOption
 from optimizer.cli.options import JsonFile
 from optimizer.cli.output import console, pluralise, table, write_json
+from optimizer.inputs.meter_files import read_meter
 from optimizer.policies.policy import PLANNER_ALIAS
-from optimizer.reporting.operating_data import metered_import, read_meter
+from optimizer.reporting.operating_data import metered_import
 from twin.errors import IssueCode, ProblemError
 from twin.markets.bill_lines import round_to_cents
 from twin.markets.bills import NetworkBill, bills_by_year

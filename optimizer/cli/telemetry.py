@@ -33,7 +33,7 @@ from telemetry.mqtt.client import Client
 from telemetry.points import discovery as site_discovery
 from telemetry.points.binding import PointBinder
 from telemetry.points.discovery import SiteDiscovery
-from telemetry.points.limits import LIMITS_FILE, read_site_limits
+from telemetry.points.plausible_ranges import LIMITS_FILE, read_site_limits
 from telemetry.points.topology import MAX_NAMES_LISTED, compare_topology, mismatched_racks
 from telemetry.runtime import ClockMode
 from twin.errors import ArchiveError, IssueCode, SeriesError, SiteError

@@ -16,11 +16,9 @@ from numpy.typing import NDArray
 from optimizer.problem.problem import Problem
 from twin.physics import FloatArray
 from twin.relations import BIDIRECTIONAL_CARRIERS, CARRIER_ENERGY_SIGN, Conversion, SetPoints
+from twin.simulation.setpoint_search import HeatLoadRange, SetPointOptions, cheapest_set_points
 from twin.simulation.setpoints import (
     SUPPLY_SET_POINT_VARIABLE,
-    HeatLoadRange,
-    SetPointOptions,
-    cheapest_set_points,
     limit_supply_ramps,
     set_point_variables,
 )

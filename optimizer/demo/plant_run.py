@@ -16,7 +16,7 @@ from optimizer.backtesting.runner import build_trajectory, run_backtest_policy, 
 from optimizer.backtesting.settlement import Settlement, WorkBalance, settle
 from optimizer.policies.policy import REFERENCE_RULE
 from optimizer.reporting.run_files import write_netcdf
-from optimizer.service.decision_inputs import RATINGS_OF_DERATABLE_MACHINES
+from optimizer.service.machine_availability import RATINGS_OF_DERATABLE_MACHINES
 from telemetry.durable_files import write_json_atomic
 from telemetry.simulator.site import SimulationResult, SimulationScenario
 from twin.errors import IssueCode, SiteError

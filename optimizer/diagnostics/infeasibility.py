@@ -13,8 +13,9 @@ from optimizer.model.components.converter import CAPACITY_LABELS
 from optimizer.model.components.unit_commitment import MIN_OUTPUT_LABEL, RUNNING_OUTPUT_LABEL
 from optimizer.model.components.workload import carrier_shares
 from optimizer.model.formulation import parameter_values, signature_of
-from optimizer.model.model_data import ModelData, build_model_data, delivered_cost
+from optimizer.model.model_data import ModelData, build_model_data
 from optimizer.model.rows import Limit, owned_label
+from optimizer.model.terminal_value import delivered_cost
 from optimizer.problem.problem import Problem
 from optimizer.solver.highs import LpSolver, is_feasible
 from twin import variables

@@ -15,13 +15,11 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final, NotRequired, Protocol, Self, TypedDict
+from typing import Final, Self
 
 import msgspec
 import structlog
 
-from optimizer.service.hold import Hold
-from optimizer.service.operators import Channel, Requester
 from telemetry.runtime import SupervisedThread
 from twin.errors import GigatwinError, IssueCode, ServiceError
 
@@ -264,104 +262,3 @@ def send_command(folder: Path, name: str, **arguments: object) -> Mapping[str, o
             remedy="correct the command",
         )
     return dict(answer)
-
-
-class OrderAnswer(TypedDict):
-    """Answer to an order: the HOLD as stored, notes, and the operator who ended it."""
-
-    hold: dict[str, object]
-    said: NotRequired[str]
-    operator: NotRequired[str]
-
-
-class HoldOrderExecutor(Protocol):
-    """What carries out orders about HOLDs: a service, or a folder without one."""
-
-    def hold(
-        self,
-        *,
-        requester: Requester,
-        author: str,
-        reason: str,
-        hours: float | None,
-        is_self_ending: bool,
-    ) -> tuple[Hold, str]:
-        """Place a HOLD; return it and notes."""
-
-    def replace_hold(
-        self, number: int, *, requester: Requester, of: str, reason: str, hours: float | None
-    ) -> Hold:
-        """Make one HOLD of author ``of`` an operator's, with another reason or end if given."""
-
-    def release(
-        self, number: int | None, *, requester: Requester, of: str | None
-    ) -> tuple[Hold, str]:
-        """End one HOLD of author ``of``; return it and the operator."""
-
-
-def carry_out(
-    orders: HoldOrderExecutor,
-    command: Mapping[str, object],
-    *,
-    channel: Channel,
-    uid: int | None = None,
-) -> OrderAnswer:
-    """Carry out an order about a HOLD, and return the answer.
-
-    No HOLD is refused for a text that is none. Raises ServiceError if the order is refused.
-    """
-    texts = {
-        name: value if isinstance(value := command.get(name), str) else ""
-        for name in ("token", "author", "reason")
-    }
-    requester = Requester(channel=channel, uid=uid, token=texts["token"].strip())
-    hours, reason = _parse_hours(command.get("hours")), texts["reason"]
-    match command:
-        case {"command": "hold"}:
-            is_self_ending = command.get("is_self_ending") is True
-            hold, note = orders.hold(
-                requester=requester,
-                author=texts["author"],
-                reason=reason,
-                hours=hours,
-                is_self_ending=is_self_ending,
-            )
-            return {"hold": hold.as_json(), "said": note}
-        case {"command": "replace", "hold": int(number), "of": str(of)}:
-            hold = orders.replace_hold(
-                number, requester=requester, of=of, reason=reason, hours=hours
-            )
-            return {"hold": hold.as_json(), "said": ""}
-        case {"command": "release", "hold": None}:
-            hold, operator = orders.release(None, requester=requester, of=None)
-            return {"hold": hold.as_json(), "operator": operator}
-        case {"command": "release", "hold": int(number), "of": str(of)}:
-            hold, operator = orders.release(number, requester=requester, of=of)
-            return {"hold": hold.as_json(), "operator": operator}
-    raise ServiceError.single(
-        "socket",
-        IssueCode.UNKNOWN_NAME,
-        "command",
-        found=repr({**command, "token": "..."})[:80],
-        expected="status, hold, adopt, or replace or release with hold and of, its author",
-        remedy="send one of these commands",
-    )
-
-
-def _parse_hours(value: object) -> float | None:
-    """Return the length of a HOLD; None for one without an end. [h]"""
-    match value:
-        case None:
-            return None
-        case bool():
-            pass
-        case int() | float():
-            return float(value)
-    raise ServiceError.single(
-        "socket",
-        IssueCode.WRONG_TYPE,
-        "hours",
-        found=repr(value)[:80],
-        expected="a number of hours",
-        remedy="give a number of hours, or none",
-    )

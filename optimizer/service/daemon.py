@@ -19,6 +19,7 @@ from optimizer.realtime.orders import supply_temperatures
 from optimizer.service.alarms import AlarmMonitor
 from optimizer.service.clock import TIME_BEFORE_FIRST_TICK
 from optimizer.service.config import ServiceConfig, ServiceEnvironment, Solver
+from optimizer.service.control_between_decisions import IntraIntervalController
 from optimizer.service.decision_engine import (
     DecisionEngine,
     DecisionInputs,
@@ -31,7 +32,6 @@ from optimizer.service.decision_inputs import DecisionInputCheck
 from optimizer.service.hold import Hold
 from optimizer.service.hold_controller import HoldController
 from optimizer.service.hold_register import HoldRegister
-from optimizer.service.meter_integration import IntraIntervalController
 from optimizer.service.partner_link import PartnerLink
 from optimizer.service.plant_link import PlantLink
 from optimizer.service.status import SeriesStatus, ServiceStatus, service_mode

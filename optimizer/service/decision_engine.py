@@ -27,7 +27,8 @@ from optimizer.problem.problem import Problem, add_service_racks, build_problem
 from optimizer.realtime.intra_interval import MeteringIntervalControl
 from optimizer.realtime.orders import COPIED_FLOWS, DispatchOrders
 from optimizer.realtime.plan_follower import RealtimeController
-from optimizer.service.decision_inputs import APPLIED_SETPOINT_VARIABLES, available_site
+from optimizer.service.decision_inputs import APPLIED_SETPOINT_VARIABLES
+from optimizer.service.machine_availability import available_site
 from optimizer.service.state_folder import read_state_file
 from optimizer.stochastic.scenarios import MIN_SCENARIOS, ScenarioInputs
 from telemetry.durable_files import json_with_checksum, write_atomic

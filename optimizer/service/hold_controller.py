@@ -14,9 +14,9 @@ import structlog
 
 from optimizer.service.audit import AuditEvent
 from optimizer.service.clock import ServiceClock
+from optimizer.service.control_between_decisions import IntraIntervalController
 from optimizer.service.hold import Hold
 from optimizer.service.hold_register import HoldRegister, order_event, release_event
-from optimizer.service.meter_integration import IntraIntervalController
 from optimizer.service.operators import Requester, require_operator
 from optimizer.service.partner_link import PartnerLink
 from optimizer.service.plant_link import PlantLink

@@ -45,8 +45,8 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from optimizer.service.control_socket import carry_out
 from optimizer.service.daemon import SiteService
+from optimizer.service.hold_commands import carry_out_hold_command
 from optimizer.service.hold_register import MAX_HOLD_H
 from optimizer.service.metrics import CONTENT_TYPE, metrics_text
 from optimizer.service.status import ServiceStatus, render_json, state_label
@@ -166,7 +166,9 @@ class _Views:
         async def view(request: Request) -> Response:
             order = await self._read(request, kind)
             command = {"command": name, **order.model_dump()}
-            answer = await run_in_threadpool(carry_out, self._service, command, channel="page")
+            answer = await run_in_threadpool(
+                carry_out_hold_command, self._service, command, channel="page"
+            )
             self._shared.expire()
             number = answer["hold"]["number"]
             return JSONResponse({"accepted": name, "hold": number, "said": answer.get("said", "")})

@@ -36,7 +36,7 @@ from telemetry.live.state import LiveState
 from telemetry.messages import topics
 from telemetry.messages.bms_contract import REPEAT_PERIOD
 from telemetry.messages.samples import PointValue, RackBatch, Sample, SampleOutcome, SimulationTick
-from telemetry.points.limits import LIMITS_FILE, read_site_limits
+from telemetry.points.plausible_ranges import LIMITS_FILE, read_site_limits
 from telemetry.points.topology import RackNameComparison
 from telemetry.quality import checks
 from telemetry.quality.checks import QualityFlag

@@ -28,10 +28,10 @@ from optimizer.service.control_socket import (
     SOCKET_FILE,
     CommandHandler,
     ControlServer,
-    carry_out,
     is_service_running,
 )
 from optimizer.service.daemon import SiteService
+from optimizer.service.hold_commands import carry_out_hold_command
 from optimizer.service.hold_register import HOLD_FILE, HoldRegister
 from optimizer.service.operators import read_operators
 from optimizer.service.page import PageServer
@@ -166,7 +166,7 @@ def _handle_commands(service: SiteService) -> CommandHandler:
             case "adopt":
                 service.apply_hold_file()
                 return {}
-        return carry_out(service, command, channel="command", uid=uid)
+        return carry_out_hold_command(service, command, channel="command", uid=uid)
 
     return answer
 

@@ -18,7 +18,7 @@ from pydantic import BaseModel, TypeAdapter
 from sites.catalogue import standard_machines
 from sites.validation.cases import SkippedCase, ValidationCase
 from twin.equipment.chiller_plant import ChillerBank
-from twin.equipment.heat_rejection import CoolingTower
+from twin.equipment.coolers_and_towers import CoolingTower
 from twin.physics import FloatArray, fluid_flow, psychrometrics
 from twin.physics.load_flow_equations import (
     LineArrays,

@@ -22,12 +22,10 @@ from telemetry.archive.commit_batch import (
     JournalPoint,
     MillisecondArray,
     SecondReadings,
-    StoredReading,
     epoch_second,
-    is_duplicate,
-    preferred_reading,
     timedelta_to_seconds,
 )
+from telemetry.archive.conflicting_readings import StoredReading, is_duplicate, preferred_reading
 from telemetry.archive.layout import MINUTE_S, QUALITY_CODES, PendingMetadata
 from telemetry.archive.loss_log import RejectionSummary
 from telemetry.journal.format import JournalPosition

@@ -13,10 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from telemetry import durable_files
-from telemetry.archive.layout import QUALITY_CODES
+from telemetry.archive.conflicting_readings import StoredReading, preferred_reading
 from telemetry.journal.format import JournalPosition
 from telemetry.messages.samples import epoch_microseconds
-from telemetry.quality.checks import QualityFlag
 from twin.units import MICROSECONDS_PER_S
 
 MIN_SECOND: Final = -(2**62)
@@ -90,9 +89,6 @@ def _parse_positions(text: str) -> dict[str, JournalPosition]:
 
 BYTES_PER_POINT: Final = 200
 """Memory of a point's reading. [B]"""
-
-type StoredReading = tuple[float, int, int]
-"""Value of a point in its own unit, the code of its flag, and its time in its second. [us]"""
 
 type ChipValues = NDArray[np.float32]
 """Values of one rack, on (variable, chip)."""
@@ -304,21 +300,6 @@ class CommitBatch:
                     )
                 stored.is_late |= second.is_late
         return CommitBatch(seconds=seconds, checkpoint=later.checkpoint)
-
-
-def is_duplicate(stored: StoredReading, value: StoredReading) -> bool:
-    """Return whether a value is the same reading as the stored one, whose flag then stays."""
-    return stored[2] == value[2] and (
-        stored[0] == value[0] or stored[0] != stored[0] != value[0] != value[0]
-    )
-
-
-def preferred_reading(stored: StoredReading, value: StoredReading) -> StoredReading:
-    """Return the value of a second to store: the good one of good and bad, else the newer."""
-    bad = QUALITY_CODES[QualityFlag.BAD_SOURCE]
-    if (stored[1] == bad) != (value[1] == bad):
-        return stored if value[1] == bad else value
-    return stored if value[2] < stored[2] else value
 
 
 def epoch_second(time: np.datetime64) -> int:

@@ -20,21 +20,18 @@ import json
 import shutil
 import threading
 import time
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Final, Protocol
 
 import numpy as np
 import structlog
-from numpy.typing import NDArray
 
 from telemetry.archive import loss_log
-from telemetry.archive.commit_batch import epoch_second
 from telemetry.archive.loss_log import RejectionSummary, append_losses
-from telemetry.messages.samples import PointValue, RackBatch, Sample, SimulationTick
+from telemetry.ingest.chip_count_guard import ChipCountGuard
 from telemetry.quality.checks import MAX_CLOCK_LEAD, QualityFlag
-from twin.text import list_first
 
 _logger = structlog.get_logger(__name__)
 
@@ -241,133 +238,6 @@ class RefusedReadings:
         with self._mutex:
             found = [reading for reading, _ in self._newest.values()]
         return found[: -MAX_REFUSED_LISTED - 1 : -1]
-
-
-MAX_CHIP_COUNT_RATIO: Final = 8
-"""Largest ratio of a rack's chips to those of the usual racks of the site. [1]"""
-
-RACKS_PER_OUTLIER: Final = 20
-"""Racks among which one may be wrong. [1]"""
-
-MAX_CHIPS_PER_SECOND: Final = 100_000
-"""Chips of a second, all racks as wide as the widest, that any site may have. [1]"""
-
-REFUSED_RACK_ERROR_DURATION_S: Final = 300.0
-"""Time for which a refused rack is an error. [s]"""
-
-MAX_RACKS_IN_ERROR: Final = 3
-"""Racks that an error names. [1]"""
-
-
-class ChipCountGuard:
-    """Numbers of chips of the racks of a site, for any thread."""
-
-    def __init__(self) -> None:
-        self._mutex = threading.Lock()
-        self._chips: dict[str, int] = {}
-        self._limit: int | None = None
-        self._refused: dict[str, tuple[float, int]] = {}
-
-    def accepts(self, labels: Iterable[str], chips: int) -> bool:
-        """Record the chips of racks; return whether the site's other racks are similar."""
-        with self._mutex:
-            for label in labels:
-                if self._chips.get(label) != chips:
-                    self._chips[label], self._limit = chips, None
-            if self._limit is None:
-                usual = _usual(self._chips.values()) if self._chips else chips
-                self._limit = max(
-                    MAX_CHIP_COUNT_RATIO * usual, MAX_CHIPS_PER_SECOND // max(len(self._chips), 1)
-                )
-            return chips <= self._limit
-
-    def note_refused(self, label: str, chips: int) -> None:
-        """Record a refused rack, for :attr:`error`."""
-        with self._mutex:
-            self._refused[label] = time.monotonic(), chips
-
-    @property
-    def error(self) -> str:
-        """Racks that are refused, and the remedy; empty if there are none."""
-        since = time.monotonic() - REFUSED_RACK_ERROR_DURATION_S
-        with self._mutex:
-            found = [
-                f"{label} ({chips})" for label, (at, chips) in self._refused.items() if at > since
-            ]
-        if not found:
-            return ""
-        return (
-            "too many chips for the site's other racks: "
-            f"{list_first(found, MAX_RACKS_IN_ERROR)}; in "
-            "quarantine, not archived: correct the agent"
-        )
-
-
-def _usual(chips: Collection[int]) -> int:
-    """Return the chips of the widest rack apart from outliers."""
-    return sorted(chips)[-1 - len(chips) // RACKS_PER_OUTLIER]
-
-
-MAX_TIME_LEAP_S: Final = 86_400
-"""Largest lead of one message over the watermark. [s]"""
-
-TIME_LEAP_CONFIRMATION_COUNT: Final = 3
-"""Messages in a row that confirm a longer leap. [1]"""
-
-LEAP_REASON: Final = (
-    f"stamped over {MAX_TIME_LEAP_S} s ahead of the plant's time: wrong, or the first of a leap"
-)
-"""Why such a message is not archived."""
-
-
-class SimTimeWatermark:
-    """Newest accepted time of one stream of messages.
-
-    ``newest`` is an accepted time; None to accept the first message. [s since 1970]
-    """
-
-    def __init__(self, newest: int | None = None) -> None:
-        self._newest = newest
-        self._is_ticking = False
-        self._leaps: list[int] = []
-
-    def observe(self, second: int, *, is_tick: bool = False) -> None:
-        """Record a time [s since 1970]; once a plant ticks, only ticks move the watermark."""
-        if self.accepts_second(second):
-            self._leaps = []
-            if is_tick or not self._is_ticking:
-                self._newest = second if self._newest is None else max(self._newest, second)
-            self._is_ticking |= is_tick
-            return
-        self._leaps = [
-            *(one for one in self._leaps if abs(one - second) <= MAX_TIME_LEAP_S),
-            second,
-        ]
-        if len(self._leaps) >= TIME_LEAP_CONFIRMATION_COUNT:
-            self._newest, self._is_ticking, self._leaps = max(self._leaps), is_tick, []
-
-    def observe_all(self, seconds: NDArray[np.int64]) -> None:
-        """Record the times of many readings, in order. [s since 1970]"""
-        if len(seconds) and self.accepts_second(int(seconds.max())):
-            self.observe(int(seconds.max()))
-            return
-        for second in seconds.tolist():
-            self.observe(second)
-
-    def observe_sample(self, sample: Sample) -> None:
-        """Record the time of a reading or of a tick."""
-        if isinstance(sample, PointValue | RackBatch | SimulationTick):
-            self.observe(epoch_second(sample.time), is_tick=isinstance(sample, SimulationTick))
-
-    def accepts_second(self, second: int) -> bool:
-        """Return whether a time is accepted. [s since 1970]"""
-        return self._newest is None or second <= self._newest + MAX_TIME_LEAP_S
-
-    def accepts(self, sample: Sample) -> bool:
-        """Return whether a sample is accepted by its time."""
-        if not isinstance(sample, PointValue | RackBatch | SimulationTick):
-            return True
-        return self.accepts_second(epoch_second(sample.time))
 
 
 LOSS_WRITE_PERIOD_S: Final = 60.0

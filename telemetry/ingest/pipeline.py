@@ -22,9 +22,10 @@ from telemetry.archive import Archive, loss_log
 from telemetry.archive.last_messages import LastMessageStore
 from telemetry.ingest.dead_letter import RefusedReading
 from telemetry.ingest.ingester import Ingester, ReceivedBatch
-from telemetry.ingest.router import SampleListener, SampleRouter, recent_readings
+from telemetry.ingest.router import SampleListener, SampleRouter
 from telemetry.journal.format import JournalPosition, JournalRecord
 from telemetry.journal.writer import Journal
+from telemetry.live.restored_readings import recent_readings
 from telemetry.live.state import LiveState
 from telemetry.mqtt.queues import MessageClient
 from telemetry.quality.tracker import PointCoverage, QualityEngine

@@ -6,41 +6,23 @@ reason. At its start a service gives the recent readings of the archive to the l
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 import structlog
-import xarray as xr
 
 from telemetry.archive import Archive
 from telemetry.archive.commit_batch import epoch_second
-from telemetry.archive.layout import NO_QUALITY, QUALITY_CODES, read_metadata_changes
-from telemetry.archive.reader import CHIP_UNITS, open_folder, open_snapshot
-from telemetry.archive.recovery import STORAGE_ERRORS
-from telemetry.ingest.dead_letter import (
-    IMPLAUSIBLE_FLAGS,
-    LEAP_REASON,
-    Message,
-    RefusedReading,
-    RejectHandler,
-    SimTimeWatermark,
-)
+from telemetry.archive.reader import CHIP_UNITS
+from telemetry.ingest.dead_letter import IMPLAUSIBLE_FLAGS, Message, RefusedReading, RejectHandler
+from telemetry.ingest.time_leaps import LEAP_REASON, SimTimeWatermark
 from telemetry.journal.format import JournalPosition, JournalRecord
-from telemetry.live.state import LIVE_HISTORY_SPAN, LiveState
-from telemetry.messages.bms_contract import REPEAT_PERIOD
+from telemetry.live.state import LiveState
 from telemetry.messages.codec import encode, try_decode
-from telemetry.messages.samples import (
-    CHIP_VARIABLES,
-    GOOD_QUALITY,
-    PointValue,
-    RackBatch,
-    Sample,
-    SimulationTick,
-)
-from telemetry.points.limits import CHIP_MAX_VALUES, CHIP_MIN_VALUES
-from telemetry.points.point_meanings import RACK_OBJECT
+from telemetry.messages.samples import CHIP_VARIABLES, PointValue, RackBatch, Sample, SimulationTick
+from telemetry.points.plausible_ranges import CHIP_MAX_VALUES, CHIP_MIN_VALUES
 from telemetry.quality.checks import QualityFlag, check_stamp
 from telemetry.quality.tracker import TIMESTAMP_FLAGS, PointCoverage, QualityEngine
 from telemetry.runtime import ClockMode
@@ -304,97 +286,3 @@ def _refused_batch(batch: RackBatch, topic: str) -> RefusedReading:
         expected=f"{name} of each chip from {low:g} to {high:g} {CHIP_UNITS[name]}",
         time=format_second(batch.time),
     )
-
-
-RESTORED_READING_INTERVAL: Final = np.timedelta64(15, "m")
-"""The last value of each point in each such interval is read."""
-
-
-def recent_readings(folder: Path, site: str) -> Iterator[PointValue | RackBatch]:
-    """Yield the readings of a site in the time span of the live state.
-
-    See :func:`recent_point_values` and :func:`recent_rack_batches`. It raises ArchiveError if the
-    archive cannot be read.
-    """
-    try:
-        changes = read_metadata_changes(open_snapshot(folder, site).root)
-        since = {label: np.datetime64(found[-1][1], "s") for label, found in changes.items()}
-        for one in recent_point_values(open_folder(folder, site, group="points")):
-            if one.time >= since.get(one.point, one.time):  # earlier ones have another unit
-                yield one
-        yield from recent_rack_batches(open_folder(folder, site, group="racks"), site)
-    except STORAGE_ERRORS as error:
-        message = f"{folder}: cannot be read: {error}; check the disk and its permissions"
-        raise ArchiveError(message) from error
-
-
-def recent_point_values(points: xr.Dataset) -> Iterator[PointValue]:
-    """Yield recent values of the points of an archive, in order of time.
-
-    These are the last value of each point in each quarter-hour of the last day; for points of
-    racks, which are many, in the newest quarter-hour only.
-    """
-    if "value" not in points or not points.sizes["time"]:
-        return
-    times = points["time"].values
-    is_rack = points["object_type"].values == RACK_OBJECT
-    spans = list(_spans(times))
-    for first, last in spans:
-        selected = slice(None) if (first, last) == spans[-1] else np.flatnonzero(~is_rack)
-        yield from _last_values(points.isel(time=slice(first, last), point=selected))
-
-
-def recent_rack_batches(racks: xr.Dataset, site: str) -> Iterator[RackBatch]:
-    """Yield a batch of each rack in the newest second of an archive, with boot and sequence 0."""
-    if "power" not in racks or not racks.sizes["time"]:
-        return
-    newest = racks.isel(time=-1)
-    time = np.datetime64(newest["time"].item(), "us")
-    block = np.stack([newest[name].values for name in CHIP_VARIABLES])
-    interval = np.diff(racks["time"].values[-2:])
-    for column, label in enumerate(racks["rack"].values.tolist()):
-        values = block[:, column, ~np.isnan(block[0, column])]
-        if values.size:
-            hall, _, rack = label.partition("/")
-            yield RackBatch(
-                site=site,
-                hall=hall,
-                rack=rack,
-                boot=0,
-                sequence=0,
-                time=time,
-                interval=interval[0] if interval.size else RESTORED_READING_INTERVAL,
-                values=values,
-            )
-
-
-def _spans(times: np.ndarray) -> Iterator[tuple[int, int]]:
-    """Yield the rows (first, last + 1) to read of each quarter-hour.
-
-    These are its last 100 s at most, within which every point is repeated.
-    """
-    (begin,) = np.searchsorted(times, times[-1:] - LIVE_HISTORY_SPAN)
-    interval = np.ceil((times[begin:] - np.datetime64(0, "s")) / RESTORED_READING_INTERVAL)
-    (edges,) = np.nonzero(np.diff(interval, append=np.inf))
-    for last in (begin + edges).tolist():
-        (first,) = np.searchsorted(times, times[last : last + 1] - REPEAT_PERIOD, side="right")
-        yield int(max(first, begin)), last + 1
-
-
-def _last_values(points: xr.Dataset) -> Iterator[PointValue]:
-    """Yield the last value of each point that has one, in order of time."""
-    codes, values = points["quality"].values, points["value"].values
-    has_value = codes != NO_QUALITY
-    rows = len(codes) - 1 - np.argmax(has_value[::-1], axis=0)
-    (columns,) = np.nonzero(has_value.any(axis=0))
-    names, times = points["point"].values.tolist(), points["time"].values
-    for column in columns[np.argsort(rows[columns], kind="stable")].tolist():
-        row = rows[column]
-        value = float(values[row, column])
-        is_good = codes[row, column] != QUALITY_CODES[QualityFlag.BAD_SOURCE]
-        yield PointValue(
-            point=names[column],
-            time=times[row],
-            value=None if np.isnan(value) else value,
-            quality=GOOD_QUALITY if is_good else GOOD_QUALITY - 1,
-        )

@@ -29,7 +29,7 @@ from telemetry.messages.samples import (
     epoch_microseconds,
 )
 from telemetry.points.binding import PointBinder
-from telemetry.points.limits import SiteLimits
+from telemetry.points.plausible_ranges import SiteLimits
 from telemetry.points.site_points import SiteVariables
 from telemetry.quality import checks
 from telemetry.quality.checks import QualityFlag
@@ -165,7 +165,7 @@ class LiveState:
     - `clock_mode`: which clock the stamps are compared with.
     - `depth`: time span that :meth:`recent_means` covers.
     - `limits`: thresholds that the site sets itself; see
-      :func:`telemetry.points.limits.read_site_limits`.
+      :func:`telemetry.points.plausible_ranges.read_site_limits`.
     - `quality`: flags the samples; `binder` maps points to variables.
     - `scheduler`: newest job queue and job history.
     - `cap_status`, `job_status`: what the plant did with the last cap of each hall and with the

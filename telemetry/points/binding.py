@@ -13,7 +13,12 @@ from typing import Final
 import structlog
 
 from telemetry.messages.samples import PLANT_SENDER, PointMetadata, SampleOutcome
-from telemetry.points.limits import PlausibleRange, SiteLimits, apply_site_limits, plausible_range
+from telemetry.points.plausible_ranges import (
+    PlausibleRange,
+    SiteLimits,
+    apply_site_limits,
+    plausible_range,
+)
 from telemetry.points.point_meanings import (
     INTEGRATION_NAME,
     PointMeaning,

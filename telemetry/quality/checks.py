@@ -27,7 +27,7 @@ from telemetry.messages.samples import (
     RackBatch,
     epoch_microseconds,
 )
-from telemetry.points.limits import (
+from telemetry.points.plausible_ranges import (
     CHIP_MAX_VALUES,
     CHIP_MIN_VALUES,
     HEARTBEAT_RANGE,

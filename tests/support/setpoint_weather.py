@@ -3,7 +3,7 @@
 import numpy as np
 
 from twin.equipment import CduBank, CoolingPlant, CrahBank
-from twin.simulation.setpoints import HeatLoadRange
+from twin.simulation.setpoint_search import HeatLoadRange
 from twin.site_settings import SetPointRules
 from twin.weather import Weather
 

@@ -37,7 +37,7 @@ from twin.equipment import (
     ITHall,
     UpsBank,
 )
-from twin.equipment.heat_rejection import DryCooler
+from twin.equipment.coolers_and_towers import DryCooler
 from twin.physics import FloatArray
 from twin.physics.numerics import BoolArray
 from twin.site import Site

@@ -10,8 +10,9 @@ from typing import Final
 
 import numpy as np
 
-from twin.contingency.capacity import CapacityCurve, CapacityCurves, PrefaultState
+from twin.contingency.capacity import CapacityCurve, CapacityCurves
 from twin.contingency.contingencies import Contingency, FailedPart
+from twin.contingency.prefault_state import PrefaultState
 from twin.equipment import HeatReuse, ITHall
 from twin.physics import FloatArray
 from twin.physics.heat_exchangers import part_load_approach

@@ -11,7 +11,6 @@ import numpy as np
 import xarray as xr
 
 from twin import variables
-from twin.contingency.capacity import PrefaultState
 from twin.contingency.contingencies import Contingency, FailedPart, single_contingencies
 from twin.contingency.post_fault_circuits import (
     ChilledWaterCircuit,
@@ -19,6 +18,7 @@ from twin.contingency.post_fault_circuits import (
     FaultedCircuit,
     PostFaultCircuit,
 )
+from twin.contingency.prefault_state import PrefaultState
 from twin.contingency.transient_solver import (
     STEP_GROWTH,
     TransientSolver,

@@ -11,7 +11,7 @@ from typing import Annotated, Final, Self
 import numpy as np
 from pydantic import model_validator
 
-from twin.equipment.heat_rejection import CoolingTower, DryCooler
+from twin.equipment.coolers_and_towers import CoolingTower, DryCooler
 from twin.physics import FloatArray, fluid_flow, refrigeration
 from twin.physics.heat_exchangers import economiser_temperature_difference
 from twin.physics.numerics import BoolArray, last_feasible, take_per_column

@@ -7,7 +7,7 @@ import numpy as np
 from pydantic import model_validator
 
 from twin.equipment.chiller_plant import ChillerBank, ChillerPlant, PlantOperatingPoint
-from twin.equipment.heat_rejection import HeatRejection
+from twin.equipment.coolers_and_towers import HeatRejection
 from twin.equipment.machine import Equipment
 from twin.physics import FloatArray, fluid_flow
 from twin.physics.numerics import BoolArray

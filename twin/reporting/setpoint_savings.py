@@ -10,13 +10,8 @@ from twin.equipment import CduBank, CoolingPlant, CrahBank, ITHall
 from twin.physics import FloatArray
 from twin.relations import SetPoints
 from twin.simulation.engine import VariableKey, simulate_arrays
-from twin.simulation.setpoints import (
-    HeatLoadRange,
-    SetPointOptions,
-    cheapest_set_points,
-    limit_supply_ramps,
-    set_point_dispatch,
-)
+from twin.simulation.setpoint_search import HeatLoadRange, SetPointOptions, cheapest_set_points
+from twin.simulation.setpoints import limit_supply_ramps, set_point_dispatch
 from twin.simulation.simulate import idle_dispatch, state_values
 from twin.simulation.state import initial_state
 from twin.site import Site

@@ -55,7 +55,7 @@ from optimizer.model.model_data import ModelData
 from optimizer.model.rows import RowSpec
 from twin.physics import FloatArray
 from twin.relations import Conversion, SwitchableUnits, UnitCharacteristics
-from twin.simulation.limits import unit_commitment_steps
+from twin.simulation.minimum_times import unit_commitment_steps
 from twin.weather import Weather
 
 MIN_TIMES: Final = {

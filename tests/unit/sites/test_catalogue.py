@@ -6,8 +6,8 @@ from pydantic import ValidationError
 import sites
 from sites import catalogue
 from twin.equipment.chiller_plant import ChillerBank
+from twin.equipment.coolers_and_towers import CoolingTower, DryCooler
 from twin.equipment.electrical_network import CableBundle
-from twin.equipment.heat_rejection import CoolingTower, DryCooler
 from twin.errors import SiteError
 from twin.site import EQUIPMENT_KINDS
 from twin.site_settings import Throughput

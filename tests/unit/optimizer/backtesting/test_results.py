@@ -14,7 +14,7 @@ from telemetry.durable_files import write_json_atomic
 from tests.support.summaries import results, summary
 from twin import time_axes
 from twin.errors import JournalError, ProblemError
-from twin.simulation.limits import StagingCounts
+from twin.simulation.minimum_times import StagingCounts
 
 
 @pytest.mark.parametrize(

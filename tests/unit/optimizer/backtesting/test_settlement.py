@@ -9,7 +9,7 @@ from tests.support.heat_pump_site import heated
 from tests.support.strict_site import strict
 from twin import time_axes, variables
 from twin.markets.contracts import HourlyMatching
-from twin.simulation.limits import StagingCounts
+from twin.simulation.minimum_times import StagingCounts
 
 START = time_axes.to_utc("2026-06-16")
 NOTHING = WorkBalance(done=0.0, remaining_work={}, lateness=0.0, power_weighted_lateness=0.0)

@@ -11,9 +11,9 @@ import structlog.testing
 from optimizer.realtime.intra_interval import MeteringIntervalControl
 from optimizer.realtime.orders import DispatchOrders
 from optimizer.service.audit import AUDIT_FILE, AuditLog, read_entries
+from optimizer.service.control_between_decisions import IntraIntervalController
 from optimizer.service.hold_controller import HoldController
 from optimizer.service.hold_register import HoldRegister
-from optimizer.service.meter_integration import IntraIntervalController
 from optimizer.service.operators import OPERATORS_FILE, Requester, add_operator
 from optimizer.service.status import EndedHold
 from telemetry.messages.feed_documents import PublicReason

@@ -10,7 +10,7 @@ import xarray as xr
 import sites
 from optimizer.fallback.ladder import ScheduleSource
 from optimizer.planner.flexibility import estimate_flexibility
-from optimizer.service.decision_inputs import RATINGS_OF_DERATABLE_MACHINES, derate_unavailable
+from optimizer.service.machine_availability import RATINGS_OF_DERATABLE_MACHINES, derate_unavailable
 from optimizer.service.plant_orders import plant_commands
 from telemetry.live.state import LiveState
 from telemetry.messages.samples import PointValue

@@ -15,8 +15,8 @@ from telemetry.archive.layout import (
     record_metadata_changes,
 )
 from telemetry.archive.reader import open_snapshot
-from telemetry.ingest.router import recent_readings
 from telemetry.journal.format import JournalPosition
+from telemetry.live.restored_readings import recent_readings
 from telemetry.points.binding import PointBinder
 from tests.support.archives import POINT, metadata, value
 

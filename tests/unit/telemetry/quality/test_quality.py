@@ -7,7 +7,7 @@ import pytest
 
 import sites
 from telemetry.messages.samples import RackBatch
-from telemetry.points.limits import (
+from telemetry.points.plausible_ranges import (
     RANGE_BY_VARIABLE,
     PlausibleRange,
     apply_site_limits,

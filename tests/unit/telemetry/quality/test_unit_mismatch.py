@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import sites
-from telemetry.points.limits import plausible_range
+from telemetry.points.plausible_ranges import plausible_range
 from telemetry.quality.checks import NO_HISTORY, PointReading, QualityFlag, check_reading
 from twin.time_axes import UNKNOWN_TIME
 

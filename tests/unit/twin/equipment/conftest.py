@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from twin.equipment.chiller_plant import ChillerBank
+from twin.equipment.coolers_and_towers import CoolingTower, DryCooler
 from twin.equipment.cooling_plant import CoolingPlant
-from twin.equipment.heat_rejection import CoolingTower, DryCooler
 from twin.physics import psychrometrics
 from twin.physics.refrigeration import CARRIER_19XR_869
 from twin.weather import Weather

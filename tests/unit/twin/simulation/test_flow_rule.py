@@ -11,7 +11,7 @@ from twin import variables
 from twin.equipment import CduBank, ITHall
 from twin.simulation import state
 from twin.simulation.limits import limit_excess
-from twin.simulation.setpoints import SetPointOptions, cheapest_set_points
+from twin.simulation.setpoint_search import SetPointOptions, cheapest_set_points
 from twin.simulation.simulate import simulate
 
 PLAIN = sites.load_site("small").with_parameters("cdu_1", minimum_flow=0.3)  # else it binds

@@ -7,13 +7,13 @@ import sites
 from tests.support.setpoint_weather import heat_of, ruled, sky
 from twin.equipment import CduBank, CoolingPlant, HeatReuse, ITHall
 from twin.relations import SetPoints
-from twin.simulation.setpoints import (
+from twin.simulation.setpoint_search import (
     HeatLoadRange,
     SetPointOptions,
     cheapest_set_points,
     max_supply_temperature_n_minus_1,
-    minimum_flows,
 )
+from twin.simulation.setpoints import minimum_flows
 
 
 def test_minimum_flows_by_hand():

@@ -13,7 +13,7 @@ from twin.reporting.setpoint_savings import (
     RATE_LIMITED,
     compare_control_strategies,
 )
-from twin.simulation.setpoints import min_controllable_supply_temperature
+from twin.simulation.setpoint_search import min_controllable_supply_temperature
 
 
 @pytest.mark.slow

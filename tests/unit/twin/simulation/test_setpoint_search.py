@@ -10,14 +10,10 @@ from tests.support.random_sites import random_site
 from tests.support.seeds import seeds
 from tests.support.setpoint_weather import heat_of, ruled, sky
 from twin.equipment import CduBank, CoolingPlant, CrahBank, ITHall
-from twin.equipment.heat_rejection import CoolingTower
+from twin.equipment.coolers_and_towers import CoolingTower
 from twin.relations import SetPoints
-from twin.simulation.setpoints import (
-    HeatLoadRange,
-    SetPointOptions,
-    cheapest_set_points,
-    minimum_flows,
-)
+from twin.simulation.setpoint_search import HeatLoadRange, SetPointOptions, cheapest_set_points
+from twin.simulation.setpoints import minimum_flows
 
 SITES = ["small", "rhine", "baltica", "frontier", "leonardo"]
 

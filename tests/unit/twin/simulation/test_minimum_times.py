@@ -3,7 +3,7 @@
 import numpy as np
 
 from twin.relations import SwitchableUnits
-from twin.simulation.limits import StagingCounts, breaks_minimum_times, unit_commitment_steps
+from twin.simulation.minimum_times import StagingCounts, breaks_minimum_times, unit_commitment_steps
 
 
 def staging(on, *, count=2, step=0.25, **rules):

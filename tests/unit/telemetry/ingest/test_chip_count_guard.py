@@ -2,7 +2,7 @@
 
 import pytest
 
-from telemetry.ingest.dead_letter import ChipCountGuard
+from telemetry.ingest.chip_count_guard import ChipCountGuard
 
 
 @pytest.mark.parametrize(("small", "chips"), [(1000, 8), (700, 4), (1000, 1)])

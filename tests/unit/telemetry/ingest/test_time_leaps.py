@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from telemetry.ingest.dead_letter import MAX_TIME_LEAP_S, SimTimeWatermark
+from telemetry.ingest.time_leaps import MAX_TIME_LEAP_S, SimTimeWatermark
 
 FAR = 10 * MAX_TIME_LEAP_S
 

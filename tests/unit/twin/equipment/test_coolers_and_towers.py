@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from twin.equipment.heat_rejection import CoolingTower, DryCooler
+from twin.equipment.coolers_and_towers import CoolingTower, DryCooler
 from twin.physics import psychrometrics
 from twin.physics.heat_rejection import yorkcalc_approach
 

@@ -6,7 +6,7 @@ import xarray as xr
 
 from optimizer.realtime.intra_interval import MeteringIntervalControl
 from optimizer.realtime.orders import DispatchOrders
-from optimizer.service.meter_integration import IntraIntervalController
+from optimizer.service.control_between_decisions import IntraIntervalController
 from optimizer.service.plant_orders import storage_requests
 from tests.support import moments
 from twin.time_axes import MINUTE, QUARTER_HOUR

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from optimizer.reporting.operating_data import read_meter
+from optimizer.inputs.meter_files import read_meter
 from twin.errors import SeriesError
 
 
