@@ -1,7 +1,5 @@
 """`gigatwin calibrate`: fit parameters to telemetry, show their drift, and test the calibration.
 
-`gigatwin fit`: fit curves of the planner to measurements.
-
 The test (`--trial`) calibrates simulated plants with known parameters.
 """
 

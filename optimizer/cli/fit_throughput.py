@@ -1,9 +1,4 @@
-"""`gigatwin calibrate`: fit parameters to telemetry, show their drift, and test the calibration.
-
-`gigatwin fit`: fit curves of the planner to measurements.
-
-The test (`--trial`) calibrates simulated plants with known parameters.
-"""
+"""`gigatwin fit throughput`: fit throughput of racks over their power to measured runs."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Operating data of a site on one time axis: runs, files of meters, and import for bills."""
+"""Files of electricity meters: the import of quarter-hours, from which bills are computed."""
 
 from pathlib import Path
 from typing import Final

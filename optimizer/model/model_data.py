@@ -1,4 +1,4 @@
-"""Numeric input of a model: the problem, its curves, and terminal values after the horizon."""
+"""Numeric input of a model: the problem, its fitted curves, set points and terminal values."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -1,4 +1,7 @@
-"""Numeric input of a model: the problem, its curves, and terminal values after the horizon."""
+"""Terminal value: cost and carbon of each carrier after the horizon, by the slopes at its end.
+
+A unit left in storage at the end of the horizon saves this cost.
+"""
 
 from collections.abc import Mapping
 

@@ -1,4 +1,4 @@
-"""Operating data of a site on one time axis: runs, files of meters, and import for bills."""
+"""Operating data of a site on one time axis: stored runs joined, and their import for bills."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Commands to the service on the same machine: the socket in its state folder, and their execution.
+"""Commands to the service on the same machine, through a socket in its state folder.
 
 Each side sends one JSON object a line: ``{"command": "hold", ...}`` gets ``{"ok": true, ...}`` or
 ``{"ok": false, "error": "...", "code": "..."}``. The permissions of the folder and of the socket

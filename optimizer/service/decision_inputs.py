@@ -1,9 +1,4 @@
-"""What a decision takes from the plant: jobs, machines in service, and required readings.
-
-Batteries, tanks, renewables and heat reuse are derated to the share in service. For other machines
-plans do not change, because the effect depends on which unit is out; a message informs people, and
-temperatures inform the twin. Plans must not count on the energy of a battery below its reserve.
-"""
+"""What a decision takes from the plant: jobs, set points, and readings that it requires."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace

@@ -1,9 +1,4 @@
-"""Commands to the service on the same machine: the socket in its state folder, and their execution.
-
-Each side sends one JSON object a line: ``{"command": "hold", ...}`` gets ``{"ok": true, ...}`` or
-``{"ok": false, "error": "...", "code": "..."}``. The permissions of the folder and of the socket
-decide who may send commands; the handler also receives the uid of the sending process.
-"""
+"""Commands to place, replace and release HOLDs, from the control socket or the page."""
 
 from collections.abc import Mapping
 from typing import NotRequired, Protocol, TypedDict
@@ -14,7 +9,7 @@ from twin.errors import IssueCode, ServiceError
 
 
 class HoldCommandAnswer(TypedDict):
-    """Answer to an order: the HOLD as stored, notes, and the operator who ended it."""
+    """Answer to a command: the HOLD as stored, notes, and the operator who ended it."""
 
     hold: dict[str, object]
     said: NotRequired[str]
@@ -22,7 +17,7 @@ class HoldCommandAnswer(TypedDict):
 
 
 class HoldCommandExecutor(Protocol):
-    """What carries out orders about HOLDs: a service, or a folder without one."""
+    """What carries out commands about HOLDs: a service, or a folder without one."""
 
     def hold(
         self,
@@ -47,15 +42,15 @@ class HoldCommandExecutor(Protocol):
 
 
 def carry_out_hold_command(
-    orders: HoldCommandExecutor,
+    executor: HoldCommandExecutor,
     command: Mapping[str, object],
     *,
     channel: Channel,
     uid: int | None = None,
 ) -> HoldCommandAnswer:
-    """Carry out an order about a HOLD, and return the answer.
+    """Carry out a command about a HOLD, and return the answer.
 
-    No HOLD is refused for a text that is none. Raises ServiceError if the order is refused.
+    No HOLD is refused for a text that is none. Raises ServiceError if the command is refused.
     """
     texts = {
         name: value if isinstance(value := command.get(name), str) else ""
@@ -66,7 +61,7 @@ def carry_out_hold_command(
     match command:
         case {"command": "hold"}:
             is_self_ending = command.get("is_self_ending") is True
-            hold, note = orders.hold(
+            hold, note = executor.hold(
                 requester=requester,
                 author=texts["author"],
                 reason=reason,
@@ -75,15 +70,15 @@ def carry_out_hold_command(
             )
             return {"hold": hold.as_json(), "said": note}
         case {"command": "replace", "hold": int(number), "of": str(of)}:
-            hold = orders.replace_hold(
+            hold = executor.replace_hold(
                 number, requester=requester, of=of, reason=reason, hours=hours
             )
             return {"hold": hold.as_json(), "said": ""}
         case {"command": "release", "hold": None}:
-            hold, operator = orders.release(None, requester=requester, of=None)
+            hold, operator = executor.release(None, requester=requester, of=None)
             return {"hold": hold.as_json(), "operator": operator}
         case {"command": "release", "hold": int(number), "of": str(of)}:
-            hold, operator = orders.release(number, requester=requester, of=of)
+            hold, operator = executor.release(number, requester=requester, of=of)
             return {"hold": hold.as_json(), "operator": operator}
     raise ServiceError.single(
         "socket",

@@ -1,4 +1,4 @@
-"""What a decision takes from the plant: jobs, machines in service, and required readings.
+"""Machines out of service: the site that a plan may count on, and what people are told.
 
 Batteries, tanks, renewables and heat reuse are derated to the share in service. For other machines
 plans do not change, because the effect depends on which unit is out; a message informs people, and

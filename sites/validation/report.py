@@ -74,7 +74,7 @@ These are too long for this page and run with the tests:
 | plans | the twin, independent of the optimiser | \
 `tests/unit/optimizer/verification/test_verify.py` |
 | set points of the water | laws, limits of random sites | \
-`tests/unit/twin/simulation/test_setpoints.py` |
+`tests/unit/twin/simulation/test_setpoint_search.py` |
 
 `gigatwin setpoints frontier --weather FILE` compares the yearly savings by better set points with
 those published for Frontier."""

@@ -1,7 +1,7 @@
 """Readings of a commit by second, and how far the commit reaches in the journals.
 
-A reading belongs to the second of its stamp. Of one label's readings in a second the newest is
-stored, but a bad one never replaces a good one.
+A reading belongs to the second of its stamp. See :mod:`telemetry.archive.conflicting_readings` for
+several readings of one label in a second.
 """
 
 from collections.abc import Mapping

@@ -1,10 +1,14 @@
-"""Readings of a commit by second, and how far the commit reaches in the journals.
+"""Which of two readings of one label in one second the archive stores.
 
-A reading belongs to the second of its stamp. Of one label's readings in a second the newest is
-stored, but a bad one never replaces a good one.
+Within a commit the newest reading wins, but a bad one never replaces a good one. A late reading
+replaces an archived one only if the archived one is bad and the late one is not. A late rack batch
+replaces nothing of a rack that has any chip in that second.
 """
 
-from telemetry.archive.layout import QUALITY_CODES
+import numpy as np
+from numpy.typing import NDArray
+
+from telemetry.archive.layout import NO_QUALITY, QUALITY_CODES, AnyArray
 from telemetry.quality.checks import QualityFlag
 
 type StoredReading = tuple[float, int, int]
@@ -24,3 +28,23 @@ def preferred_reading(stored: StoredReading, value: StoredReading) -> StoredRead
     if (stored[1] == bad) != (value[1] == bad):
         return stored if value[1] == bad else value
     return stored if value[2] < stored[2] else value
+
+
+def keeps_archived_points(archived: AnyArray, late: AnyArray) -> NDArray[np.bool_]:
+    """Return which archived readings of points late ones do not replace, by their quality codes.
+
+    A reading in time stays with its flag, unless its source called it bad and the late one is not.
+    The order of the two is unknown, and most late readings are duplicates.
+    """
+    bad = QUALITY_CODES[QualityFlag.BAD_SOURCE]
+    is_improved = (archived == bad) & (late != bad)
+    return np.asarray((archived != NO_QUALITY) & ~is_improved)
+
+
+def keeps_archived_racks(archived: AnyArray) -> NDArray[np.bool_]:
+    """Return which racks have any chip, from values on (second, rack, chip).
+
+    Late values do not replace these: which of two batches is newer is unknown, and chips of two
+    batches must not mix.
+    """
+    return np.asarray(~np.isnan(archived).all(axis=2))

@@ -15,6 +15,7 @@ from zarr.codecs import Crc32cCodec, ZstdCodec
 from zarr.core.sync import sync
 
 from telemetry.archive.commit_batch import SecondReadings
+from telemetry.archive.conflicting_readings import keeps_archived_points, keeps_archived_racks
 from telemetry.archive.layout import (
     COMPACTED_HOURS,
     DAY_S,
@@ -24,7 +25,6 @@ from telemetry.archive.layout import (
     MINUTE_S,
     NO_QUALITY,
     OPEN_MINUTES,
-    QUALITY_CODES,
     SECOND_LEVELS,
     SPARSE_SECONDS,
     AnyArray,
@@ -48,7 +48,6 @@ from telemetry.archive.snapshot import (
     Snapshot,
     corruption_reason,
 )
-from telemetry.quality.checks import QualityFlag
 
 type SnapshotOpener = Callable[[CorruptionHandler], Snapshot]
 """Returns the last commit, with a handler of corrupt data."""
@@ -320,22 +319,15 @@ class MinuteWriter:
                 rack_second.write(place, into=block[second - start], first=first)
             cells = None
             if is_late:
-                cells = ~np.isnan(block) & ~self._filled(name, start, rows, columns)[:, :, None]
+                archived = self._transaction.snapshot.read(
+                    self._group,
+                    name,
+                    seconds=np.arange(start, start + rows),
+                    columns=columns,
+                    chips=np.arange(self._chips(start, name, 1)),
+                )
+                cells = ~np.isnan(block) & ~keeps_archived_racks(archived)[:, :, None]
             yield _ArrayPart(name=name, values=block, columns=columns, cells=cells, chips=deep)
-
-    def _filled(self, name: str, start: int, rows: int, columns: Int64Array) -> NDArray[np.bool_]:
-        """Return which racks have any chip in which rows; late values do not replace these.
-
-        Which of two batches is newer is unknown then, and chips of two batches must not mix.
-        """
-        before = self._transaction.snapshot.read(
-            self._group,
-            name,
-            seconds=np.arange(start, start + rows),
-            columns=columns,
-            chips=np.arange(self._chips(start, name, 1)),
-        )
-        return np.asarray(~np.isnan(before).all(axis=2))
 
     def _points(
         self, seconds: Mapping[int, SecondReadings], start: int, rows: int
@@ -350,22 +342,12 @@ class MinuteWriter:
             code[second - start, where] = readings[:, 1]
         cells = code != NO_QUALITY
         if any(one.is_late for one in seconds.values()):
-            cells &= ~self._is_protected(code, start, columns)
+            archived = self._transaction.snapshot.read(
+                "points", "quality", seconds=np.arange(start, start + rows), columns=columns
+            )
+            cells &= ~keeps_archived_points(archived, code)
         for name, values in (("value", value), ("quality", code)):
             yield _ArrayPart(name=name, values=values, columns=columns, cells=cells)
-
-    def _is_protected(self, code: AnyArray, start: int, columns: Int64Array) -> NDArray[np.bool_]:
-        """Return which cells of the archive late values do not replace.
-
-        A reading in time stays with its flag, unless its source called it bad and the late one is
-        not. The order of the two is unknown, and most late readings are duplicates.
-        """
-        before = self._transaction.snapshot.read(
-            "points", "quality", seconds=np.arange(start, start + len(code)), columns=columns
-        )
-        bad = QUALITY_CODES[QualityFlag.BAD_SOURCE]
-        is_improved = (before == bad) & (code != bad)
-        return np.asarray((before != NO_QUALITY) & ~is_improved)
 
     def _is_sparse(self, second: int, otherwise: bool) -> bool:
         """Return whether the day of a second began on the sparse level."""

@@ -1,18 +1,7 @@
-"""Messages that are not archived: stored for people in JSON lines, counted, and reported.
+"""Refusal of racks with far more chips than the other racks of their site.
 
-* Undecodable messages are stored in part. Valid messages are stored whole, apart from them and with
-  more space, so that a flood of undecodable ones cannot displace them. Displaced messages are
-  counted and logged.
-* Readings stamped later than they can have been made: one stamp far ahead would close all time
-  before it in the archive.
-* :class:`RefusedReadings`: readings with an implausible value. The archive has them with their
-  quality flag; people find them here, by point, topic and value.
-* :class:`ChipCountGuard`: racks with far more chips than the others of their site. The archive
-  stores all racks of a site with the chips of the widest, so one agent with 4096 chips among a
-  thousand racks of 72 would need fifty times the memory.
-* :class:`SimTimeWatermark`: time of a simulated plant, where no clock shows what is too early. A
-  leap is accepted once several messages in a row confirm it. So a plant may restart at any date,
-  and one wrong stamp among right ones has no effect.
+The archive stores all racks of a site with the chips of the widest, so one agent with 4096 chips
+among a thousand racks of 72 would need fifty times the memory.
 """
 
 import threading

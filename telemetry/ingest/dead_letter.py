@@ -7,12 +7,8 @@
   before it in the archive.
 * :class:`RefusedReadings`: readings with an implausible value. The archive has them with their
   quality flag; people find them here, by point, topic and value.
-* :class:`ChipCountGuard`: racks with far more chips than the others of their site. The archive
-  stores all racks of a site with the chips of the widest, so one agent with 4096 chips among a
-  thousand racks of 72 would need fifty times the memory.
-* :class:`SimTimeWatermark`: time of a simulated plant, where no clock shows what is too early. A
-  leap is accepted once several messages in a row confirm it. So a plant may restart at any date,
-  and one wrong stamp among right ones has no effect.
+* Racks refused by :mod:`telemetry.ingest.chip_count_guard`, and times refused by
+  :mod:`telemetry.ingest.time_leaps`.
 """
 
 import base64

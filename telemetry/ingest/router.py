@@ -2,7 +2,7 @@
 
 The service and the recorder route by the same steps, so the same messages have the same flags in
 either archive. No message makes it raise. Messages that are not archived go to quarantine, with the
-reason. At its start a service gives the recent readings of the archive to the live state.
+reason.
 """
 
 from collections import Counter

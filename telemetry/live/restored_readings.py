@@ -1,9 +1,4 @@
-"""Route samples: check each one, and give it to the live state, to listeners and to the archive.
-
-The service and the recorder route by the same steps, so the same messages have the same flags in
-either archive. No message makes it raise. Messages that are not archived go to quarantine, with the
-reason. At its start a service gives the recent readings of the archive to the live state.
-"""
+"""Recent readings of the archive, which fill the live state after a restart."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""A site before a failure, and the remaining capacity of its plants over water temperature."""
+"""Remaining capacity of cooling plants after a failure, over water temperature."""
 
 from dataclasses import dataclass
 from typing import Final, Self

@@ -1,4 +1,4 @@
-"""A site before a failure, and the remaining capacity of its plants over water temperature."""
+"""State of a site before a failure: heat, flows and temperatures of its plants and halls."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

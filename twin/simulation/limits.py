@@ -1,7 +1,6 @@
 """The hard limits of a site, and the violations of a simulated or measured run.
 
-The same limits apply to plans and to plants. The module also reports freezing in dry coolers and
-breaches of the minimum times of switchable units.
+The same limits apply to plans and to plants. The module also reports freezing in dry coolers.
 """
 
 from collections.abc import Iterator

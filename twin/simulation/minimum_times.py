@@ -1,8 +1,4 @@
-"""The hard limits of a site, and the violations of a simulated or measured run.
-
-The same limits apply to plans and to plants. The module also reports freezing in dry coolers and
-breaches of the minimum times of switchable units.
-"""
+"""Starts and stops of switchable units, and breaches of their minimum run and down times."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, fields

@@ -1,9 +1,8 @@
-"""Set points of the cooling water: as variables of a plan, checked, and the cheapest safe ones.
+"""Search for the cheapest safe set points of the cooling water.
 
 Every set point is searched on a fixed grid, so that the answer is deterministic. Temperature ranges
 are compared at the declared and at the warmest safe supply temperature. Between the two, at the
-best range, the search takes the coolest water that costs hardly more than the cheapest. The number
-of running chillers is commanded in the same way as set points.
+best range, the search takes the coolest water that costs hardly more than the cheapest.
 """
 
 from collections.abc import Mapping

@@ -1,9 +1,6 @@
-"""Set points of the cooling water: as variables of a plan, checked, and the cheapest safe ones.
+"""Set points of the cooling water: as variables of a plan, checked, and limited in their ramp.
 
-Every set point is searched on a fixed grid, so that the answer is deterministic. Temperature ranges
-are compared at the declared and at the warmest safe supply temperature. Between the two, at the
-best range, the search takes the coolest water that costs hardly more than the cheapest. The number
-of running chillers is commanded in the same way as set points.
+The number of running chillers is commanded in the same way as set points.
 """
 
 from collections.abc import Iterator, Mapping
