@@ -1,4 +1,4 @@
-"""Machines out of service: the site that a plan may count on, and what people are told.
+"""Machines out of service: the site that a plan may count on, and messages about the rest.
 
 Batteries, tanks, renewables and heat reuse are derated to the share in service. For other machines
 plans do not change, because the effect depends on which unit is out; a message informs people, and
