@@ -1,8 +1,10 @@
 """Fill the disk of a recording again and again under load, and free it.
 
 While it is full nothing new may become durable, and it must be said; in one time of three the
-recording is killed meanwhile and started on the full disk. Freed, it must go on by itself; in the
-end all that was published is in the archive, nothing is half written, and nothing spoilt.
+recording is killed meanwhile and started on the full disk. The recording may free space itself:
+ingesters delete segments that are archived, and what fits into their place may become durable.
+Freed, it must go on by itself; in the end all that was published is in the archive, nothing is half
+written, and nothing spoilt.
 Only root may mount the small disk that this needs.
 """
 
@@ -11,6 +13,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -83,14 +86,12 @@ class SmallDisk(Stand):
             heard = len(self.words(self.recorder))
             self._fill()
             time.sleep(SETTLED)
-            self.mark()
             if dice.random() < KILLED:
                 tally.killed["archiver"] += 1
                 self.deaths += 1
                 self.recorder.kill()
                 self.record()
-            time.sleep(FULL * dice.random())
-            if self.grows():
+            if self._becomes_durable(FULL * dice.random()):
                 faults.append(f"time {number + 1}: something became durable on a full disk")
             if "free space" not in self.words(self.recorder)[heard:]:
                 faults.append(f"time {number + 1}: a full disk was not reported")
@@ -105,15 +106,37 @@ class SmallDisk(Stand):
         faults += [f"{path.name} was set aside" for path in self.state.rglob("*.spoilt-*")]
         return faults
 
-    def _fill(self) -> None:
-        """Write until nothing more goes in."""
-        with self._ballast.open("wb", buffering=0) as file:
+    def _becomes_durable(self, wait: float) -> bool:
+        """Return whether all journals grow within a wait [s] in which nothing frees space."""
+        while True:
+            while self._fill():
+                time.sleep(SETTLED)
+            before = self._sizes()
+            self.mark()
+            time.sleep(wait)
+            grows, after = self.grows(), self._sizes()
+            if all(after.get(path, 0) >= size for path, size in before.items()):
+                return grows
+
+    def _sizes(self) -> dict[Path, int]:
+        """Return the sizes of all files on the disk."""
+        sizes = {}
+        for path in self.state.rglob("*"):
+            with suppress(FileNotFoundError):  # a draft
+                sizes[path] = path.stat().st_size
+        return sizes
+
+    def _fill(self) -> bool:
+        """Write until nothing more goes in; return whether anything did."""
+        begun = self._ballast.stat().st_size if self._ballast.exists() else 0
+        with self._ballast.open("ab", buffering=0) as file:
             for size in (1 << 20, 4096, 1):
                 try:
                     while file.write(b"x" * size) == size:
                         pass
                 except OSError:
                     continue
+        return self._ballast.stat().st_size > begun
 
     def close(self) -> None:
         """End all processes that still run, and give the disk back."""
