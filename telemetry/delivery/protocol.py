@@ -11,17 +11,16 @@ Both are JSON with ``v``, the version, and ``boots``: lists of ``[boot, first, l
 ``[boot, through, missing]``, where ``gone`` (optional) and ``missing`` are lists of ``[first,
 last]``. ``first`` is ``last + 1`` where nothing is stored. A source that never reports is not asked
 to send again.
-
-Ingester processes load this module without numpy: it uses the standard library only.
 """
 
-import json
-from dataclasses import dataclass
-from typing import Final
+from typing import Annotated, Final, Literal
 
+import msgspec
+
+from telemetry.messages.strict_json import decode_json
+from telemetry.messages.topics import TopicKind, parse_topic
 from twin.errors import MessageError
 
-PROTOCOL_VERSION: Final = 1
 REPORT_SUFFIX: Final = "/held"
 """Suffix of a rack's batch topic on which its source reports what it stores."""
 
@@ -40,152 +39,90 @@ MAX_REPORT_BYTES: Final = 65_536
 MAX_SEQUENCE: Final = 2**53
 """Largest sequence number of a batch. [1]"""
 
-MAX_REPORT_TOPIC_BYTES: Final = 1024
-"""Longest topic of a report, so that the topic of the answer fits too. [B]"""
-
-_TOPIC_LEVELS: Final = ("dc", "v1", "", "", "", "tele", "held")
-"""Levels of a report's topic as in :data:`telemetry.messages.topics.TOPIC_PATTERNS`; "" for
-a name.
-"""
-
 type SequenceRange = tuple[int, int]
 """First and last sequence of consecutive batches."""
 
+type _Integer = Annotated[int, msgspec.Meta(ge=-1, le=MAX_SEQUENCE)]
+type _Ranges = tuple[tuple[_Integer, _Integer], ...]
+type _Boots[T] = Annotated[list[T], msgspec.Meta(max_length=MAX_BOOTS_PER_MESSAGE)]
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class SenderReport:
+
+class SenderReport(
+    msgspec.Struct, array_like=True, frozen=True, kw_only=True, forbid_unknown_fields=True
+):
     """Batches of one boot that a source stores, except the dropped ones; none if first is after
     last.
     """
 
-    boot: int
-    first_stored: int
-    last_stored: int
-    dropped: tuple[SequenceRange, ...] = ()
+    boot: _Integer
+    first_stored: _Integer
+    last_stored: _Integer
+    dropped: _Ranges = ()
+
+    def __post_init__(self) -> None:
+        """Refuse ranges that end before they begin."""
+        if self.first_stored > self.last_stored + 1 or not _is_rising(self.dropped):
+            raise ValueError("first must be at most last, or last + 1 where nothing is stored")
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class SelectiveAck:
+class SelectiveAck(
+    msgspec.Struct, array_like=True, frozen=True, kw_only=True, forbid_unknown_fields=True
+):
     """Durable batches of one boot: all up to ``contiguous_through``, later ones except the
     missing.
     """
 
-    boot: int
-    contiguous_through: int
-    missing: tuple[SequenceRange, ...] = ()
+    boot: _Integer
+    contiguous_through: _Integer
+    missing: _Ranges = ()
+
+    def __post_init__(self) -> None:
+        """Refuse ranges that end before they begin."""
+        if not _is_rising(self.missing):
+            raise ValueError("first must be at most last in a range [first, last]")
 
     def is_missing(self, sequence: int) -> bool:
         """Return whether a batch is reported missing."""
         return any(first <= sequence <= last for first, last in self.missing)
 
 
-def is_report_topic(topic: str) -> bool:
-    """Return whether a topic is one of reports.
+class _Report(msgspec.Struct):
+    v: Literal[1]
+    boots: _Boots[SenderReport]
 
-    The path of a point may end in the same level, so all levels are compared.
-    """
-    if not topic.endswith(REPORT_SUFFIX):
+
+class _Ack(msgspec.Struct):
+    v: Literal[1]
+    boots: _Boots[SelectiveAck]
+
+
+def _is_rising(ranges: _Ranges) -> bool:
+    return all(first <= last for first, last in ranges)
+
+
+def is_report_topic(topic: str) -> bool:
+    """Return whether a topic is one of reports; the path of a point may end in the same level."""
+    try:
+        return topic.endswith(REPORT_SUFFIX) and parse_topic(topic).kind is TopicKind.SENDER_REPORT
+    except MessageError:
         return False
-    levels = topic.split("/")
-    if (
-        len(levels) != len(_TOPIC_LEVELS)
-        or len(topic.encode(errors="replace")) > MAX_REPORT_TOPIC_BYTES
-    ):
-        return False
-    return all(
-        level and expected in ("", level)
-        for level, expected in zip(levels, _TOPIC_LEVELS, strict=True)
-    )
 
 
 def encode_report(boots: list[SenderReport]) -> bytes:
     """Return the payload of a report."""
-    rows = [
-        [
-            one.boot,
-            one.first_stored,
-            one.last_stored,
-            *([list(one.dropped[:MAX_RANGES])] if one.dropped else []),
-        ]
-        for one in boots[:MAX_BOOTS_PER_MESSAGE]
-    ]
-    return _to_json({"v": PROTOCOL_VERSION, "boots": rows})
+    return msgspec.json.encode(_Report(1, boots[:MAX_BOOTS_PER_MESSAGE]))
 
 
 def decode_report(topic: str, payload: bytes) -> list[SenderReport]:
     """Return a source's report; raise MessageError if it is malformed."""
-    found = []
-    for row in _rows(topic, payload):
-        if not isinstance(row, list):
-            raise MessageError(topic, row, "a boot must be [boot, first, last, gone]")
-        boot, first, last = _integers(topic, row[:3], 3)
-        if first > last + 1:
-            raise MessageError(topic, row, "first must be at most last + 1 in [boot, first, last]")
-        dropped = _ranges(topic, row[3:])
-        found.append(SenderReport(boot=boot, first_stored=first, last_stored=last, dropped=dropped))
-    return found
+    return decode_json(topic, payload, _Report, largest=MAX_REPORT_BYTES).boots
 
 
 def encode_ack(boots: list[SelectiveAck]) -> bytes:
     """Return the payload of an answer."""
-    rows = [
-        [one.boot, one.contiguous_through, list(one.missing[:MAX_RANGES])]
-        for one in boots[:MAX_BOOTS_PER_MESSAGE]
-    ]
-    return _to_json({"v": PROTOCOL_VERSION, "boots": rows})
+    return msgspec.json.encode(_Ack(1, boots[:MAX_BOOTS_PER_MESSAGE]))
 
 
 def decode_ack(topic: str, payload: bytes) -> list[SelectiveAck]:
     """Return an ingester's answer; raise MessageError if it is malformed."""
-    found = []
-    for row in _rows(topic, payload):
-        if not isinstance(row, list):
-            raise MessageError(topic, row, "a boot must be [boot, through, missing]")
-        boot, through = _integers(topic, row[:2], 2)
-        missing = _ranges(topic, row[2:])
-        found.append(SelectiveAck(boot=boot, contiguous_through=through, missing=missing))
-    return found
-
-
-def _to_json(document: dict[str, object]) -> bytes:
-    return json.dumps(document, separators=(",", ":")).encode()
-
-
-def _rows(topic: str, payload: bytes) -> list[object]:
-    """Return the rows of a payload."""
-    try:
-        document = json.loads(payload) if len(payload) <= MAX_REPORT_BYTES else None
-    except (ValueError, RecursionError) as error:
-        raise MessageError(topic, payload, f"{error}") from error
-    if not isinstance(document, dict) or document.get("v") != PROTOCOL_VERSION:
-        raise MessageError(
-            topic, payload, f"an object with v {PROTOCOL_VERSION}, at most {MAX_REPORT_BYTES} B"
-        )
-    rows = document.get("boots")
-    if not isinstance(rows, list) or len(rows) > MAX_BOOTS_PER_MESSAGE:
-        raise MessageError(
-            topic, payload, f"boots must be a list of at most {MAX_BOOTS_PER_MESSAGE}"
-        )
-    return rows
-
-
-def _ranges(topic: str, fields: list[object]) -> tuple[SequenceRange, ...]:
-    """Return the optional ranges at the end of a row."""
-    if not fields:
-        return ()
-    (pairs,) = fields if len(fields) == 1 else (None,)
-    if not isinstance(pairs, list):
-        raise MessageError(topic, fields, "ranges must be a list of [first, last]")
-    ranges = [_integers(topic, pair, 2) for pair in pairs[:MAX_RANGES]]
-    if any(first > last for first, last in ranges):
-        raise MessageError(topic, pairs, "first must be at most last in a range [first, last]")
-    return tuple((first, last) for first, last in ranges)
-
-
-def _integers(topic: str, row: object, count: int) -> tuple[int, ...]:
-    """Return a row as ``count`` whole numbers of at least -1."""
-    if not isinstance(row, list) or len(row) != count:
-        raise MessageError(topic, row, f"expected a list of {count} numbers")
-    if not all(type(one) is int and -1 <= one <= MAX_SEQUENCE for one in row):
-        raise MessageError(topic, row, f"expected whole numbers from 0 to {MAX_SEQUENCE}")
-    return tuple(row)
+    return decode_json(topic, payload, _Ack, largest=MAX_REPORT_BYTES).boots

@@ -14,11 +14,12 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NamedTuple
 
 import structlog
+from msgspec.structs import replace
 
 from telemetry.delivery import protocol
 from telemetry.delivery.protocol import (
@@ -409,7 +410,9 @@ class LosslessPublisher:
             for one in boots:
                 self._outbox.release_through(source, one.boot, one.contiguous_through)
                 dropped = [
-                    part for s in one.missing for part in self._send_again(source, one.boot, s)
+                    part
+                    for s in one.missing[: protocol.MAX_RANGES]
+                    for part in self._send_again(source, one.boot, s)
                 ]
                 self._dropped[source, one.boot] = tuple(dropped[: protocol.MAX_RANGES])
         except (MessageError, JournalError) as error:

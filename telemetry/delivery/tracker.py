@@ -10,8 +10,9 @@ from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Annotated, Final
 
+import msgspec
 import structlog
 
 from telemetry import durable_files
@@ -236,7 +237,9 @@ class DeliveryTracker:
             # A sequence far beyond the report came from another sender under the same name.
             if boot is None or boot.contiguous_through > one.last_stored + MAX_SEQUENCE_LEAD:
                 boot = known[one.boot] = BootProgress(one.first_stored - 1)
-            lost = boot.release_before(one.first_stored) + sum(map(boot.release_range, one.dropped))
+            lost = boot.release_before(one.first_stored) + sum(
+                map(boot.release_range, one.dropped[: protocol.MAX_RANGES])
+            )
             if lost:
                 self.lost += lost
                 _logger.warning("lost at the source", source=source, boot=one.boot, batches=lost)
@@ -249,7 +252,7 @@ class DeliveryTracker:
                 SelectiveAck(
                     boot=one.boot,
                     contiguous_through=boot.contiguous_through,
-                    missing=tuple(missing),
+                    missing=tuple(missing[: protocol.MAX_RANGES]),
                 )
             )
         reported = {one.boot for one in reports}
@@ -272,14 +275,17 @@ class DeliveryTracker:
             self._is_changed = True
 
 
+class _JsonBatchKey(msgspec.Struct):
+    boot: int
+    sequence: Annotated[int, msgspec.Meta(ge=0, le=protocol.MAX_SEQUENCE)]
+
+
 def _key(payload: bytes) -> tuple[int, int] | None:
     """Return boot and sequence of a batch, binary or JSON; None if it is not a batch."""
     if payload.startswith(BATCH_MAGIC):
         return batch_key(payload)
     try:
-        document = json.loads(payload)
-        boot, sequence = document["boot"], document["sequence"]
-    except (ValueError, KeyError, TypeError, RecursionError):
+        key = msgspec.json.decode(payload, type=_JsonBatchKey)
+    except (ValueError, RecursionError):
         return None
-    is_key = type(boot) is int and type(sequence) is int and 0 <= sequence <= protocol.MAX_SEQUENCE
-    return (boot, sequence) if is_key else None
+    return key.boot, key.sequence

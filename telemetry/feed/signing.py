@@ -21,6 +21,7 @@ from joserfc.jwk import ECKey, RSAKey
 from joserfc.registry import JWS_HEADER_REGISTRY
 
 from telemetry.durable_files import lock_folder, write_atomic
+from telemetry.messages.strict_json import encode_json
 from twin.errors import IssueCode, MessageError, SecurityError
 
 ES256: Final = "ES256"
@@ -270,7 +271,7 @@ def sign_document(
     header: dict[str, object] = {"alg": ES256, "kid": key.kid, **(claims or {})}
     if kind != FLEX_KIND:
         header["typ"] = jws_type(kind)
-    payload = json.dumps(document, allow_nan=False, separators=(",", ":"))
+    payload = encode_json(kind, document)
     return jws.serialize_compact(header, payload, key._key, registry=_registry(ES256))
 
 

@@ -5,8 +5,7 @@ of a recorder, :mod:`telemetry.ingest.journal_archiver` reads the journals. Sour
 they send receive the ranges that are durable; see :mod:`telemetry.delivery.tracker`.
 
 A process reads its configuration from standard input and ends when that is closed. So it never
-outlives its parent, and no password appears in its command line. It loads neither the archive nor
-the twin.
+outlives its parent, and no password appears in its command line. It does not load the archive.
 """
 
 import json
@@ -33,7 +32,7 @@ from telemetry.mqtt.queues import MessageClient, ReceivedMessage
 from telemetry.runtime import configure_logging
 from twin.errors import GigatwinError, IssueCode, JournalError
 
-if TYPE_CHECKING:  # the process loads neither the twin nor the checks
+if TYPE_CHECKING:  # the process does not load the checks
     from telemetry.messages.samples import Sample
     from telemetry.quality.checks import QualityFlag
 

@@ -77,8 +77,8 @@ def parse_json(text: str) -> Json:
     return document
 
 
-def encode_json(topic: str, document: Json) -> bytes:
-    """Return a document as compact JSON."""
+def encode_json(topic: str, document: object) -> bytes:
+    """Return a document as compact JSON; MessageError if a number is not finite."""
     try:
         text = json.dumps(document, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
         return text.encode("utf-8")

@@ -53,6 +53,7 @@ LIVES_IN = {
     "matplotlib": {"twin.plots"},
     "msgspec": {
         "optimizer.service",
+        "telemetry.delivery",
         "telemetry.messages",
         "telemetry.feed.flex_messages",
         "telemetry.series.providers",
