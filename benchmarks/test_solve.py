@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from benchmarks import solve_commitment
+from benchmarks import solve_commitment, solve_hedged
 from benchmarks.bench import Place
 from benchmarks.measuring import compare
 from benchmarks.solve_bare import Bare
@@ -54,3 +54,11 @@ def test_both_ways_agree_and_export_models(tmp_path):
 def test_unit_commitments_keep_their_gap(tmp_path):
     for way in (solve_commitment.cold, solve_commitment.warm):
         assert way(Place(scratch=tmp_path), steps=24).value > 0.0
+
+
+@pytest.mark.slow
+def test_hedged_decisions_are_timed_one_by_one():
+    seconds, made = solve_hedged.decide_hourly("hedged", decisions=2)
+    assert len(seconds) == len(made) == 2
+    assert all(decision.explanation.hedge.scenario_count > 1 for decision in made)
+    assert min(seconds) > 0.0

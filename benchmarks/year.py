@@ -1,9 +1,13 @@
 """Back-tests of a year, whole or in pieces of it, and the table for docs/results.md.
 
 A stored file of a policy and piece is not run again. So a run of hours may be interrupted and
-continued, and another policy may be compared with the stored ones. Run it as
+continued, and another policy may be compared with the stored ones. Each job trace needs a folder of
+its own. Run it as
 
-    ./dev python -m benchmarks.year SITE YEAR FOLDER --prices F --weather F --jobs F
+    ./dev python -m benchmarks.year SITE YEAR FOLDER --prices F --weather F --jobs F [--seeds 5]
+
+With several plants (``--seeds``) the figures are means over them, violations are summed, and a line
+below the table has the least and the greatest capture of a plant.
 """
 
 import argparse
@@ -40,22 +44,30 @@ def main() -> None:
     options.policy = resolve_policy(options.policy)
     policies = (options.rule, options.policy, BOUND)
     found: dict[str, Piece] = {}
+    spread: dict[str, list[float]] = {}
     seconds = dict.fromkeys(policies, 0.0)
     screen = console(None)
     for first, days in _pieces(options.year, options.of, options.months):
         found[first] = {}
+        plants: list[Piece] = [{} for _ in range(options.seeds)]
         for name in policies:
             kept = _kept(options, name, first, days)
             found[first][name] = PolicySummary(**kept["policies"][name])
+            for plant, summary in zip(plants, kept["by_seed"][name], strict=True):
+                plant[name] = PolicySummary(**summary)
             seconds[name] += kept["cpu_s"]
+        spread[first] = [_capture(plant, policies) for plant in plants]
         name = options.policy if options.rule == RULE else f"{options.policy}-{options.rule}"
-        write_atomic(options.folder / f"{name}.md", table(found, policies, seconds=seconds))
+        text = table(found, policies, seconds=seconds)
+        text += _plants(spread) if options.seeds > 1 else ""
+        name += _suffix(options)
+        write_atomic(options.folder / f"{name}.md", text)
         screen.print(f"{first}, {days} days: capture {_capture(found[first], policies):.1%}")
 
 
 def _kept(options: argparse.Namespace, policy: str, first: str, days: int) -> dict[str, Any]:
     """Return the results of a policy over a piece, run only if they are not there."""
-    path: Path = options.folder / f"{first}-{days}-{policy}.json"
+    path: Path = options.folder / f"{first}-{days}-{policy}{_suffix(options)}.json"
     if not path.exists():
         site = sites.load_site(options.site)
         files = SeriesFiles(
@@ -63,12 +75,23 @@ def _kept(options: argparse.Namespace, policy: str, first: str, days: int) -> di
         )
         world = read_run_inputs(site, files, start=first, days=days)
         setting = BacktestCase.of(site, world, load_scale=LOAD_SCALE)
-        write_json_atomic(path, backtest(setting, policies=[policy]).as_json())
+        write_json_atomic(path, backtest(setting, policies=[policy], seeds=options.seeds).as_json())
     kept: dict[str, Any] = json.loads(path.read_text())
     if "captures" not in kept:
         message = f"{path} has earlier names of policies: name another folder"
         raise SystemExit(message)
     return kept
+
+
+def _suffix(options: argparse.Namespace) -> str:
+    """Return the end of the names of files of several plants."""
+    return f"-{options.seeds}-plants" if options.seeds > 1 else ""
+
+
+def _plants(spread: dict[str, list[float]]) -> str:
+    """Return the least and the greatest capture of a plant in each piece, as text."""
+    parts = [f"{first} {min(one):.0%} to {max(one):.0%}" for first, one in spread.items()]
+    return f"\nCapture by plant: {', '.join(parts)}.\n"
 
 
 def _pieces(year: int, of: str, months: Sequence[int]) -> Iterator[tuple[str, int]]:
@@ -158,6 +181,7 @@ def _arguments() -> argparse.Namespace:
         "--policy", default=PLANNER, help="planner that is compared with the two others"
     )
     parser.add_argument("--rule", default=RULE, help="rule over which they save")
+    parser.add_argument("--seeds", type=int, default=1, help="plants of other hidden parameters")
     for name in ("prices", "weather", "jobs"):
         parser.add_argument(f"--{name}", type=Path, required=True)
     return parser.parse_args()
