@@ -11,7 +11,7 @@ from soak.given_files import files
 from soak.ways_in import MESSAGE, TEXT, Reader
 from telemetry import messages
 from telemetry.feed import signing
-from telemetry.feed.flex_messages import read_load_targets
+from telemetry.feed.flex_messages import decode_load_targets, verify_event
 from telemetry.feed.signing import public_jwk_set
 from telemetry.ingest.dcgm import parse_exporter_text
 from telemetry.journal.format import (
@@ -145,7 +145,7 @@ def _documents() -> list[Reader]:
             name="feed status",
             share=6.0,
             valid=[json.dumps(status).encode()],
-            read=documents.read_status,
+            read=partial(documents.read_document, kind="status"),
             spoils=MESSAGE,
         ),
         *_targets(),
@@ -165,7 +165,8 @@ def _targets() -> list[Reader]:
     inner = flexing.content(whole_event["data"])
 
     def read(payload: bytes) -> None:
-        read_load_targets(flexing.TOPIC, payload, issuer="tso-1", keys=keys)
+        event = verify_event(flexing.TOPIC, payload, issuer="tso-1", keys=keys)
+        decode_load_targets(flexing.TOPIC, event)
 
     def signed(raw: bytes) -> bytes:
         if len(raw) > MAX_PAYLOAD_BYTES:

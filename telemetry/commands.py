@@ -5,17 +5,19 @@
 * A file stores the last commands, so that a restarted service can renew them.
 """
 
+import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from threading import RLock
-from typing import Final, NotRequired, TypedDict, cast
+from typing import Annotated, Final, NotRequired, TypedDict
 
+import msgspec
 import numpy as np
 import structlog
 
-from telemetry.durable_files import json_with_checksum, read_json_with_checksum, write_atomic
+from telemetry.durable_files import json_with_checksum, read_state_file, write_atomic
 from telemetry.messages import encode
 from telemetry.messages.bms_contract import REPEAT_PERIOD
 from telemetry.messages.samples import (
@@ -286,13 +288,16 @@ MAX_STORED_SEQUENCE: Final = 2**52
 """Largest sequence accepted from a file; a message can carry twice as much. [1]"""
 
 
+type _Cap = Annotated[float, msgspec.Meta(ge=0.0, le=sys.float_info.max)]
+
+
 class _StoredCommands(TypedDict):
     """Content of the file of the last commands."""
 
-    jobs: dict[str, float]
-    halls: dict[str, float]
+    jobs: dict[int, _Cap]
+    halls: dict[str, _Cap]
     sequence: int
-    without: NotRequired[dict[str, list[str]]]
+    without: NotRequired[dict[str, tuple[str, ...]]]
     issued: NotRequired[str | None]
 
 
@@ -315,26 +320,17 @@ def read_last_commands(path: Path) -> tuple[PlantCommands | None, int, np.dateti
     A missing or invalid file gives (None, 0, None).
     """
     try:
-        stored = cast("_StoredCommands", read_json_with_checksum(path))
-        jobs, without = dict(_finite_items(stored["jobs"])), stored.get("without", {})
-        commands = PlantCommands(
-            job_caps={int(number): cap for number, cap in jobs.items()},
-            hall_caps=dict(_finite_items(stored["halls"])),
-            excluded_racks={str(hall): tuple(map(str, racks)) for hall, racks in without.items()},
-        )
+        stored = read_state_file(path, _StoredCommands)
         issued = stored.get("issued")
-        issue_time = None if issued is None else np.datetime64(str(issued), "us")
-        return commands, min(int(stored["sequence"]), MAX_STORED_SEQUENCE), issue_time
+        issue_time = None if issued is None else np.datetime64(issued, "us")
     except FileNotFoundError:
         return None, 0, None
-    except Exception as error:  # any other content is not a valid file of commands
+    except (OSError, ValueError) as error:
         _logger.warning("stored orders unreadable", file=path.name, because=str(error))
         return None, 0, None
-
-
-def _finite_items(table: Mapping[str, float]) -> Iterator[tuple[str, float]]:
-    """Yield the entries of a table; refuse negative, infinite and missing numbers."""
-    for name, value in table.items():
-        if not 0.0 <= float(value) < np.inf:
-            raise ValueError(name)
-        yield name, float(value)
+    commands = PlantCommands(
+        job_caps=stored["jobs"],
+        hall_caps=stored["halls"],
+        excluded_racks=stored.get("without", {}),
+    )
+    return commands, min(stored["sequence"], MAX_STORED_SEQUENCE), issue_time

@@ -12,6 +12,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
+import msgspec
+
 from twin.errors import (
     IssueCode,
     JournalError,
@@ -184,6 +186,14 @@ def read_json_with_checksum(path: Path) -> dict[str, object]:
     if stored is not None and stored != checksum(json.dumps(content)):
         raise ValueError("its checksum differs")
     return content
+
+
+def read_state_file[T](path: Path, kind: type[T]) -> T:
+    """Return the object in a file as a type, such as a TypedDict; ValueError if it has none of it.
+
+    The file is one of :func:`json_with_checksum`; OSError if it cannot be read.
+    """
+    return msgspec.convert(read_json_with_checksum(path), kind, str_keys=True)
 
 
 @contextmanager

@@ -15,11 +15,11 @@ are all its seconds, minutes and so on; chunks without values are not stored.
 shards, one object each, of chunks, which are compressed and have a checksum.
 """
 
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Final
 
+import msgspec
 import numpy as np
 import zarr
 from numpy.typing import NDArray
@@ -202,8 +202,6 @@ GROUP_ARRAYS: Final[dict[str, dict[str, tuple[str, float]]]] = {
 }
 """Group -> name of an array -> its type and its fill value."""
 
-_POINT_FIELDS: Final = tuple(field.name for field in fields(PointMetadata))
-
 
 def rollup_arrays(group: str) -> dict[str, tuple[str, float]]:
     """Return the arrays of a level of roll-ups: name -> type and fill value."""
@@ -285,9 +283,7 @@ def read_all_metadata(root: zarr.Group) -> dict[str, PointMetadata]:
 
 def metadata_to_json(metadata: PointMetadata) -> str:
     """Return metadata as text."""
-    return json.dumps(
-        {name: getattr(metadata, name) for name in _POINT_FIELDS}, separators=(",", ":")
-    )
+    return msgspec.json.encode(metadata).decode()
 
 
 def days_between(first: int, last: int) -> Sequence[str]:
@@ -297,12 +293,7 @@ def days_between(first: int, last: int) -> Sequence[str]:
 
 def metadata_from_json(text: str) -> PointMetadata:
     """Return the metadata of a text."""
-    parsed = json.loads(text)
-    for name in ("process_area", "serves"):
-        parsed[name] = tuple(parsed[name])
-    states = parsed["state_text"]
-    parsed["state_text"] = tuple((int(value), str(label)) for value, label in states)
-    return PointMetadata(**parsed)
+    return msgspec.json.decode(text, type=PointMetadata)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,12 +10,12 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final, cast
+from typing import Final, TypedDict
 
 import numpy as np
 import structlog
 
-from telemetry.durable_files import json_with_checksum, read_json_with_checksum, write_atomic
+from telemetry.durable_files import json_with_checksum, read_state_file, write_atomic
 from telemetry.feed.revisions import read_documents
 from telemetry.messages.feed_documents import QUARTER_MS
 from twin.physics import FloatArray
@@ -83,6 +83,13 @@ def measured_intervals(starts: TimeArray, power: FloatArray) -> list[MeasuredInt
             )
         )
     return found
+
+
+class _StoredReports(TypedDict):
+    """Content of the file: first quarter-hour; start, revision, power and coverage of each."""
+
+    since: int
+    reported: list[tuple[int, int, float | None, float]]
 
 
 class ActualStore:
@@ -175,21 +182,17 @@ class ActualStore:
         self._folder.mkdir(parents=True, exist_ok=True)
         path = self._folder / "reported.json"
         try:
-            content = read_json_with_checksum(path)
-            rows = cast("list[tuple[int, int, float | None, float]]", content["reported"])
+            content = read_state_file(path, _StoredReports)
             self._reported = {
-                int(start): MeasuredInterval(
-                    start_ms=int(start),
-                    revision=int(revision),
-                    power=None if power is None else float(power),
-                    coverage=float(coverage),
+                start: MeasuredInterval(
+                    start_ms=start, revision=revision, power=power, coverage=coverage
                 )
-                for start, revision, power, coverage in rows
+                for start, revision, power, coverage in content["reported"]
             }
-            self._since = int(str(content["since"]))
+            self._since = content["since"]
         except FileNotFoundError:
             return
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        except (OSError, ValueError) as error:
             _logger.warning("reported measurements unreadable", file=str(path), error=repr(error))
             path.replace(path.with_suffix(".broken"))
             self._reported = {

@@ -206,21 +206,14 @@ class VerifiedEvent:
         return str(token) if _is_token(token) else ""
 
 
-def read_load_targets(
+def verify_event(
     topic: str, payload: bytes, *, issuer: str, keys: Mapping[str, object]
-) -> LoadTargetMessage:
-    """Return a message that sets load targets, if it is valid and its issuer has signed it.
+) -> VerifiedEvent:
+    """Return an event if its issuer has signed it.
 
     ``issuer`` is the party that may publish on the topic, and ``keys`` the JWK set of its public
     keys.
     """
-    return decode_load_targets(topic, verify_event(topic, payload, issuer=issuer, keys=keys))
-
-
-def verify_event(
-    topic: str, payload: bytes, *, issuer: str, keys: Mapping[str, object]
-) -> VerifiedEvent:
-    """Return an event if its issuer has signed it; see :func:`read_load_targets`."""
     envelope = decode_json(topic, payload, _Envelope)
     if envelope.source != f"//grid/v1/isv/{issuer}":
         expected = f"source must be //grid/v1/isv/{issuer}"

@@ -13,13 +13,13 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
-from typing import Final, NotRequired, Self, TypedDict, cast
+from typing import Final, NotRequired, Self, TypedDict
 
 import numpy as np
 import structlog
 from numpy.typing import NDArray
 
-from telemetry.durable_files import json_with_checksum, read_json_with_checksum, write_atomic
+from telemetry.durable_files import json_with_checksum, read_state_file, write_atomic
 from telemetry.feed.flex_messages import LoadTarget, LoadTargetMessage
 from telemetry.messages.strict_json import to_datetime, to_milliseconds
 from twin.errors import IssueCode, JournalError, MessageError
@@ -77,11 +77,31 @@ def quarter_start(at: np.datetime64) -> np.datetime64:
     return at - (at - BEFORE_ALL_TARGETS) % QUARTER_HOUR
 
 
+class _StoredTarget(TypedDict):
+    """A target in the file; those of older versions lack the token."""
+
+    issuer: str
+    correlation: str
+    token: NotRequired[str]
+    start: str
+    end: str | None
+    power: float | None
+    is_best_effort: bool
+
+
+class _StoredGuard(TypedDict):
+    """A guard in the file; those of older versions list digests without times."""
+
+    latest: int
+    seen: dict[str, int] | list[str]
+    unconfirmed: list[tuple[str, str]]
+
+
 class _StoredTargets(TypedDict):
     """Content of the file; files of older versions have ``latest`` instead of ``heard``."""
 
-    held: list[Mapping[str, object]]
-    heard: NotRequired[dict[str, Mapping[str, object]]]
+    held: list[_StoredTarget]
+    heard: NotRequired[dict[str, _StoredGuard]]
     latest: NotRequired[dict[str, int]]
     lost: NotRequired[int]
 
@@ -163,26 +183,14 @@ class ReplayGuard:
         remaining = tuple(one for one in self.unconfirmed if one not in confirmed)
         return replace(self, unconfirmed=remaining)
 
-    def as_json(self) -> dict[str, object]:
-        """Return the guard as JSON for the file."""
-        return asdict(self)
-
     @classmethod
-    def of_json(cls, stored: Mapping[str, object]) -> Self:
-        """Return a stored guard; raise ValueError, KeyError or TypeError if it is invalid.
-
-        Older versions stored a list of digests without times; these stay for the longest target.
-        """
-        latest, seen = int(str(stored["latest"])), stored["seen"]
+    def of(cls, stored: _StoredGuard) -> Self:
+        """Return a stored guard; digests without times stay for the longest target."""
+        latest, seen = stored["latest"], stored["seen"]
         if isinstance(seen, list):
             until = latest + int(MAX_START_LEAD / np.timedelta64(1, "ms"))
-            seen = dict.fromkeys(map(str, seen), until)
-        pending = cast("Sequence[tuple[str, str]]", stored["unconfirmed"])
-        return cls(
-            latest=latest,
-            seen={str(key): int(end) for key, end in cast("dict[str, int]", seen).items()},
-            unconfirmed=tuple((str(name), str(trace)) for name, trace in pending),
-        )
+            seen = dict.fromkeys(seen, until)
+        return cls(latest=latest, seen=seen, unconfirmed=stored["unconfirmed"])
 
 
 def check_acceptance(
@@ -385,7 +393,7 @@ class LoadTargetStore:
     def _save(self, targets: tuple[AcceptedTarget, ...], guards: dict[str, ReplayGuard]) -> None:
         content = {
             "held": [_to_json(one) for one in targets],
-            "heard": {name: one.as_json() for name, one in guards.items()},
+            "heard": {name: asdict(one) for name, one in guards.items()},
             "lost": self._lost_until or 0,
         }
         write_atomic(self._path, json_with_checksum(content))
@@ -395,20 +403,20 @@ class LoadTargetStore:
         """Read the file; an invalid one is renamed and logged, and replay memory begins again."""
         broken = self._path.with_suffix(".broken")
         try:
-            content = cast("_StoredTargets", read_json_with_checksum(self._path))
+            content = read_state_file(self._path, _StoredTargets)
             self._targets = _merge_targets(
                 (), [_from_json(one) for one in content["held"]], BEFORE_ALL_TARGETS
             )
-            self._lost_until = int(content.get("lost", 0))
+            self._lost_until = content.get("lost", 0)
             if "heard" in content:
                 guards = content["heard"].items()
-                self._guards = {str(name): ReplayGuard.of_json(one) for name, one in guards}
+                self._guards = {name: ReplayGuard.of(one) for name, one in guards}
             else:  # a file of an older version, whose digests are of another kind
                 latest = content["latest"].items()
-                self._guards = {str(name): ReplayGuard(latest=int(at) + 1) for name, at in latest}
+                self._guards = {name: ReplayGuard(latest=at + 1) for name, at in latest}
         except FileNotFoundError:  # lost in an earlier run, if nothing was stored since
             self._lost_until = None if broken.exists() else 0
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        except (OSError, ValueError, KeyError):
             _logger.exception("load targets lost, partners must set them again")
             self._targets, self._guards, self._lost_until = (), {}, None
             if self._path.exists():
@@ -445,7 +453,7 @@ def _span(one: AcceptedTarget) -> tuple[np.datetime64, np.datetime64]:
     return BEFORE_ALL_TARGETS if start is None else start, AFTER_ALL_TARGETS if end is None else end
 
 
-def _to_json(one: AcceptedTarget) -> Mapping[str, object]:
+def _to_json(one: AcceptedTarget) -> _StoredTarget:
     target = one.target
     return {
         "issuer": one.issuer,
@@ -458,20 +466,20 @@ def _to_json(one: AcceptedTarget) -> Mapping[str, object]:
     }
 
 
-def _from_json(stored: Mapping[str, object]) -> AcceptedTarget:
-    end, power = stored["end"], stored["power"]
+def _from_json(stored: _StoredTarget) -> AcceptedTarget:
+    end = stored["end"]
     target = LoadTarget(
-        start=np.datetime64(str(stored["start"]), "us"),
-        end=None if end is None else np.datetime64(str(end), "us"),
+        start=np.datetime64(stored["start"], "us"),
+        end=None if end is None else np.datetime64(end, "us"),
         feeds=(),
-        power=None if power is None else float(str(power)),
-        is_best_effort=bool(stored["is_best_effort"]),
+        power=stored["power"],
+        is_best_effort=stored["is_best_effort"],
     )
     return AcceptedTarget(
-        issuer=str(stored["issuer"]),
-        correlation=str(stored["correlation"]),
+        issuer=stored["issuer"],
+        correlation=stored["correlation"],
         target=target,
-        jti=str(stored.get("token", "")),  # older versions stored none
+        jti=stored.get("token", ""),
     )
 
 

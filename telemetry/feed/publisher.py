@@ -94,36 +94,6 @@ class FeedStatus:
     state: FeedStateName
     reason: PublicReason
 
-    def sign_for_partner(
-        self,
-        key: SigningKey,
-        *,
-        site: str,
-        partner: str,
-        now: np.datetime64,
-        revision: int | None = None,
-        in_force: int | None = None,
-    ) -> bytes:
-        """Return the signed status for a partner at the time ``now``.
-
-        ``revision`` is the newest one published and ``in_force`` the last one that the partner
-        accepted; None if there is none.
-        """
-        status = FeedStatusDocument(
-            v=MESSAGE_VERSION,
-            site=site,
-            partner=partner,
-            time=to_milliseconds("status", now),
-            state=self.state,
-            code=self.reason.value,
-            reason=PUBLIC_TEXTS[self.reason],
-            revision=revision,
-            in_force=in_force,
-        )
-        document = cast("Mapping[str, object]", status)
-        check_schema(document, "status")
-        return sign_document(document, key, kind="status").encode()
-
 
 class SchedulePublisher:
     """Publisher of schedules to partners, for any thread; the caller gives all times.
@@ -195,7 +165,7 @@ class SchedulePublisher:
     def last_will(self, partner: str, now: np.datetime64) -> LastWill:
         """Return what the broker publishes when the connection to a partner is lost."""
         status = FeedStatus("offline", PublicReason.CONNECTION_LOST)
-        payload = status.sign_for_partner(self._key, site=self.site, partner=partner, now=now)
+        payload = self._signed_status(partner, status, to_milliseconds("status", now))
         return LastWill(self._topic(TopicKind.FEED_STATUS, partner), payload)
 
     def publish(
@@ -330,7 +300,13 @@ class SchedulePublisher:
             texts = self._requested(partner, request)
         except MessageError as error:
             reason = f"found {error.found}; expected {error.expected}"
-            refusal = refused_request(identity, code=error.code.value, text=reason)
+            refusal = NoticeContent(
+                event="request_refused",
+                correlation=identity,
+                code=error.code.value,
+                text=reason,
+                reachable_from=None,
+            )
             self.notify(partner, refusal, now)
             _logger.warning("request refused", partner=partner, reason=str(error))
             return "refused"
@@ -418,15 +394,37 @@ class SchedulePublisher:
         """Send a status whose time does not fall, also after the clock was set back."""
         at = self._revisions.reserve_status_time(to_milliseconds("status", now))
         in_force = self._revisions.history_of(partner).in_force
-        payload = status.sign_for_partner(
-            self._key,
-            site=self.site,
-            partner=partner,
-            now=to_datetime("status", at),
+        payload = self._signed_status(
+            partner,
+            status,
+            at,
             revision=self._revisions.last or None,
             in_force=in_force.revision if in_force else None,
         )
         self._send_retained(partner, TopicKind.FEED_STATUS, payload)
+
+    def _signed_status(
+        self,
+        partner: str,
+        status: FeedStatus,
+        at: int,
+        *,
+        revision: int | None = None,
+        in_force: int | None = None,
+    ) -> bytes:
+        """Return the status for a partner; ``revision`` is the newest one, ``in_force`` its own."""
+        document = FeedStatusDocument(
+            v=MESSAGE_VERSION,
+            site=self.site,
+            partner=partner,
+            time=at,
+            state=status.state,
+            code=status.reason.value,
+            reason=PUBLIC_TEXTS[status.reason],
+            revision=revision,
+            in_force=in_force,
+        )
+        return self._signed(cast("Mapping[str, object]", document), "status").encode()
 
     def _send_notice(
         self, partner: str, content: NoticeContent, now: np.datetime64, *, suppressed: int = 0
@@ -467,10 +465,3 @@ class SchedulePublisher:
 def _connection(client: MessageClient) -> int:
     """Return the number of a client's connection; 0 before the first."""
     return client.counters.get("connections", 0)
-
-
-def refused_request(identity: str | None, *, code: str, text: str) -> NoticeContent:
-    """Return the notice of a request that is not answered."""
-    return NoticeContent(
-        event="request_refused", correlation=identity, code=code, text=text, reachable_from=None
-    )

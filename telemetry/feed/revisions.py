@@ -9,14 +9,14 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Final, NotRequired, Self, TypedDict, cast
+from typing import Final, NotRequired, Self, TypedDict
 
 import structlog
 
 from telemetry.durable_files import (
     disk_error,
     json_with_checksum,
-    read_json_with_checksum,
+    read_state_file,
     write_atomic,
 )
 from telemetry.messages.strict_json import MIN_MESSAGE_TIME_MS
@@ -41,7 +41,7 @@ _StoredState = TypedDict(
     "_StoredState",
     {
         "revision": int,
-        "partners/1": dict[str, Mapping[str, object]],
+        "partners/1": dict[str, "PartnerHistory"],
         "status_time": NotRequired[int],
     },
 )
@@ -77,17 +77,6 @@ class PartnerHistory:
     sent: tuple[SentDocument, ...] = ()
     in_force: SentDocument | None = None
 
-    @classmethod
-    def of(cls, stored: Mapping[str, object]) -> Self:
-        """Return the history of a partner in a state file."""
-        sent, force = stored["sent"], stored["in_force"]
-        if not isinstance(sent, list):
-            raise TypeError
-        return cls(
-            tuple(SentDocument(**row) for row in sent),
-            SentDocument(**force) if isinstance(force, dict) else None,
-        )
-
     def with_sent(self, sent: SentDocument) -> Self:
         """Return the history with one more document sent."""
         return replace(self, sent=(*self.sent, sent)[-MAX_PENDING_DOCUMENTS:])
@@ -121,18 +110,16 @@ class RevisionStore:
         """Read the state file; a broken one is renamed, and the documents give the revision."""
         (self.folder / "documents").mkdir(parents=True, exist_ok=True)
         try:
-            state = cast("_StoredState", read_json_with_checksum(self._state))
-            self._partners = {
-                name: PartnerHistory.of(stored) for name, stored in state[PARTNERS_KEY].items()
-            }
-            self.last = max(int(state["revision"]), self._newest_document())
-            self.status_time = self._stored_status_time = int(state.get("status_time", 0))
+            state = read_state_file(self._state, _StoredState)
+            self._partners = state[PARTNERS_KEY]
+            self.last = max(state["revision"], self._newest_document())
+            self.status_time = self._stored_status_time = state.get("status_time", 0)
         except FileNotFoundError:
             self.last = self._newest_document()
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except ValueError as error:
             broken = self._state.with_suffix(".broken")
             self._state.replace(broken)
-            self.last, self._partners = self._newest_document(), {}
+            self.last = self._newest_document()
             _logger.warning(
                 "feed state is broken; revisions continue after the documents",
                 file=str(broken),

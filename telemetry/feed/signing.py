@@ -117,16 +117,9 @@ def load_or_create_key(folder: Path, name: str = "feed") -> SigningKey:
 
 def read_private_key(path: Path) -> SigningKey:
     """Return the private key of a file; see :func:`private_key_from_jwk`."""
-    try:
-        if path.stat().st_mode & _GROUP_AND_OTHERS:
-            raise SecurityError(str(path), "other users can read it", f"run chmod 600 {path.name}")
-        content = json.loads(path.read_bytes())
-    except OSError as error:
-        remedy = "let only the service's user read it"
-        reason = error.strerror or str(error)
-        raise SecurityError(str(path), reason, remedy, code=IssueCode.FILE_ERROR) from error
-    except (ValueError, RecursionError) as error:
-        raise SecurityError(str(path), str(error), "give a private key as a JWK") from error
+    content = read_key_file(path)
+    if path.stat().st_mode & _GROUP_AND_OTHERS:
+        raise SecurityError(str(path), "other users can read it", f"run chmod 600 {path.name}")
     return private_key_from_jwk(content, location=str(path))
 
 
@@ -165,7 +158,7 @@ def read_key_file(path: Path) -> dict[str, object]:
     try:
         found = json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError) as error:
-        remedy = "give a file of keys in JSON"
+        remedy = "give a file of keys in JSON that the user of this process can read"
         raise SecurityError(str(path), str(error), remedy, code=IssueCode.FILE_ERROR) from error
     if not isinstance(found, dict):
         reason = f"it holds a {type(found).__name__}"

@@ -18,9 +18,9 @@ from typing import Final
 import numpy as np
 import structlog
 
-from telemetry.durable_files import write_atomic
+from telemetry.durable_files import read_state_file, write_atomic
 from telemetry.messages.samples import RackBatch
-from telemetry.series.table import series_error
+from telemetry.series.table import check_web_address, series_error
 from twin.errors import IssueCode, JournalError, SeriesError, ValidationIssue
 
 EXPORTER_TIMEOUT_S: Final = 5.0
@@ -74,15 +74,7 @@ NO_CHIP_VALUES: Final = (math.nan, math.nan, math.nan, math.nan, math.nan)
 
 def fetch_exporter(url: str) -> str:
     """Return the current text of an exporter, such as ``http://node-1:9400/metrics``."""
-    if not url.startswith(("http://", "https://")):
-        raise series_error(
-            url,
-            "url",
-            found=url,
-            expected="a web address",
-            remedy="write http://HOST:9400/metrics",
-            code=IssueCode.INVALID_FORMAT,
-        )
+    check_web_address(url, "write http://HOST:9400/metrics")
     try:
         with urllib.request.urlopen(url, timeout=EXPORTER_TIMEOUT_S) as response:
             return bytes(response.read(MAX_EXPORTER_TEXT_BYTES + 1)).decode("utf-8", "replace")
@@ -341,9 +333,8 @@ class DcgmRackReader:
     def _store(self) -> None:
         """Write the positions to the file; if the disk is full they stay in memory only."""
         try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
             write_atomic(self._path, json.dumps(self._positions))
-        except (OSError, JournalError) as error:
+        except JournalError as error:
             _logger.warning("places not on disk", because=str(error))
 
 
@@ -354,13 +345,10 @@ def _absent_chip(number: int) -> DcgmChip:
 def _read_positions(path: Path) -> dict[str, list[str]]:
     """Return the positions in a file; none if it does not exist or is damaged."""
     try:
-        positions = json.loads(path.read_bytes())
-        return {
-            str(url): [str(one) for one in known[:MAX_CHIPS_PER_HOST]]
-            for url, known in positions.items()
-        }
+        positions = read_state_file(path, dict[str, list[str]])
+        return {url: known[:MAX_CHIPS_PER_HOST] for url, known in positions.items()}
     except FileNotFoundError:
         return {}
-    except Exception as error:  # whatever the file holds, positions are assigned again
+    except (OSError, ValueError) as error:  # positions are assigned again
         _logger.warning("places unreadable", file=path.name, because=str(error))
         return {}

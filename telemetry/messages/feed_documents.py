@@ -305,20 +305,15 @@ def document_schema(kind: DocumentKind) -> Mapping[str, object]:
 
 def read_schedule(payload: bytes) -> ScheduleDocument:
     """Return a schedule from the payload of a verified message."""
-    document = cast("ScheduleDocument", _read(payload, "schedule"))
+    document = cast("ScheduleDocument", read_document(payload, "schedule"))
     for error in _contradictions(document):
         raise error
     return document
 
 
-def read_status(payload: bytes) -> FeedStatusDocument:
-    """Return a feed status."""
-    return cast("FeedStatusDocument", _read(payload, "status"))
-
-
 def read_acknowledgement(payload: bytes) -> Acknowledgement:
     """Return an acknowledgement, without fields that this version does not define."""
-    found = cast("Acknowledgement", _read(payload, "ack"))
+    found = cast("Acknowledgement", read_document(payload, "ack"))
     return Acknowledgement(
         v=MESSAGE_VERSION,
         site=found["site"],
@@ -331,14 +326,9 @@ def read_acknowledgement(payload: bytes) -> Acknowledgement:
     )
 
 
-def read_actual(payload: bytes) -> ActualDocument:
-    """Return the measured net import of a quarter-hour from the payload of a verified message."""
-    return cast("ActualDocument", _read(payload, "actual"))
-
-
 def read_request(payload: bytes, *, site: str, partner: str) -> PartnerRequest:
     """Return a request for the topic of a site and a partner; MessageError if it is invalid."""
-    found = _read(payload, "request")
+    found = read_document(payload, "request")
     if (found["site"], found["partner"]) != (site, partner):
         expected = f"a request signed for the topic of {site}, {partner}"
         what = f"{found['site']}, {found['partner']}"
@@ -435,7 +425,8 @@ def _validator(kind: DocumentKind) -> jsonschema.Draft202012Validator:
     return cast("jsonschema.Draft202012Validator", strict(document_schema(kind)))
 
 
-def _read(payload: bytes, kind: DocumentKind) -> dict[str, object]:
+def read_document(payload: bytes, kind: DocumentKind) -> dict[str, object]:
+    """Return a document of a kind from the payload of a verified message, checked by its schema."""
     document = decode_json(kind, payload, dict[str, object], largest=MAX_DOCUMENT_BYTES[kind])
     if document.get("v") != MESSAGE_VERSION:
         expected = f"a document of version {MESSAGE_VERSION}"

@@ -1,9 +1,8 @@
-"""Encode and decode rack batches: a header and a block of little-endian float32, or JSON.
+"""Rack batches: a header and a block of little-endian float32; JSON is only decoded.
 
 A chip that is absent keeps its column: all its numbers are NaN, in JSON null.
 """
 
-import math
 import struct
 from collections.abc import Sequence
 from typing import Annotated, Final
@@ -15,11 +14,8 @@ from numpy.typing import NDArray
 from telemetry.messages.samples import CHIP_VARIABLES, RackBatch
 from telemetry.messages.strict_json import (
     COUNT_RANGE,
-    MESSAGE_VERSION,
     TIME_RANGE,
-    Json,
     decode_json,
-    encode_json,
     expect_names,
     expect_version,
     to_datetime,
@@ -113,6 +109,10 @@ def encode_batch(batch: RackBatch) -> tuple[str, bytes]:
     """Return the topic and the binary form of a batch."""
     topic = build_topic(TopicKind.RACK_BATCH, site=batch.site, hall=batch.hall, rack=batch.rack)
     values = _checked(topic, batch.values)
+    interval = float(batch.interval / np.timedelta64(1, "ms"))
+    if not 1 <= interval <= MAX_INTERVAL_MS:
+        expected = f"an interval of 1 to {MAX_INTERVAL_MS} ms"
+        raise MessageError(topic, batch.interval, expected, code=IssueCode.OUT_OF_RANGE)
     try:
         header = BATCH_HEADER.pack(
             BATCH_MAGIC,
@@ -123,7 +123,7 @@ def encode_batch(batch: RackBatch) -> tuple[str, bytes]:
             batch.sequence,
             to_milliseconds(topic, batch.time),
             *values.shape,
-            _interval(topic, batch.interval),
+            round(interval),
         )
     except struct.error as error:
         raise MessageError(topic, f"boot {batch.boot}", str(error)) from error
@@ -157,27 +157,6 @@ def decode_batch_json(address: ParsedTopic, topic: str, payload: bytes) -> RackB
     )
 
 
-def encode_batch_json(batch: RackBatch) -> tuple[str, bytes]:
-    """Return the topic and the JSON form of a batch, for senders that cannot write binary."""
-    topic = build_topic(
-        TopicKind.RACK_BATCH_JSON, site=batch.site, hall=batch.hall, rack=batch.rack
-    )
-    values = _checked(topic, batch.values)
-    rows = [[None if math.isnan(one) else one for one in row] for row in values.tolist()]
-    columns: dict[str, Json] = dict(zip(CHIP_VARIABLES, rows, strict=True))
-    head: dict[str, Json] = {
-        "v": MESSAGE_VERSION,
-        "site": batch.site,
-        "hall": batch.hall,
-        "rack": batch.rack,
-        "boot": batch.boot,
-        "sequence": batch.sequence,
-        "time": to_milliseconds(topic, batch.time),
-        "interval_ms": _interval(topic, batch.interval),
-    }
-    return topic, encode_json(topic, head | columns)
-
-
 def _checked(topic: str, values: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return the block if it has the shape of a batch and finite numbers for all present chips."""
     if values.ndim != len(("variable", "chip")) or values.shape[0] != _BATCH_ROWS:
@@ -199,12 +178,3 @@ def _expect_finite_or_absent(topic: str, block: NDArray[np.float32]) -> None:
     if is_absent.all() or not np.isfinite(block[:, ~is_absent]).all():
         expected = "finite numbers; NaN in all rows, or null, marks an absent chip"
         raise MessageError(topic, "NaN or infinity", expected, code=IssueCode.NOT_FINITE)
-
-
-def _interval(topic: str, interval: np.timedelta64) -> int:
-    """Return the interval of a batch if it is allowed. [ms]"""
-    length = float(interval / np.timedelta64(1, "ms"))
-    if not 1 <= length <= MAX_INTERVAL_MS:
-        expected = f"an interval of 1 to {MAX_INTERVAL_MS} ms"
-        raise MessageError(topic, interval, expected, code=IssueCode.OUT_OF_RANGE)
-    return round(length)

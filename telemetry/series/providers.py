@@ -29,7 +29,7 @@ from telemetry.series.provider_formats import (
     read_market_table,
     read_response,
 )
-from telemetry.series.table import printable_excerpt, series_error
+from telemetry.series.table import check_web_address, printable_excerpt, series_error
 from telemetry.series.weather import read_weather
 from twin.errors import IssueCode, SeriesError
 from twin.text import closest_match_hint
@@ -256,15 +256,7 @@ def get_text(
     SeriesError is raised if the address is invalid, the service does not answer, or its status
     is not a success.
     """
-    if not url.startswith(("http://", "https://")):
-        raise series_error(
-            url,
-            "url",
-            found=url,
-            expected="a web address",
-            remedy="write https://HOST or http://HOST:PORT",
-            code=IssueCode.INVALID_FORMAT,
-        )
+    check_web_address(url, "write https://HOST or http://HOST:PORT")
     retry = _CappedRetry(
         MAX_RETRIES,
         backoff_factor=BACKOFF_FACTOR_S,

@@ -59,6 +59,19 @@ def series_error(
     return SeriesError.single(source, code, location, found=found, expected=expected, remedy=remedy)
 
 
+def check_web_address(url: str, remedy: str) -> None:
+    """Refuse an address that is not one of the web."""
+    if not url.startswith(("http://", "https://")):
+        raise series_error(
+            url,
+            "url",
+            found=url,
+            expected="a web address",
+            remedy=remedy,
+            code=IssueCode.INVALID_FORMAT,
+        )
+
+
 @dataclass(frozen=True, kw_only=True)
 class TextTable:
     """The columns of one file.

@@ -53,9 +53,12 @@ LIVES_IN = {
     "matplotlib": {"twin.plots"},
     "msgspec": {
         "optimizer.service",
+        "telemetry.archive",
+        "telemetry.commands",
         "telemetry.delivery",
-        "telemetry.messages",
+        "telemetry.durable_files",
         "telemetry.feed.flex_messages",
+        "telemetry.messages",
         "telemetry.series.providers",
     },
     "numba": {"twin.racks.kernels"},

@@ -8,7 +8,7 @@ from telemetry.feed import signing
 from telemetry.feed.partners import Partner
 from telemetry.feed.publisher import SchedulePublisher
 from telemetry.feed.signing import generate_key, public_jwk_set
-from telemetry.messages.feed_documents import read_schedule, read_status
+from telemetry.messages.feed_documents import read_document, read_schedule
 from telemetry.messages.strict_json import to_milliseconds
 from telemetry.mqtt.queues import PublishToken, ReceivedMessage
 
@@ -195,7 +195,9 @@ class Bench:
     def states(self, name="tso-1"):
         sent = [p for topic, p in self.wires[name].sent if topic.endswith("/status")]
         return [
-            read_status(signing.verify_signature(p, public_jwk_set(key("rhine")), kind="status"))
+            read_document(
+                signing.verify_signature(p, public_jwk_set(key("rhine")), kind="status"), "status"
+            )
             for p in sent
         ]
 

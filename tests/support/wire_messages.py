@@ -1,4 +1,8 @@
-"""One valid message of every kind, for tests that corrupt it."""
+"""One valid message of every kind, for tests that corrupt it; and rack batches as JSON."""
+
+import json
+
+import numpy as np
 
 from telemetry.messages.codec import DECODERS
 from telemetry.messages.topics import TOPIC_PATTERNS, TopicKind
@@ -65,3 +69,15 @@ GOOD = {
     TopicKind.DECISION: HEAD | {"time": 1781611200000, "sequence": -1},
 }
 """Documents that decode on :data:`TOPICS`; binary rack batches are not included."""
+
+
+def json_batch(batch):
+    """Return topic and payload of a rack batch as a node sends it that cannot write binary."""
+    rows = [[None if np.isnan(one) else float(one) for one in row] for row in batch.values]
+    document = GOOD[TopicKind.RACK_BATCH_JSON] | dict(zip(CHIPS, rows, strict=True))
+    names = {"site": batch.site, "hall": batch.hall, "rack": batch.rack}
+    document |= names | {"boot": batch.boot, "sequence": batch.sequence}
+    document["time"] = int(batch.time.astype("datetime64[ms]").astype(int))
+    document["interval_ms"] = int(batch.interval / np.timedelta64(1, "ms"))
+    topic = TOPIC_PATTERNS[TopicKind.RACK_BATCH_JSON].format(**names)
+    return topic, json.dumps(document).encode()

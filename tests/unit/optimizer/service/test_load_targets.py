@@ -21,7 +21,7 @@ from optimizer.service.load_target_receiver import (
     advance_lower_limits,
 )
 from telemetry.feed.flex_agent import PlannedLoad
-from telemetry.feed.flex_messages import read_load_targets
+from telemetry.feed.flex_messages import decode_load_targets, verify_event
 from telemetry.feed.signing import public_jwk_set
 from telemetry.mqtt.queues import ReceivedMessage
 from tests.support import moments
@@ -63,7 +63,8 @@ def service(folder, *contracts, known=("tso-1", "dso-1"), where=SITE):
 def take(service, *targets, by="tso-1", **others):
     topic = TOPIC.replace("tso-1", by)
     message = payload(*targets, by=by, source=f"//grid/v1/isv/{by}", **others)
-    found = read_load_targets(topic, message, issuer=by, keys=public_jwk_set(key(by)))
+    event = verify_event(topic, message, issuer=by, keys=public_jwk_set(key(by)))
+    found = decode_load_targets(topic, event)
     service._targets.accept(by, found, NOW)
 
 
@@ -164,7 +165,8 @@ def test_plan_meets_the_first_quarter_hour_of_a_target(tmp_path):
     wanted, end = round(0.8 * usual, 3), begin + np.timedelta64(1, "h")
     requested = target(wanted, start=f"{begin}Z", end=f"{end}Z")
     message = payload(requested, at=f"{start}Z".replace(".000000", ""))
-    found = read_load_targets(TOPIC, message, issuer="tso-1", keys=public_jwk_set(key("tso-1")))
+    keys = public_jwk_set(key("tso-1"))
+    found = decode_load_targets(TOPIC, verify_event(TOPIC, message, issuer="tso-1", keys=keys))
     receiver._targets.accept("tso-1", found, start)
     facts = replace(moments.facts(), requests=receiver.requested_outlook)
     plan = moments.pilot(where=receiver._site).decide(facts).choice.schedule

@@ -10,11 +10,11 @@ from telemetry.delivery import protocol
 from telemetry.delivery.protocol import ACK_SUFFIX, REPORT_SUFFIX, SelectiveAck, SenderReport
 from telemetry.delivery.tracker import TRACKER_FILE, BootProgress, DeliveryTracker
 from telemetry.journal.writer import Journal
-from telemetry.messages.rack_batch import encode_batch_json
 from telemetry.messages.topics import TopicKind, parse_topic
 from telemetry.mqtt.queues import ReceivedMessage
 from tests.support.archives import batch
 from tests.support.rack_batches import SOURCE, batches
+from tests.support.wire_messages import json_batch
 from twin.errors import MessageError
 
 
@@ -178,7 +178,7 @@ def test_empty_boot_is_forgotten(tmp_path):
 def test_batches_as_json_count_too(tmp_path):
     progress = DeliveryTracker(tmp_path)
     answers(progress, SenderReport(boot=1, first_stored=0, last_stored=0))
-    topic, payload = encode_batch_json(batch("r0001", 0, sequence=0))
+    topic, payload = json_batch(batch("r0001", 0, sequence=0))
     progress.add_durable(
         [
             ReceivedMessage(topic, payload, 1),

@@ -11,7 +11,7 @@ import pytest
 from telemetry.feed import actuals, publisher, signing
 from telemetry.feed.actuals import ActualStore, MeasuredInterval, measured_intervals
 from telemetry.feed.signing import public_jwk_set
-from telemetry.messages.feed_documents import MAX_REQUESTED_MS, read_actual
+from telemetry.messages.feed_documents import MAX_REQUESTED_MS, read_document
 from telemetry.mqtt.client import Client
 from telemetry.mqtt.queues import ReceivedMessage
 from tests.support.feeds import (
@@ -179,7 +179,7 @@ def test_measured_values_are_signed_and_stored_before_they_are_sent(bench, monke
     report(bench)
     (payload,) = sent(bench, "actual")
     text = signing.verify_signature(payload, public_jwk_set(key("rhine")), kind="actual")
-    document = read_actual(text)
+    document = read_document(text, "actual")
     assert (document["measured_mw"], document["scheduled_mw"]) == (100.0, 99.0)
     assert (document["site"], document["partner"]) == ("rhine", "tso-1")
     assert bench.feed.actuals.documents("tso-1", at(0), at(1)) == [payload.decode()]

@@ -19,7 +19,7 @@ from telemetry.messages.feed_documents import (
     PUBLIC_TEXTS,
     PublicReason,
     check_schema,
-    read_status,
+    read_document,
 )
 from telemetry.messages.strict_json import MIN_MESSAGE_TIME_MS
 from telemetry.mqtt.queues import PublishToken
@@ -52,7 +52,9 @@ def test_each_partner_has_its_own_document_will_and_connection(tmp_path):
         assert wire.filters == [f"feed/v1/{name}/rhine/{end}" for end in ("ack", "request")]
         assert wire.will.topic == f"feed/v1/{name}/rhine/status"
         assert wire.will.retain
-        will = read_status(signing.verify_signature(wire.will.payload, SITE_KEYS, kind="status"))
+        will = read_document(
+            signing.verify_signature(wire.will.payload, SITE_KEYS, kind="status"), "status"
+        )
         assert (will["state"], will["partner"], will["revision"]) == ("offline", name, None)
 
 

@@ -18,7 +18,8 @@ from telemetry.feed.flex_messages import (
     PowerFeedState,
     _Envelope,
     _Set,
-    read_load_targets,
+    decode_load_targets,
+    verify_event,
     write_power_state,
 )
 from telemetry.feed.signing import public_jwk_set
@@ -106,9 +107,10 @@ def test_code_and_schema_refuse_the_same_envelopes(name):
 
 def is_read(document):
     try:
-        found = read_load_targets(
+        event = verify_event(
             TOPIC, json.dumps(document).encode(), issuer="tso-1", keys=public_jwk_set(key("tso-1"))
         )
+        found = decode_load_targets(TOPIC, event)
     except MessageError:
         return False
     return bool(found.targets)

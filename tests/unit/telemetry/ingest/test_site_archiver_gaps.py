@@ -13,10 +13,10 @@ from telemetry.ingest.journal_archiver import JournalArchiver
 from telemetry.journal import format
 from telemetry.journal.writer import Journal
 from telemetry.messages import encode
-from telemetry.messages.rack_batch import encode_batch_json
 from telemetry.runtime import ClockMode
 from tests.support.archives import START, batch
 from tests.support.journaling import append, clock_at, recorded
+from tests.support.wire_messages import json_batch
 
 
 @pytest.mark.slow
@@ -43,7 +43,7 @@ def test_batches_of_both_encodings_are_counted(tmp_path):
     """Proves: two binary and two JSON batches count as four. Sensitivity: JSON counted as none."""
     journal = Journal(tmp_path / "a", clock=clock_at(300))
     append(journal, batch("r0001", 0), batch("r0002", 0))
-    journal.append([encode_batch_json(batch("r0001", second)) for second in (1, 2)])
+    journal.append([json_batch(batch("r0001", second)) for second in (1, 2)])
     journal.close()
     archiver = recorded(tmp_path, [], clock_mode=ClockMode.REAL)
     assert archiver.counters["batches"] == 4

@@ -13,7 +13,8 @@ from telemetry.feed.flex_messages import (
     FeedTarget,
     LoadTarget,
     PowerFeedState,
-    read_load_targets,
+    decode_load_targets,
+    verify_event,
     write_power_state,
 )
 from telemetry.feed.signing import FLEX_KIND, public_jwk_set
@@ -35,7 +36,7 @@ def contract(shared):
 
 
 def read(message, *, issuer="tso-1"):
-    return read_load_targets(TOPIC, message, issuer=issuer, keys=KEYS)
+    return decode_load_targets(TOPIC, verify_event(TOPIC, message, issuer=issuer, keys=KEYS))
 
 
 @pytest.mark.parametrize(
@@ -144,7 +145,8 @@ def test_a_target_signed_with_rs256_is_read():
     header = {"alg": "RS256", "kid": own.thumbprint()}
     signed = signing.jws.serialize_compact(header, content, own, algorithms=["RS256"])
     both = {"keys": [*KEYS["keys"], own.as_dict(private=False)]}
-    found = read_load_targets(TOPIC, payload(data=signed), issuer="tso-1", keys=both)
+    event = verify_event(TOPIC, payload(data=signed), issuer="tso-1", keys=both)
+    found = decode_load_targets(TOPIC, event)
     assert [one.power for one in found.targets] == [80.0]
 
 
