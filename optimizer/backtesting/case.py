@@ -23,6 +23,7 @@ from twin.simulation.simulate import simulate
 from twin.site import Site
 from twin.time_axes import DAY, METERING_PERIOD_MIN, QUARTER_HOUR
 from twin.weather import WEATHER_VARIABLES
+from twin.workload.announced_work import assess_announced_work
 from twin.workload.jobs import Workload, workload_from_jobs
 from twin.workload.queue import JobQueue, RackPool, open_queue, split_over_halls
 
@@ -102,6 +103,7 @@ class BacktestCase:
             end=inputs.end,
             load_scale=load_scale,
             is_closed=False,
+            announced=inputs.announced,
         )
         grid = time_axes.regular_axes(inputs.start, int((inputs.end - inputs.start) / QUARTER_HOUR))
         truth = outlook(site, inputs.series, inputs.start, axes=grid, has_perfect_foresight=True)
@@ -128,6 +130,18 @@ class BacktestCase:
             boundary_conditions=around,
             initial_state=begin,
         )
+
+    def announcement_notes(self) -> list[str]:
+        """Return what the announcements up to the end of the run were worth; nothing without any.
+
+        Policies never see it: they judge announcements by what they knew at each moment.
+        """
+        made, end = self.workload.announcements, self.inputs.end
+        if made is None:
+            return []
+        kinds, racks = tuple(self.site.work.values()), self.site.rack_count
+        past = self.workload.past(end)
+        return assess_announced_work(made, past, end, kinds=kinds, racks=racks).describe()
 
     def plausibility_issues(self) -> list[ValidationIssue]:
         """Return implausible values of the site, its series and its work; none keeps a run back."""

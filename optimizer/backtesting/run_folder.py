@@ -387,7 +387,11 @@ def damaged_file(path: Path, found: str) -> StateError:
 
 SITE_DIGEST_KEY: Final = "declared site"
 JOBS_DIGEST_KEY: Final = "jobs"
+ANNOUNCED_DIGEST_KEY: Final = "announced"
 """Keys of the digests beside the variables of the series."""
+
+DIGESTED_JOB_COLUMNS: Final = ("arrival", "length", "size")
+"""Columns of jobs that decide results; the id of a job decides none without announcements."""
 
 REQUESTED_VALUES: Final = {
     "start": "start {}",
@@ -412,7 +416,12 @@ def build_identity(
         seeds=seeds,
         digests={
             SITE_DIGEST_KEY: site.parameter_digest,
-            JOBS_DIGEST_KEY: _digest_jobs(inputs.jobs),
+            JOBS_DIGEST_KEY: _digest_columns(inputs.jobs[list(DIGESTED_JOB_COLUMNS)]),
+            **(
+                {}
+                if inputs.announced is None
+                else {ANNOUNCED_DIGEST_KEY: _digest_columns(inputs.announced)}
+            ),
             **{str(name): _digest([values]) for name, values in sorted(series.items(), key=str)},
         },
     )
@@ -438,8 +447,8 @@ def describe_differences(found: BacktestIdentity, wanted: BacktestIdentity) -> I
         yield f"another content of {', '.join(changed)}"
 
 
-def _digest_jobs(jobs: pd.DataFrame) -> str:
-    return _digest([jobs[name].to_xarray() for name in sorted(jobs.columns)])
+def _digest_columns(rows: pd.DataFrame) -> str:
+    return _digest([rows[name].to_xarray() for name in sorted(rows.columns)])
 
 
 def _digest(many: list[xr.DataArray]) -> str:

@@ -302,7 +302,7 @@ def _summarise(
         seeds=seeds,
         cpu_s=cpu_s,
         gaps=inputs.gaps,
-        notes=inputs.notes,
+        notes=(*inputs.notes, *case.announcement_notes()),
         policies={name: PolicySummary.averaged(many) for name, many in summaries.items()},
         by_seed=summaries,
         accounts={name: mean_accounts([bill.accounts for bill in b]) for name, b in bills.items()},

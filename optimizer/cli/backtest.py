@@ -97,6 +97,12 @@ JobFile = Annotated[
     Path | None,
     typer.Option(help="Jobs: arrival_time and length in hours, cpus; default: synthetic."),
 ]
+AnnouncedFile = Annotated[
+    Path | None,
+    typer.Option(
+        help="Announcements of jobs: announced_at, id, expected_start, length, cpus, withdrawn_at."
+    ),
+]
 CarbonFile = Annotated[
     Path | None, typer.Option(help="Carbon intensity; default: that of the price file.")
 ]
@@ -124,6 +130,7 @@ def run(  # noqa: PLR0913  (one parameter an option of the command line)
     weather: WeatherFile,
     start: Annotated[str, typer.Option(help="First instant; a date is 00:00 UTC.")],
     jobs: JobFile = None,
+    announced: AnnouncedFile = None,
     days: Annotated[int, typer.Option(min=1, max=400, help="Days to run.")] = 7,
     carbon: CarbonFile = None,
     carbon_kind: Annotated[Literal["direct", "lca"], typer.Option()] = "direct",
@@ -154,6 +161,7 @@ def run(  # noqa: PLR0913  (one parameter an option of the command line)
         prices=prices,
         weather=weather,
         jobs=jobs or sites.series_file("jobs"),
+        announced=announced,
         carbon=carbon,
         zone=zone,
         carbon_kind=carbon_kind,
@@ -164,6 +172,8 @@ def run(  # noqa: PLR0913  (one parameter an option of the command line)
     inputs = _read(screen, loaded, files, start=start, days=days)
     case = BacktestCase.of(loaded, inputs, load_scale=load_scale)
     print_doubts(screen, case.plausibility_issues())
+    for note in case.announcement_notes():
+        screen.print(note)
     if out is not None:
         open_run_folder(out, build_identity(loaded, inputs, load_scale=load_scale, seeds=seeds))
     results = _run(screen, case, names, seeds=seeds, out=out, export=export_mps)

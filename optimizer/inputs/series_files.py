@@ -17,6 +17,7 @@ import xarray as xr
 import sites
 from optimizer.problem import checks
 from telemetry.series import (
+    read_announcements,
     read_carbon,
     read_jobs,
     read_positions,
@@ -65,9 +66,10 @@ class SeriesFiles:
 
     Attributes
     ----------
-    prices, carbon, weather, jobs, position, reserves
+    prices, carbon, weather, jobs, announced, position, reserves
         Paths. Without ``carbon`` the intensity of the file of prices counts, or 0. A service
-        receives its jobs over MQTT and needs no ``jobs``. Without ``position`` there is none;
+        receives jobs and announcements over MQTT and needs no ``jobs`` and ``announced``. Without
+        ``announced`` no job is known before it arrives. Without ``position`` there is none;
         without ``reserves`` products pay the prices of the site file.
     zone
         Time zone of times without an offset in all files except weather and jobs; None refuses
@@ -79,6 +81,7 @@ class SeriesFiles:
     prices: Path
     weather: Path
     jobs: Path | None = None
+    announced: Path | None = None
     position: Path | None = None
     reserves: Path | None = None
     carbon: Path | None = None
@@ -90,6 +93,7 @@ class SeriesFiles:
 class RunInputs:
     """True series and jobs of a run.
 
+    - `announced`: announcements of jobs, by their ``id``; None if nothing is announced.
     - `series`: all series in quarter-hours, see :func:`twin.forecast.series_record.series_history`.
     - `gaps`, `notes`: texts on what was filled, and on what was modelled, mapped or not read.
     - `has_carbon`: whether the carbon intensity is known; otherwise it is zero.
@@ -102,6 +106,7 @@ class RunInputs:
     gaps: tuple[str, ...]
     notes: tuple[str, ...]
     has_carbon: bool = True
+    announced: pd.DataFrame | None = None
 
 
 def read_run_inputs(site: Site, files: SeriesFiles, *, start: str, days: int) -> RunInputs:
@@ -150,6 +155,12 @@ def read_run_inputs(site: Site, files: SeriesFiles, *, start: str, days: int) ->
     notes = series_notes(site, parts)
     arrivals = read_trace(files.jobs, start=first - FORECAST_HISTORY, end=last)
     notes += [f"{files.jobs.name}: {note}" for note in arrivals.attrs["notes"]]
+    announced = None
+    if files.announced is not None:
+        announced = read_announced(
+            files.announced, files.jobs, start=first - FORECAST_HISTORY, end=last
+        )
+        notes += [f"{files.announced.name}: {note}" for note in announced.attrs["notes"]]
     return RunInputs(
         series=series_history(site, *(part for _, part in parts)),
         jobs=arrivals,
@@ -158,6 +169,7 @@ def read_run_inputs(site: Site, files: SeriesFiles, *, start: str, days: int) ->
         gaps=collect_notes((*inside, *parts[COMMON_SERIES_COUNT:]), "gaps"),
         notes=tuple(notes),
         has_carbon=NO_CARBON_NOTE not in parts[1][1].attrs["notes"],
+        announced=announced,
     )
 
 
@@ -300,12 +312,56 @@ def read_trace(path: Path, *, start: np.datetime64, end: np.datetime64) -> pd.Da
     first, last = (pd.Timestamp(moment) for moment in (start, end - QUARTER_HOUR))
     if path == sites.series_file("jobs"):
         return _repeat_month(read_jobs(path, year=last.year), first, last)
-    by_year = [read_jobs(path, year=year) for year in range(first.year, last.year + 1)]
+    by_year = [
+        _named_by_year(read_jobs(path, year=year), year)
+        for year in range(first.year, last.year + 1)
+    ]
     shortened = [one[one["arrival"] < later["arrival"].min()] for one, later in pairwise(by_year)]
     parts = [*shortened, by_year[-1]]
     jobs: pd.DataFrame = pd.concat(parts, ignore_index=True)
     jobs.attrs["hours"] = sum(covered_hours(one["arrival"].to_numpy()) for one in parts if len(one))
     return jobs
+
+
+def _named_by_year(frame: pd.DataFrame, year: int) -> pd.DataFrame:
+    """Return jobs or announcements whose ids differ from those of other years of the trace."""
+    return frame.assign(id=f"{year}/" + frame["id"].astype(str))
+
+
+def read_announced(
+    path: Path, jobs: Path, *, start: np.datetime64, end: np.datetime64
+) -> pd.DataFrame:
+    """Return the announcements of every year from `start` to `end`, by the ids of `read_trace`.
+
+    `jobs` is the file of jobs, which must not be the synthetic trace. Raises SeriesError if it is,
+    or if an id of jobs occurs twice.
+    """
+    if jobs == sites.series_file("jobs"):
+        raise SeriesError.single(
+            path.name,
+            IssueCode.INCONSISTENT,
+            path.name,
+            found="the synthetic jobs",
+            expected="announcements of the jobs of a file",
+            remedy="name the file of jobs too",
+        )
+    first, last = (pd.Timestamp(moment).year for moment in (start, end - QUARTER_HOUR))
+    parts = []
+    for year in range(first, last + 1):
+        names = read_jobs(jobs, year=year)["id"]
+        if names.duplicated().any():
+            raise SeriesError.single(
+                jobs.name,
+                IssueCode.DUPLICATE,
+                f"{jobs.name}, id",
+                found=str(names[names.duplicated()].iloc[0]),
+                expected="an id of its own for each job that may be announced",
+                remedy="give each job its own id",
+            )
+        parts.append(_named_by_year(read_announcements(path, year=year), year))
+    found: pd.DataFrame = pd.concat(parts, ignore_index=True)
+    found.attrs["notes"] = parts[0].attrs["notes"]
+    return found
 
 
 def _repeat_month(month: pd.DataFrame, first: pd.Timestamp, last: pd.Timestamp) -> pd.DataFrame:

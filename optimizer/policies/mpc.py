@@ -35,9 +35,10 @@ from twin import time_axes
 from twin.errors import GigatwinError, NoScheduleError, SolverError
 from twin.forecast.outlook import outlook
 from twin.site import Site
+from twin.workload.announced_work import assess_announced_work
 from twin.workload.cohorts import work_flexibility
 from twin.workload.jobs import Workload
-from twin.workload.queue import running_power
+from twin.workload.queue import JobQueue, running_power
 
 REPLAN_INTERVAL: Final = np.timedelta64(60, "m")
 """Time between two plans; forecasts, prices and weather are hourly. [min]"""
@@ -211,12 +212,23 @@ class MpcPolicy:
                 self._site,
                 self._record,
                 observation.state,
-                queue=observation.queue,
+                queue=self._queue_with_announcements(observation.queue),
                 past=past,
                 requests=self._external_requests(observation),
                 grid=grid,
             )
         return self._perfect_foresight_problem(observation, self._until)
+
+    def _queue_with_announcements(self, queue: JobQueue) -> JobQueue:
+        """Return the queue with the work that the scheduler has announced by now."""
+        announcements, now = self._workload.announcements, queue.instant
+        if announcements is None:
+            return queue
+        past = self._workload.past(now)
+        announced = assess_announced_work(
+            announcements, past, now, kinds=queue.pool.kinds, racks=queue.pool.racks
+        )
+        return replace(queue, announced_work=announced)
 
     def _external_requests(self, observation: Observation) -> ExternalRequests:
         """Return sold reserves and requests of partners."""
@@ -262,7 +274,7 @@ class StochasticMpcPolicy(MpcPolicy):
     def _decide_problem(self, problem: Problem, observation: Observation) -> Decision:
         known = ScenarioInputs(
             record=self._record,
-            queue=observation.queue,
+            queue=self._queue_with_announcements(observation.queue),
             past_jobs=self._workload.past(observation.now),
         )
         export = self._model_file(observation.now)

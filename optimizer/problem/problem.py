@@ -222,7 +222,9 @@ def build_problem(
         grid = build_horizon(site, record, queue.instant, requests=requests)
     ahead = build_outlook(site, record, queue.instant, axes=grid)
     expected = expected_arrivals(past, queue.pool.kinds, queue.instant)
-    work = work_flexibility(queue, grid, expected=expected)
+    announced = queue.announced_work
+    arrivals = expected if announced is None else announced.expected_with(expected)
+    work = work_flexibility(queue, grid, expected=arrivals)
     combined = ahead.merge(work).merge(requests(grid), compat="override")
     return Problem(site=site, state=state, outlook=combined)
 

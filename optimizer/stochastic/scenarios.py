@@ -20,7 +20,7 @@ from twin.physics import FloatArray
 from twin.time_axes import DAY, HOUR, interval_axes
 from twin.units import format_minute
 from twin.workload.arrival_forecast import ArrivalRates, ArrivalScenario, expected_arrivals
-from twin.workload.cohorts import flexibility_by_scenario
+from twin.workload.cohorts import Arrivals, flexibility_by_scenario
 from twin.workload.jobs import ARRIVAL_HISTORY, Jobs
 from twin.workload.queue import JobQueue
 
@@ -163,7 +163,12 @@ def generate_scenarios(
     drawn, works = [one for one, _ in pairs], [work for _, work in pairs]
     share = _work_scaling(works, drawn, expected_arrivals(past, queue.pool.kinds, now), axes=axes)
     found = []
-    flexibility = flexibility_by_scenario(queue, axes, [work.scaled(share) for work in works])
+    scaled, announced = [work.scaled(share) for work in works], queue.announced_work
+    probability = np.array([one.probability for one in drawn])
+    coming: Sequence[Arrivals] = (
+        scaled if announced is None else announced.in_scenarios(scaled, probability)
+    )
+    flexibility = flexibility_by_scenario(queue, axes, coming)
     for one, room in zip(drawn, flexibility, strict=True):
         ahead = one.outlook.merge(room)
         others = set(problem.outlook.data_vars) - set(ahead.data_vars)

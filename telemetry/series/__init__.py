@@ -8,11 +8,12 @@ from telemetry.series.bundle import SeriesBundle, read, recognise
 from telemetry.series.electricity import read_carbon, read_positions, read_prices, read_reserves
 from telemetry.series.intervals import select_period, select_variables
 from telemetry.series.weather import read_weather
-from telemetry.series.workload import read_jobs, read_load
+from telemetry.series.workload import read_announcements, read_jobs, read_load
 
 __all__ = [
     "SeriesBundle",
     "read",
+    "read_announcements",
     "read_carbon",
     "read_jobs",
     "read_load",

@@ -1,4 +1,4 @@
-"""Read workload from files: the jobs of a cluster, and the power of the halls."""
+"""Read workload from files: the jobs of a cluster, their announcements, and hall power."""
 
 import difflib
 from pathlib import Path
@@ -16,6 +16,7 @@ from telemetry.series.table import (
     parse_numbers,
     raise_issues,
     read_table,
+    refuse_cells,
 )
 from twin.errors import IssueCode
 
@@ -23,6 +24,15 @@ REQUIRED_COLUMNS: Final = ("arrival_time", "length")
 
 SIZE_COLUMN: Final = "cpus"
 """Optional column; without it all jobs have the same size."""
+
+ID_COLUMN: Final = "id"
+"""Column by which announcements name jobs; without it jobs are named by their number from 1 on."""
+
+ANNOUNCEMENT_COLUMNS: Final = ("announced_at", ID_COLUMN, "expected_start", "length")
+"""Required columns of announcements."""
+
+WITHDRAWN_COLUMN: Final = "withdrawn_at"
+PROBABILITY_COLUMN: Final = "probability"
 
 MIN_NAME_SIMILARITY: Final = 0.7
 """Similarity to :data:`SIZE_COLUMN` from which a header counts as misspelt. [1]"""
@@ -53,8 +63,8 @@ def read_jobs(path: str | Path, *, year: int) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        One job a row in order of arrival: ``arrival`` [datetime64, UTC], ``length`` [h] and
-        ``size`` [1], 1 where the file has none. ``attrs["notes"]`` names columns that are not
+        One job a row in order of arrival: ``arrival`` [datetime64, UTC], ``length`` [h], ``size``
+        [1], 1 where the file has none, and ``id``. ``attrs["notes"]`` names columns that are not
         read, a missing size, and implausible jobs.
 
     Raises
@@ -75,34 +85,142 @@ def read_jobs(path: str | Path, *, year: int) -> pd.DataFrame:
         if SIZE_COLUMN in table.columns
         else np.ones_like(length)
     )
-    issues = []
-    for name, values, is_good, expected in (
+    _check_ranges(
+        table,
         (
             *("arrival_time", arrival, (arrival >= 0.0) & (arrival < MAX_JOB_HOURS)),
             f"0 h or later, and below {MAX_JOB_HOURS:g} h",
         ),
-        (
-            *("length", length, (length > 0.0) & (length < MAX_JOB_HOURS)),
-            f"above 0 h and below {MAX_JOB_HOURS:g} h",
-        ),
+        _length_range(length),
         (SIZE_COLUMN, size, size > 0.0, "above 0"),
-    ):
-        issues += [
-            IssueCode.OUT_OF_RANGE.issue(
-                cell_location(table.source, row=table.lines[row], name=name),
-                found=f"{values[row]:g}",
-                expected=expected,
-                remedy="correct or drop the row",
-            )
-            for row in np.flatnonzero(~is_good)
-        ]
-    raise_issues(table.source, issues)
-    begin = np.datetime64(f"{year:04d}-01-01", "us")
-    since = np.round(arrival * HOUR_US).astype("timedelta64[us]")
-    jobs = pd.DataFrame({"arrival": begin + since, "length": length, "size": size})
+    )
+    names = table.columns.get(ID_COLUMN, [str(number + 1) for number in range(len(arrival))])
+    columns = {"arrival": _moments(arrival, year), "length": length, "size": size, "id": names}
+    jobs = pd.DataFrame(columns)
     jobs = jobs.sort_values("arrival", kind="stable", ignore_index=True)
     jobs.attrs["notes"] = notes + _implausible_jobs(table, length, size)
     return jobs
+
+
+def read_announcements(path: str | Path, *, year: int) -> pd.DataFrame:
+    """Return what a scheduler announced of the jobs of a file, placed in a year.
+
+    Parameters
+    ----------
+    path
+        Separated text with ``announced_at``, ``id``, ``expected_start`` and ``length``, and perhaps
+        ``cpus``, ``withdrawn_at`` and ``probability``. Times and lengths are hours, as in the file
+        of jobs; times may lie before its hour 0. ``id`` is that of the job. A later row of a job
+        replaces the earlier one.
+    year
+        Year whose 1 January 00:00 UTC is hour 0 of the file.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One announcement a row: ``id``, ``announced``, ``start`` and ``withdrawn`` [datetime64, UTC;
+        NaT if it was not withdrawn], ``length`` [h], ``size`` [1] and ``probability`` [1], 1 where
+        the file has none. ``attrs["notes"]`` names columns that are not read.
+
+    Raises
+    ------
+    SeriesError
+        If a column is missing, a time, length, size or probability is out of range, a job has no
+        id, or a withdrawal comes before its announcement.
+    """
+    table = read_table(path)
+    optional = (SIZE_COLUMN, WITHDRAWN_COLUMN, PROBABILITY_COLUMN)
+    missing = [name for name in ANNOUNCEMENT_COLUMNS if name not in table.columns]
+    if missing:
+        expected = f"{', '.join(ANNOUNCEMENT_COLUMNS)} and optionally {', '.join(optional)}"
+        raise table.column_error(f"add the column {' and '.join(missing)}", expected=expected)
+    announced, start, length = (
+        parse_numbers(table, name, name=name)
+        for name in ("announced_at", "expected_start", "length")
+    )
+    size, withdrawn, probability = (
+        parse_numbers(table, name, name=name)
+        if name in table.columns
+        else np.full(len(length), default)
+        for name, default in zip(optional, (1.0, np.nan, 1.0), strict=True)
+    )
+    probability = np.where(np.isnan(probability), 1.0, probability)
+    is_withdrawn = ~np.isnan(withdrawn)
+    within = f"within {MAX_JOB_HOURS:g} h"
+    _check_ranges(
+        table,
+        ("announced_at", announced, np.abs(announced) < MAX_JOB_HOURS, within),
+        ("expected_start", start, np.abs(start) < MAX_JOB_HOURS, within),
+        _length_range(length),
+        (SIZE_COLUMN, size, size > 0.0, "above 0"),
+        (
+            WITHDRAWN_COLUMN,
+            withdrawn,
+            ~is_withdrawn | ((withdrawn >= announced) & (withdrawn < MAX_JOB_HOURS)),
+            "blank, or a time not before announced_at",
+        ),
+        (PROBABILITY_COLUMN, probability, (probability >= 0.0) & (probability <= 1.0), "0 to 1"),
+    )
+    found = pd.DataFrame(
+        {
+            "id": _ids(table),
+            "announced": _moments(announced, year),
+            "start": _moments(start, year),
+            "withdrawn": _moments(withdrawn, year),
+            "length": length,
+            "size": size,
+            "probability": probability,
+        }
+    )
+    found.attrs["notes"] = describe_unread(table, (*ANNOUNCEMENT_COLUMNS, *optional))
+    return found
+
+
+type _Range = tuple[str, np.ndarray, np.ndarray, str]
+"""Column, its values, whether each is allowed, and what is expected."""
+
+
+def _length_range(length: np.ndarray) -> _Range:
+    is_good = (length > 0.0) & (length < MAX_JOB_HOURS)
+    return "length", length, is_good, f"above 0 h and below {MAX_JOB_HOURS:g} h"
+
+
+def _check_ranges(table: TextTable, *ranges: _Range) -> None:
+    """Raise SeriesError if numbers of a file are out of range."""
+    issues = [
+        IssueCode.OUT_OF_RANGE.issue(
+            cell_location(table.source, row=table.lines[row], name=name),
+            found=f"{values[row]:g}",
+            expected=expected,
+            remedy="correct or drop the row",
+        )
+        for name, values, is_good, expected in ranges
+        for row in np.flatnonzero(~is_good)
+    ]
+    raise_issues(table.source, issues)
+
+
+def _ids(table: TextTable) -> list[str]:
+    """Return the ids of announced jobs; refuse blank ones."""
+    names = table.columns[ID_COLUMN]
+    refuse_cells(
+        table.source,
+        names,
+        np.array([not name for name in names], dtype=bool),
+        name=ID_COLUMN,
+        expected="the id of a job",
+        remedy="name the job, or drop the row",
+        lines=table.lines,
+    )
+    return names
+
+
+def _moments(hours: np.ndarray, year: int) -> np.ndarray:
+    """Return hours since 1 January 00:00 UTC of a year as times, NaT for NaN. [datetime64, UTC]"""
+    begin = np.datetime64(f"{year:04d}-01-01", "us")
+    found = begin + np.round(np.nan_to_num(hours) * HOUR_US).astype("timedelta64[us]")
+    found[np.isnan(hours)] = np.datetime64("NaT", "us")
+    return np.asarray(found)
 
 
 def _implausible_jobs(table: TextTable, length: np.ndarray, size: np.ndarray) -> list[str]:
@@ -134,7 +252,7 @@ def _implausible_jobs(table: TextTable, length: np.ndarray, size: np.ndarray) ->
 
 def _notes(table: TextTable) -> list[str]:
     """Return notes on columns that are not read; refuse a misspelt column of sizes."""
-    known = (*REQUIRED_COLUMNS, SIZE_COLUMN)
+    known = (*REQUIRED_COLUMNS, SIZE_COLUMN, ID_COLUMN)
     notes = describe_unread(table, known)
     if SIZE_COLUMN in table.columns:
         return notes

@@ -14,6 +14,7 @@ from twin.physics import FloatArray
 from twin.physics.numerics import IntArray
 from twin.site_settings import WorkKind
 from twin.time_axes import HOUR
+from twin.workload.announced_work import ArrivalsWithAnnounced
 from twin.workload.arrival_forecast import (
     ArrivalRates,
     ArrivalScenario,
@@ -35,6 +36,10 @@ EXPECTED_COHORT_SUFFIX: Final = "expected"
 """Suffix of cohorts of work that has not arrived, so nothing of it runs and could stop."""
 
 
+type Arrivals = ArrivalRates | ArrivalScenario | ArrivalsWithAnnounced
+"""Future jobs: a steady stream, single jobs, or a stream with announced jobs."""
+
+
 def cohort_labels(kinds: Sequence[WorkKind]) -> tuple[str, ...]:
     """Return the labels of all cohorts: each kind's laxity groups, then its expected work."""
     ends = [*map(str, range(LAXITY_GROUP_COUNT)), EXPECTED_COHORT_SUFFIX]
@@ -45,7 +50,7 @@ def work_flexibility(
     queue: JobQueue,
     axes: xr.Dataset,
     *,
-    expected: ArrivalRates | ArrivalScenario | None = None,
+    expected: Arrivals | None = None,
     future: Jobs | None = None,
     keeps_slack: bool = True,
 ) -> xr.Dataset:
@@ -88,7 +93,7 @@ def work_flexibility(
 
 
 def flexibility_by_scenario(
-    queue: JobQueue, axes: xr.Dataset, scenarios: Sequence[ArrivalRates | ArrivalScenario]
+    queue: JobQueue, axes: xr.Dataset, scenarios: Sequence[Arrivals]
 ) -> list[xr.Dataset]:
     """Return the flexibility for each scenario of arrivals; the part of the queue is the same."""
     queued = _job_bounds(queue, axes, future=None, is_cautious=True)
@@ -145,9 +150,7 @@ def _job_bounds(
     return _WorkBounds(min_work, max_work, limit, running, racks, remaining)
 
 
-def _arrival_bounds(
-    queue: JobQueue, axes: xr.Dataset, expected: ArrivalRates | ArrivalScenario
-) -> _WorkBounds:
+def _arrival_bounds(queue: JobQueue, axes: xr.Dataset, expected: Arrivals) -> _WorkBounds:
     """Return the bounds of expected jobs."""
     edges = (axes["instant"].to_numpy() - queue.instant) / HOUR
     place = expected.row_kinds * (LAXITY_GROUP_COUNT + 1) + LAXITY_GROUP_COUNT

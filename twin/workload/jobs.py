@@ -1,7 +1,7 @@
-"""Jobs: their arrival, racks, length and deadline."""
+"""Jobs: their arrival, racks, length and deadline; and announcements of jobs before arrival."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Final, Self
 
 import numpy as np
@@ -66,15 +66,62 @@ class Jobs:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Announcements:
+    """Jobs that a scheduler announced before their arrival, one array per property.
+
+    A job may be announced again: its newest announcement replaces the earlier ones.
+
+    - ``number``: Number that the job will have when it arrives.
+    - ``kind_index``: Index of its kind among the kinds of the site.
+    - ``announced``, ``start``: When it was announced, and when it is expected. [datetime64, UTC]
+    - ``withdrawn``: When the announcement was withdrawn; NaT if it was not. [datetime64, UTC]
+    - ``length``: Hours that it will run uncapped. [h]
+    - ``racks``: Racks that it will use. [1]
+    - ``probability``: Probability that the scheduler states; 1 if it states none. [1]
+    """
+
+    number: IntArray
+    kind_index: IntArray
+    announced: TimeArray
+    start: TimeArray
+    withdrawn: TimeArray
+    length: FloatArray
+    racks: FloatArray
+    probability: FloatArray
+
+    def __len__(self) -> int:
+        """Return the number of announcements."""
+        return len(self.number)
+
+    def select(self, which: NDArray[np.bool_] | IntArray) -> Self:
+        """Return some of the announcements."""
+        return type(self)(**{f.name: getattr(self, f.name)[which] for f in fields(self)})
+
+    def followed_by(self, later: "Announcements") -> Self:
+        """Return these announcements followed by others."""
+        pairs = {f.name: (getattr(self, f.name), getattr(later, f.name)) for f in fields(self)}
+        return type(self)(**{name: np.concatenate(pair) for name, pair in pairs.items()})
+
+    def known_at(self, instant: np.datetime64) -> Self:
+        """Return what was known at an instant: neither later announcements nor withdrawals."""
+        known = self.select(self.announced <= instant)
+        withdrawn = known.withdrawn.copy()
+        withdrawn[withdrawn > instant] = np.datetime64("NaT", "us")
+        return replace(known, withdrawn=withdrawn)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Workload:
     """The work of one run.
 
     - ``jobs``: All jobs to do: first the backlog of the start, then the arrivals.
     - ``arrival_history``: All jobs as they arrived, from two weeks before the start on, uncut.
+    - ``announcements``: What the scheduler announced ahead; None if it announces nothing.
     """
 
     jobs: Jobs
     arrival_history: Jobs
+    announcements: Announcements | None = None
 
     def past(self, instant: np.datetime64) -> Jobs:
         """Return the arrivals of the two weeks before an instant."""
@@ -89,6 +136,7 @@ def workload_from_jobs(
     end: np.datetime64,
     load_scale: float,
     is_closed: bool = True,
+    announced: pd.DataFrame | None = None,
 ) -> Workload:
     """Return the work of a run, scaled from the jobs of a file to the racks of a site.
 
@@ -105,11 +153,14 @@ def workload_from_jobs(
         Mean busy racks over all days of the file, as a share of the site's racks. [1]
     is_closed
         Whether every job is due by the end, so that all policies do the same work.
+    announced
+        Announcements of jobs, as :func:`telemetry.series.read_announcements` returns; their ``id``
+        is that of the jobs.
 
     Returns
     -------
     Workload
-        Jobs to do, and earlier arrivals.
+        Jobs to do, earlier arrivals, and announcements.
 
     Raises
     ------
@@ -128,7 +179,8 @@ def workload_from_jobs(
     """
     _check_frame(frame)
     racks = site.rack_count
-    jobs = _scaled(frame, tuple(site.work.values()), racks=racks, load_scale=load_scale)
+    kinds = tuple(site.work.values())
+    jobs = _scaled(frame, kinds, racks=racks, load_scale=load_scale)
     arrivals = jobs.arriving_between(start - ARRIVAL_HISTORY, end)
     run = _cut_begin(jobs, start, end)
     run = _cut_end(run, start, end) if is_closed else run
@@ -142,7 +194,10 @@ def workload_from_jobs(
             remedy="choose another start or another file",
         )
     check_jobs(run, racks=racks)
-    return Workload(jobs=run, arrival_history=arrivals)
+    ahead = None
+    if announced is not None:
+        ahead = _announcements(announced, frame, kinds, racks=racks, load_scale=load_scale)
+    return Workload(jobs=run, arrival_history=arrivals, announcements=ahead)
 
 
 def check_jobs(jobs: Jobs, *, racks: float) -> Jobs:
@@ -193,18 +248,58 @@ def covered_hours(arrival: TimeArray) -> float:
     return float((last + DAY - first) / HOUR)
 
 
+def _widths_and_lengths(
+    frame: pd.DataFrame, trace: pd.DataFrame, *, racks: float, load_scale: float
+) -> tuple[FloatArray, FloatArray]:
+    """Return the racks [1] and lengths [h] of jobs, scaled as all jobs of their trace.
+
+    The widest become narrower and longer.
+    """
+    sizes, lengths = trace["size"].to_numpy(float), trace["length"].to_numpy(float)
+    hours = trace.attrs.get("hours", covered_hours(trace["arrival"].to_numpy()))
+    size = frame["size"].to_numpy(float)
+    wide = size * load_scale * racks * hours / float(sizes @ lengths)
+    width = np.minimum(wide, MAX_JOB_RACK_SHARE * racks)
+    return width, frame["length"].to_numpy(float) * wide / width
+
+
+def _announced_numbers(announced: pd.DataFrame, trace: pd.DataFrame) -> IntArray:
+    """Return the numbers of announced jobs; those that never arrive get numbers after all jobs."""
+    number_by_id = {name: row for row, name in enumerate(trace["id"].tolist())}
+    for name in announced["id"].tolist():
+        number_by_id.setdefault(name, len(number_by_id))
+    return np.array([number_by_id[name] for name in announced["id"].tolist()], dtype=np.int64)
+
+
+def _announcements(
+    frame: pd.DataFrame,
+    trace: pd.DataFrame,
+    kinds: Sequence[WorkKind],
+    *,
+    racks: float,
+    load_scale: float,
+) -> Announcements:
+    """Return announcements on the racks of a site, scaled as the jobs of the trace are."""
+    width, length = _widths_and_lengths(frame, trace, racks=racks, load_scale=load_scale)
+    return Announcements(
+        number=_announced_numbers(frame, trace),
+        kind_index=kind_by_length(length, kinds),
+        announced=frame["announced"].to_numpy().astype("datetime64[us]"),
+        start=_next_quarter(frame["start"].to_numpy().astype("datetime64[us]")),
+        withdrawn=frame["withdrawn"].to_numpy().astype("datetime64[us]"),
+        length=length,
+        racks=width,
+        probability=frame["probability"].to_numpy(float),
+    )
+
+
 def _scaled(
     frame: pd.DataFrame, kinds: Sequence[WorkKind], *, racks: float, load_scale: float
 ) -> Jobs:
-    arrival = frame["arrival"].to_numpy().astype("datetime64[us]")
-    size, length = frame["size"].to_numpy(float), frame["length"].to_numpy(float)
-    hours = frame.attrs.get("hours", covered_hours(arrival))
-    wide = size * load_scale * racks * hours / float(size @ length)
-    width = np.minimum(wide, MAX_JOB_RACK_SHARE * racks)
-    length = length * wide / width
+    width, length = _widths_and_lengths(frame, frame, racks=racks, load_scale=load_scale)
     kind = kind_by_length(length, kinds)
     slack = np.array([k.slack for k in kinds])[kind]
-    seen = _next_quarter(arrival)
+    seen = _next_quarter(frame["arrival"].to_numpy().astype("datetime64[us]"))
     jobs = Jobs(
         number=np.arange(len(frame)),
         kind_index=kind,

@@ -18,6 +18,7 @@ from twin.physics.numerics import IntArray
 from twin.site import Site
 from twin.site_settings import WorkKind
 from twin.time_axes import HOUR
+from twin.workload.announced_work import AnnouncedWork
 from twin.workload.jobs import Jobs
 
 _MIN_REMAINING_H: Final = 1e-9
@@ -72,6 +73,8 @@ class JobQueue:
     - ``run_hours``: Hours since their last start; 0 for a waiting job. [h]
     - ``caps``: Power of the racks of each running job, as a share of the uncapped rack; 0 for a
       waiting job. [1]
+    - ``announced_work``: Jobs that the scheduler announced and that have not arrived; None if it
+      announces nothing.
     """
 
     instant: np.datetime64
@@ -80,6 +83,7 @@ class JobQueue:
     completed_hours: FloatArray
     run_hours: FloatArray
     caps: FloatArray
+    announced_work: AnnouncedWork | None = None
 
     @property
     def is_running(self) -> NDArray[np.bool_]:

@@ -4,12 +4,14 @@ import json
 import shutil
 from dataclasses import replace
 
+import pandas as pd
 import pytest
 
 import sites
 from optimizer.backtesting.run_folder import (
     build_identity,
     check_run_site,
+    describe_differences,
     open_run_folder,
     read_backtest_decision,
     read_results,
@@ -43,6 +45,23 @@ def with_jobs():
     jobs = world.jobs.copy()
     jobs.loc[7, "length"] += 0.1
     return replace(world, jobs=jobs)
+
+
+def test_announcements_are_part_of_a_run_and_ids_of_jobs_are_not():
+    """Proves: folders written before jobs had ids stay valid, and other announcements are refused.
+
+    Sensitivity: a digest over all columns of jobs would refuse each earlier folder.
+    """
+    world = small_days.world()
+    renamed = replace(world, jobs=world.jobs.assign(id="other"))
+    assert identity(world=renamed) == identity()
+    made = pd.DataFrame({"id": ["2026/1", "2026/2"], "start": pd.to_datetime(["2026-06-16"] * 2)})
+    announced, later = (
+        identity(world=replace(world, announced=made.assign(length=length)))
+        for length in (1.0, 2.0)
+    )
+    assert set(announced["digests"]) - set(identity()["digests"]) == {"announced"}
+    assert list(describe_differences(announced, later)) == ["another content of announced"]
 
 
 def test_same_run_reuses_its_folder_despite_renamed_files(tmp_path):

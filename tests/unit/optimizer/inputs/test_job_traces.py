@@ -5,8 +5,9 @@ import pandas as pd
 import pytest
 
 import sites
-from optimizer.inputs.series_files import read_trace
+from optimizer.inputs.series_files import read_announced, read_trace
 from twin import time_axes
+from twin.errors import IssueCode, SeriesError
 from twin.workload.jobs import workload_from_jobs
 
 SMALL = sites.load_site("small")
@@ -80,3 +81,56 @@ def test_shipped_jobs_serve_any_month(day):
     work = workload_from_jobs(found, SMALL, start=start, end=end, load_scale=0.5, is_closed=False)
     busy = (work.arrival_history.length * work.arrival_history.racks).sum() / (21 * 24)
     assert busy == pytest.approx(0.5 * SMALL.rack_count, rel=0.15)
+
+
+def written(tmp_path, jobs, announced):
+    paths = tmp_path / "jobs.csv", tmp_path / "announced.csv"
+    heads = "arrival_time,length,cpus,id", "announced_at,id,expected_start,length,cpus,withdrawn_at"
+    for path, head, rows in zip(paths, heads, (jobs, announced), strict=True):
+        path.write_text("\n".join([head, *rows, ""]))
+    return paths
+
+
+def test_announcements_belong_to_the_jobs_of_their_year(tmp_path):
+    """Proves: an announced job has the number, racks and length of its arrival, in each year.
+
+    A job that is announced and never arrives has a number of no job.
+    """
+    jobs, announced = written(
+        tmp_path,
+        ["24,1,2,a", "30,20,400,b", "8750,1,1,c"],
+        ["2,a,24,1,2,", "2,b,29.9,20,400,", "3,never,40,1,2,", "-5,c,8750,1,1,9"],
+    )
+    start, end = time_axes.to_utc("2023-12-31"), time_axes.to_utc("2024-01-05")
+    frame = read_trace(jobs, start=start - 14 * DAY, end=end)
+    ahead = read_announced(announced, jobs, start=start - 14 * DAY, end=end)
+    work = workload_from_jobs(
+        frame, SMALL, start=start, end=end, load_scale=0.5, is_closed=False, announced=ahead
+    )
+    past, made = work.arrival_history, work.announcements
+    later = {
+        number: (racks, length, arrival)
+        for number, racks, length, arrival in zip(
+            past.number.tolist(), past.racks, past.length, past.arrival, strict=True
+        )
+    }
+    of_2024 = np.flatnonzero(made.announced >= time_axes.to_utc("2024-01-01"))
+    assert len(of_2024) == 3
+    for row in of_2024[:2]:
+        racks, length, arrival = later[int(made.number[row])]
+        assert (made.racks[row], made.length[row]) == pytest.approx((racks, length))
+        assert abs(made.start[row] - arrival) <= np.timedelta64(15, "m")
+    assert made.number[of_2024[2]] not in later
+    assert len(set(made.number.tolist())) == len(made)
+    assert np.isnat(made.withdrawn).sum() == 6
+
+
+def test_announcements_of_unnamed_or_repeated_jobs_are_refused(tmp_path):
+    jobs, announced = written(tmp_path, ["24,1,2,a", "30,2,4,a"], ["2,a,24,1,2,"])
+    period = {"start": JUNE, "end": JUNE + DAY}
+    with pytest.raises(SeriesError) as error:
+        read_announced(announced, jobs, **period)
+    assert error.value.issues[0].code is IssueCode.DUPLICATE
+    with pytest.raises(SeriesError) as error:
+        read_announced(announced, sites.series_file("jobs"), **period)
+    assert error.value.issues[0].code is IssueCode.INCONSISTENT

@@ -1,7 +1,8 @@
 """Only perfect foresight uses data that are not known yet.
 
 All data unknown at a moment are falsified: prices beyond the published days, measurements from the
-current hour on, and later jobs. Orders, schedules and initial states must stay identical.
+current hour on, later jobs, and later announcements and withdrawals. Orders, schedules and initial
+states must stay identical.
 """
 
 from dataclasses import fields, replace
@@ -16,7 +17,7 @@ from tests.support import small_days
 from twin import time_axes
 from twin.forecast.series_record import MEASURED_VARIABLES
 from twin.simulation import state
-from twin.workload.jobs import Jobs
+from twin.workload.jobs import Announcements, Jobs
 from twin.workload.queue import RackPool, open_queue
 
 START = time_axes.to_utc(small_days.START)
@@ -64,6 +65,34 @@ def other_jobs(jobs, now, *, how):
     changed["kind_index"][later] = 1 - jobs.kind_index[later]
     changed["deadline"][later] += np.timedelta64(99, "h")
     return Jobs(**changed)
+
+
+def announced_by(workload, *, lead_h):
+    """Return a workload whose arrivals were all announced some hours before."""
+    past = workload.arrival_history
+    lead = np.timedelta64(lead_h, "h")
+    made = Announcements(
+        number=past.number,
+        kind_index=past.kind_index,
+        announced=past.arrival - lead,
+        start=past.arrival,
+        withdrawn=np.full(len(past), np.datetime64("NaT", "us")),
+        length=past.length,
+        racks=past.racks,
+        probability=np.ones(len(past)),
+    )
+    return replace(workload, announcements=made)
+
+
+def other_announcements(made, now):
+    """Return announcements of which later ones are of other work, and all are withdrawn later."""
+    later = made.announced > now
+    return replace(
+        made,
+        racks=np.where(later, 3.0 * made.racks, made.racks),
+        start=np.where(later, made.start + np.timedelta64(5, "h"), made.start),
+        withdrawn=np.full(len(made), now + np.timedelta64(1, "m")),
+    )
 
 
 def other_future(now, how):
@@ -120,6 +149,40 @@ def test_plan_is_identical_for_every_future(now, how, policy):
     assert other_orders == orders
     assert other_schedule.identical(schedule)
     assert len(orders.jobs) > 0
+
+
+@pytest.mark.parametrize(
+    "policy", ["deterministic", pytest.param("hedged", marks=pytest.mark.slow)]
+)
+def test_plan_uses_only_what_was_announced_before(policy):
+    """Proves: announcements change a plan, and those after its moment do not.
+
+    Sensitivity: a plan that read the whole file would know withdrawals ahead.
+    """
+    record, workload = known_future()
+    announced = announced_by(workload, lead_h=20)
+    made = other_announcements(announced.announcements, BEFORE)
+    orders, (schedule,) = decided(policy, BEFORE, (record, announced))
+    other_orders, (other,) = decided(
+        policy, BEFORE, (record, replace(announced, announcements=made))
+    )
+    assert other_orders == orders
+    assert other.identical(schedule)
+    _, (without,) = decided(policy, BEFORE, (record, workload))
+    assert not without.identical(schedule)
+
+
+@pytest.mark.parametrize(
+    "policy", ["deterministic", pytest.param("hedged", marks=pytest.mark.slow)]
+)
+def test_announcements_without_confidence_leave_the_plan(policy):
+    """Proves: a plan with confidence 0 equals the plan without announcements."""
+    record, workload = known_future()
+    announced = announced_by(workload, lead_h=20)
+    doubted = replace(announced.announcements, probability=np.zeros(len(announced.announcements)))
+    _, (schedule,) = decided(policy, BEFORE, (record, workload))
+    _, (other,) = decided(policy, BEFORE, (record, replace(workload, announcements=doubted)))
+    assert other.identical(schedule)
 
 
 @pytest.mark.parametrize("how", SPOILERS)

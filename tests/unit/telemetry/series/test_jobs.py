@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from telemetry.series import read, read_jobs
+from telemetry.series import read, read_announcements, read_jobs
 from twin.errors import SeriesError
 
 
@@ -112,3 +112,63 @@ def test_impossible_jobs_are_refused(tmp_path, text, expected):
     path.write_text(text)
     with pytest.raises(SeriesError, match=expected):
         read_jobs(path, year=2023)
+
+
+HEAD = "announced_at,id,expected_start,length,cpus,withdrawn_at,probability"
+
+
+def announced(tmp_path, *rows, head=HEAD):
+    path = tmp_path / "announced.csv"
+    path.write_text("\n".join([head, *rows, ""]))
+    return read_announcements(path, year=2023)
+
+
+def test_announcements_are_placed_in_the_year_of_their_jobs(tmp_path):
+    """Proves: times before hour 0 are of the year before; blanks mean neither withdrawn nor unsure.
+
+    An id is text, as that of the jobs is.
+    """
+    found = announced(tmp_path, "-6,a7,1.5,2,4,,", "3,12,30,1,1,20,0.25")
+    wanted = ["2022-12-31T18:00", "2023-01-01T03:00"]
+    assert found["announced"].tolist() == [np.datetime64(one, "us").item() for one in wanted]
+    assert found["start"].tolist()[0] == np.datetime64("2023-01-01T01:30", "us").item()
+    assert found["withdrawn"].isna().tolist() == [True, False]
+    assert found["probability"].tolist() == [1.0, 0.25]
+    assert found["id"].tolist() == ["a7", "12"]
+    assert found.attrs["notes"] == []
+    short = announced(tmp_path, "1,a,2,3,x", head="announced_at,id,expected_start,length,user")
+    assert short["size"].tolist() == [1.0]
+    assert short.attrs["notes"] == ["not read: user"]
+
+
+@pytest.mark.parametrize(
+    ("row", "location"),
+    [
+        ("x,a,2,3,1,,", "row 2, announced_at"),
+        (",a,2,3,1,,", "row 2, announced_at"),
+        ("1,a,1e7,3,1,,", "row 2, expected_start"),
+        ("1,a,2,0,1,,", "row 2, length"),
+        ("1,a,2,3,-1,,", "row 2, cpus"),
+        ("1,a,2,3,1,0.5,", "row 2, withdrawn_at"),
+        ("1,a,2,3,1,,1.5", "row 2, probability"),
+        ("1,,2,3,1,,", "row 2, id"),
+    ],
+)
+def test_bad_announcement_is_refused_with_its_place(tmp_path, row, location):
+    with pytest.raises(SeriesError) as error:
+        announced(tmp_path, row)
+    assert [one.location for one in error.value.issues] == [f"announced.csv, {location}"]
+
+
+def test_announcements_without_a_required_column_are_refused(tmp_path):
+    with pytest.raises(SeriesError) as error:
+        announced(tmp_path, "1,2,3", head="announced_at,expected_start,length")
+    assert "add the column id" in error.value.issues[0].remedy
+
+
+def test_jobs_have_their_id_or_their_number_in_the_file(tmp_path):
+    path = tmp_path / "jobs.csv"
+    path.write_text("arrival_time,length,cpus\n5,1,1\n2,1,1\n")
+    assert read_jobs(path, year=2023)["id"].tolist() == ["2", "1"]
+    path.write_text("arrival_time,length,cpus,id\n5,1,1,x\n2,1,1,y\n")
+    assert read_jobs(path, year=2023)["id"].tolist() == ["y", "x"]
