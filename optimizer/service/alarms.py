@@ -280,7 +280,7 @@ class AlarmMonitor:
         series: LiveSeries,
         hold_register: HoldRegister,
     ) -> None:
-        self.alarms = AlarmList(partner_link.record_event)
+        self.alarms = AlarmList(partner_link.audit.add)
         self._link, self._partners = plant_link, partner_link
         self._series, self._hold_register = series, hold_register
 
@@ -305,10 +305,10 @@ class AlarmMonitor:
         texts = {
             AlarmCode.BROKER: link.error,
             AlarmCode.CLEARTEXT: link.cleartext_warning,
-            AlarmCode.UNSIGNED_TARGETS: self._partners.contracts_accepting_unsigned_times,
+            AlarmCode.UNSIGNED_TARGETS: self._partners.targets.contracts_accepting_unsigned_times,
             AlarmCode.PLANT: link.silence_error,
             AlarmCode.ARCHIVE: link.archive_error,
-            AlarmCode.RECORD: self._partners.audit_error,
+            AlarmCode.RECORD: self._partners.audit.trouble,
             AlarmCode.HOLD: self._hold_register.alarm_text,
             AlarmCode.DECISION: missing,
             AlarmCode.JOBS: link.jobs.outdated_report_error(now)

@@ -108,7 +108,7 @@ class SiteService:
             engine = DecisionEngine(
                 site=self.site,
                 solve_problem=worker.decide,
-                last_ordered_caps=self._link.last_ordered_caps,
+                last_ordered_caps=self._link.commands.last_commands.job_caps,
                 last_estimate=read_estimate(self._estimate_path, self.site),
                 is_shadow=self.settings.is_shadow,
                 stopwatch=self._clock.monotonic,
@@ -159,7 +159,7 @@ class SiteService:
                 logger.exception("internal error")
             sequence = self._continue_without_plan(self._readiness.explain_error(error), now)
         if self._is_simulated and not self._is_stopping:
-            self._link.acknowledge_tick(now, sequence)
+            self._link.commands.publish_decision(now, sequence)
         self._watchdog.decision_started, self._has_decided = np.inf, True
         self._log_decision(now, self._clock.monotonic() - begun)
 
@@ -222,7 +222,7 @@ class SiteService:
             past_jobs=self._link.jobs.past_arrivals(now),
             hold_reason=self._hold_controller.description,
             accepts_setpoints=not self._link.setpoint_refusal(moment),
-            requests=self._partners.requested_outlook,
+            requests=self._partners.targets.requested_outlook,
             excluded_racks=self._link.excluded_racks(now),
         )
 
@@ -248,7 +248,9 @@ class SiteService:
     def _log_decision(self, now: np.datetime64, seconds: float) -> None:
         """Log the decision in one line."""
         if self._last_result and self._last_result.time == now:
-            fields = decision_log_fields(self._last_result) | {"revision": self._partners.revision}
+            fields = decision_log_fields(self._last_result) | {
+                "revision": self._partners.feed.revision
+            }
             logger.info("decided", site=self.site.name, seconds=round(seconds, 3), **fields)
 
     def _create_threads(self, stop: threading.Event, worker: Solver) -> Sequence[SupervisedThread]:
@@ -315,7 +317,7 @@ class SiteService:
         with self._lock:
             self._is_stopping = True
             if not self.settings.is_shadow:
-                self._link.withdraw(self._clock.now())
+                self._link.commands.withdraw_requests(self._clock.now())
 
     # --- interface of page, metrics and commands
 
@@ -339,7 +341,7 @@ class SiteService:
             partners, operation = self._partners.status(now), self._status_view.status()
             last, missing, hold = self._last_result, self._missing_now, Hold.combine(holds)
             ended, is_shadow = self._hold_controller.last_ended, self.settings.is_shadow
-            decision = decision_status(last, self._partners.revision) if last else None
+            decision = decision_status(last, self._partners.feed.revision) if last else None
             return ServiceStatus(
                 site=self.site.name,
                 title=self.site.title,

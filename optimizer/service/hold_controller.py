@@ -110,7 +110,7 @@ class HoldController:
         is_held = self.combined_hold is not None
         reason = PublicReason.HOLD_BY_PERSON if is_held else reason
         state: FeedStateName = "hold" if is_held else "degraded"
-        self._partners.publish_status(state, reason=reason, now=self._clock.now())
+        self._partners.feed.publish_status(state, reason=reason, now=self._clock.now())
 
     def hold(
         self,
@@ -237,7 +237,7 @@ class HoldController:
             if not self._is_shadow:
                 self._freeze(now)
                 reason = PublicReason.HOLD_BY_PERSON
-                self._partners.publish_status("hold", reason=reason, now=now)
+                self._partners.feed.publish_status("hold", reason=reason, now=now)
         return combined
 
     def _end(self, how: str) -> None:
@@ -260,14 +260,14 @@ class HoldController:
 
     def _record(self, event: Mapping[str, object]) -> None:
         """Write an order or the end of a HOLD into the audit record, with the service's time."""
-        self._partners.record_event({**event, "time": format_second(self._clock.now())})
+        self._partners.audit.add({**event, "time": format_second(self._clock.now())})
 
     def _undelivered(self) -> str:
         """Return that orders do not reach the plant; empty if they do, or in shadow mode."""
         if self._is_shadow:
             return ""
         error = self._link.error
-        if not error and not self._link.wait_acknowledged(BROKER_TIMEOUT_S):
+        if not error and not self._link.commands.wait_acknowledged(BROKER_TIMEOUT_S):
             error = f"the broker has acknowledged nothing for {BROKER_TIMEOUT_S:g} s"
         if not error:
             return ""

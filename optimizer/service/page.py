@@ -21,7 +21,6 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event, Lock, Thread
-from types import TracebackType
 from typing import Annotated, Final, Self
 
 import uvicorn
@@ -434,6 +433,9 @@ GZIP_LEVEL: Final = 5
 """Level of compression that costs half the time of the highest. [1]"""
 
 
+PAGE_ADDRESS: Final = "127.0.0.1"
+"""Address that the page listens on; a proxy or tunnel gives access from elsewhere."""
+
 SERVER_TIMEOUT_S: Final = 10.0
 """Longest wait for the server to start, or to end. [s]"""
 
@@ -457,7 +459,6 @@ class PageServer:
         *,
         port: int,
         token: str,
-        address: str = "127.0.0.1",
         hosts: Sequence[str] = (),
     ) -> None:
         config = uvicorn.Config(
@@ -473,7 +474,6 @@ class PageServer:
             timeout_graceful_shutdown=1,
             ws="none",
         )
-        self._address = address
         self._port = port
         self._server = _Server(config)
         self._thread: Thread | None = None
@@ -483,7 +483,14 @@ class PageServer:
 
         Raises StatusPageError if the port is not available.
         """
-        listener = _bind(self._address, self._port)
+        try:
+            listener = socket.create_server((PAGE_ADDRESS, self._port))
+        except (OSError, OverflowError) as error:
+            why = getattr(error, "strerror", None) or str(error)
+            raise StatusPageError(
+                f"the page cannot listen on {PAGE_ADDRESS}, port {self._port} ({why.lower()}): "
+                "end what uses it, or choose another port; port 0 takes a free one"
+            ) from error
         self._port = listener.getsockname()[1]
         self._thread = Thread(target=self._server.run, args=([listener],), name="page", daemon=True)
         self._thread.start()
@@ -493,8 +500,7 @@ class PageServer:
     @property
     def url(self) -> str:
         """Address to open in a browser."""
-        name = f"[{self._address}]" if ":" in self._address else self._address
-        return f"http://{name}:{self._port}/"
+        return f"http://{PAGE_ADDRESS}:{self._port}/"
 
     def stop(self) -> None:
         """End the server and its thread; a repeated call does nothing."""
@@ -507,12 +513,7 @@ class PageServer:
         self.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop()
 
 
@@ -549,20 +550,3 @@ class _TimedProtocol(H11Protocol):
             self.transport.close()
         else:
             self.loop.call_later(REQUEST_TIMEOUT_S, self._end_if_silent, self.cycle)
-
-
-def _bind(address: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((address, port))
-        listener.listen()
-    except (OSError, OverflowError) as error:
-        listener.close()
-        why = getattr(error, "strerror", None) or str(error)
-        raise StatusPageError(
-            f"the page cannot listen on {address}, port {port} ({why.lower()}): "
-            "end what uses it, or choose another port; port 0 takes a free one"
-        ) from error
-    return listener

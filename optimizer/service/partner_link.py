@@ -94,6 +94,10 @@ class PartnerLink:
 
     ``folder`` is the state folder with keys, feed and records; ``meter`` returns the measured net
     import.
+
+    - `feed`: publisher of the schedules and of the status of the feed.
+    - `targets`: receiver of load targets.
+    - `audit`: the audit record.
     """
 
     def __init__(
@@ -109,32 +113,27 @@ class PartnerLink:
         self._partners = read_partners(folder / "keys" / "partners")
         self._sender = read_sender(folder / "keys" / SENDER_FILE, site)
         key = load_or_create_key(folder / "keys")
-        self._feed = SchedulePublisher(
+        self.feed = SchedulePublisher(
             self._connect,
             site=site.name,
             partners=self._partners,
             key=key,
             folder=folder / "feed",
         )
-        self._targets = LoadTargetReceiver(
+        self.targets = LoadTargetReceiver(
             site,
             environment=environment,
             partners=self._partners,
             key=key,
             meter=meter,
             path=folder / "targets.json",
-            notify=self._feed.notify,
+            notify=self.feed.notify,
         )
-        self._audit = AuditLog(folder / AUDIT_FILE)
+        self.audit = AuditLog(folder / AUDIT_FILE)
         self._record_path = folder / "record.json"
         self._record = PlanRecord.of_json(read_state_file(self._record_path))
         self._measured_quarter: np.int64 | None = None
         self._lock = threading.RLock()
-
-    @property
-    def revision(self) -> int:
-        """Newest published revision; 0 if there is none."""
-        return self._feed.revision
 
     @contextmanager
     def open(self, now: Callable[[], np.datetime64]) -> Iterator[None]:
@@ -144,12 +143,12 @@ class PartnerLink:
             return
         for partner in self._partners:
             self._nominate(partner.name)
-        self._feed.start(now())
-        with self._targets.open():
+        self.feed.start(now())
+        with self.targets.open():
             try:
                 yield
             finally:
-                self._feed.stop(now())
+                self.feed.stop(now())
 
     def _connect(self, partner: str, will: LastWill) -> MessageClient:
         return self._environment.connect(f"gigatwin-{self._site.name}-feed-{partner}", will)
@@ -194,12 +193,12 @@ class PartnerLink:
         measured = measured_intervals(*measure(since, end))
         at = to_milliseconds("actual", now)
         try:
-            for interval in self._feed.actuals.due(measured, to_milliseconds("actual", end)):
+            for interval in self.feed.actuals.due(measured, to_milliseconds("actual", end)):
                 contents = {
                     one.name: self._actual(one.name, interval, at) for one in self._partners
                 }
-                self._feed.report_actual(interval, contents)
-            self._feed.actuals.prune(at)
+                self.feed.report_actual(interval, contents)
+            self.feed.actuals.prune(at)
         except (JournalError, OSError):
             logger.exception("measured values not on disk, partners wait for them")
 
@@ -238,14 +237,14 @@ class PartnerLink:
                 one.name: self._record.baseline_of(one.name).fixed_values_at(plan["created"])
                 for one in self._partners
             }
-        revision = self._feed.publish(plan, fixed)
+        revision = self.feed.publish(plan, fixed)
         with self._lock:
             self._record.errors.add_plan(plan)
             self._store_record()
         reason = public_source_reason(result) or PublicReason.OPTIMUM
         created = to_datetime("schedule", plan["created"])  # stored with the document
-        self._feed.publish_status(FEED_STATES[result.choice.source], reason=reason, now=created)
-        self._targets.report_compliance(result, now)
+        self.feed.publish_status(FEED_STATES[result.choice.source], reason=reason, now=created)
+        self.targets.report_compliance(result, now)
         return revision
 
     def _nominate(self, partner: str, now: np.datetime64 | None = None) -> None:
@@ -255,7 +254,7 @@ class PartnerLink:
         counts.
         """
         try:
-            document = self._feed.document_in_force(partner)
+            document = self.feed.document_in_force(partner)
         except GigatwinError as error:
             logger.warning("document in force unreadable", partner=partner, because=str(error))
             return
@@ -272,10 +271,6 @@ class PartnerLink:
             write_atomic(self._record_path, json_with_checksum(self._record.as_json()))
         except JournalError:
             logger.exception("plan record not on disk")
-
-    def requested_outlook(self, axes: xr.Dataset) -> xr.Dataset:
-        """Return load targets of partners; see :meth:`LoadTargetReceiver.requested_outlook`."""
-        return self._targets.requested_outlook(axes)
 
     def _flexibility(self, result: DecisionResult) -> xr.Dataset:
         choice = result.choice
@@ -301,72 +296,52 @@ class PartnerLink:
             quality="estimated" if messages else "good",
             is_synthetic=self._settings.is_synthetic,
             is_simulated=self._settings.is_simulated,
-            is_firm=self._targets.is_connection_firm,
+            is_firm=self.targets.is_connection_firm,
         )
 
     def record_decision(self, result: DecisionResult) -> None:
         """Write a decision into the audit record."""
         shadow = self._settings.is_shadow
-        self.record_event(decision_entry(result, revision=self.revision, is_shadow=shadow))
+        self.audit.add(decision_entry(result, revision=self.feed.revision, is_shadow=shadow))
 
     def record_no_plan(self, now: np.datetime64, reason: str) -> None:
         """Record that a quarter-hour has no plan, and why."""
         fields = {"start": format_second(now), "is_shadow": self._settings.is_shadow}
         fields |= {"source": NO_PLAN_SOURCE, "degraded": reason}
-        self.record_event({"event": AuditEvent.NO_PLAN, **fields})
-
-    def record_event(self, content: Mapping[str, object]) -> None:
-        """Write an event into the audit record, at once or when the disk has space."""
-        self._audit.add(content)
-
-    @property
-    def audit_error(self) -> str:
-        """Why entries of the audit record wait to be written; empty if none does."""
-        return self._audit.trouble
-
-    def publish_status(
-        self, state: FeedStateName, *, reason: PublicReason, now: np.datetime64
-    ) -> None:
-        """Publish the status of the feed to every partner."""
-        self._feed.publish_status(state, reason=reason, now=now)
+        self.audit.add({"event": AuditEvent.NO_PLAN, **fields})
 
     def poll(self, now: np.datetime64) -> bool:
         """Process acknowledgements and load targets; return whether targets changed."""
-        self._audit.retry()
-        for answer in self._feed.poll(now):
-            self.record_event({**truncated(answer), "event": AuditEvent.ACKNOWLEDGEMENT})
+        self.audit.retry()
+        for answer in self.feed.poll(now):
+            self.audit.add({**truncated(answer), "event": AuditEvent.ACKNOWLEDGEMENT})
             self._nominate(answer["partner"], None if now == TIME_BEFORE_FIRST_TICK else now)
-            self._feed.confirm_answer(answer["partner"], now)
-        targets = self._targets.poll(now)
+            self.feed.confirm_answer(answer["partner"], now)
+        targets = self.targets.poll(now)
         for entry in targets:
             is_order = entry["event"] == TargetEvent.TAKEN  # orders are recorded completely
-            self.record_event(entry if is_order else truncated(entry))
+            self.audit.add(entry if is_order else truncated(entry))
         return any(entry["event"] == TargetEvent.TAKEN for entry in targets)
 
     def errors(self, now: np.datetime64) -> Mapping[str, str]:
         """Return partner or ``load targets`` -> error; empty if there are none."""
         names = [partner.name for partner in self._partners]
-        found = {name: self._feed.partner_status(name, now).message for name in names}
-        found["load targets"] = self._targets.error
+        found = {name: self.feed.partner_status(name, now).message for name in names}
+        found["load targets"] = self.targets.error
         return {subject: text for subject, text in found.items() if text}
-
-    @property
-    def contracts_accepting_unsigned_times(self) -> str:
-        """Which contracts admit load targets without signed times; empty if none does."""
-        return self._targets.contracts_accepting_unsigned_times
 
     def status(self, now: np.datetime64) -> PartnerLinkStatus:
         """Return the state of each partner, and what came of their messages."""
         return PartnerLinkStatus(
             feed=[self._feed_status(partner.name, now) for partner in self._partners],
-            answers=dict.fromkeys(ACK_EFFECTS, 0) | self._feed.counters,
-            requests=dict.fromkeys(REQUEST_EFFECTS, 0) | self._feed.request_counters,
-            load_targets=self._targets.counters,
+            answers=dict.fromkeys(ACK_EFFECTS, 0) | self.feed.counters,
+            requests=dict.fromkeys(REQUEST_EFFECTS, 0) | self.feed.request_counters,
+            load_targets=self.targets.counters,
         )
 
     def _feed_status(self, partner: str, now: np.datetime64) -> PartnerFeedStatus:
-        history = self._feed.partner_history(partner)
-        found = self._feed.partner_status(partner, now)
+        history = self.feed.partner_history(partner)
+        found = self.feed.partner_status(partner, now)
         newest = history.sent[-1] if history.sent else None
         return PartnerFeedStatus(
             partner=partner,

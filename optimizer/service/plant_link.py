@@ -160,6 +160,7 @@ class PlantLink:
 
     ``folder`` is the state folder with journal, archive and quarantine.
 
+    - `commands`: publisher of the commands.
     - `cleartext_warning`: what the permission for cleartext exposes; empty without the permission.
     """
 
@@ -188,7 +189,7 @@ class PlantLink:
             archive=self._archive,
             quarantine=folder / "quarantine",
         )
-        self._actuator = CommandPublisher(
+        self.commands = CommandPublisher(
             self._client, site.name, binder=self.window.binder, path=folder / "orders.json"
         )
         self.rack_names = RackNameComparison(site)
@@ -206,8 +207,10 @@ class PlantLink:
         self._client.start()
         self._ingester.start()
         if self._is_simulated:
-            self._ingester.add_listener(self._actuator.on_sample)
-            self.acknowledge_tick(TIME_BEFORE_FIRST_TICK, -1)  # a waiting plant repeats its tick
+            self._ingester.add_listener(self.commands.on_sample)
+            self.commands.publish_decision(
+                TIME_BEFORE_FIRST_TICK, -1
+            )  # a waiting plant repeats its tick
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -296,47 +299,30 @@ class PlantLink:
 
     # --- commands
 
-    @property
-    def last_ordered_caps(self) -> Mapping[int, float]:
-        """Number of each job -> its cap, as last ordered, also before a restart. [1]"""
-        return self._actuator.last_commands.job_caps
-
     def order(self, result: DecisionResult) -> int:
         """Publish the orders of a decision, and return the sequence of the job orders."""
-        return self._actuator.apply(plant_commands(self._site, result), result.time)
+        return self.commands.apply(plant_commands(self._site, result), result.time)
 
     def adjust(self, result: DecisionResult, orders: DispatchOrders, now: np.datetime64) -> None:
         """Request other store powers; if caps of jobs change, publish these and caps of halls.
 
         Everything else stays as decided.
         """
-        if orders.jobs == self.last_ordered_caps:
-            self._actuator.update_requests(storage_requests(self._site, orders), now)
+        if orders.jobs == self.commands.last_commands.job_caps:
+            self.commands.update_requests(storage_requests(self._site, orders), now)
         else:
-            self._actuator.apply(plant_commands(self._site, replace(result, orders=orders)), now)
+            self.commands.apply(plant_commands(self._site, replace(result, orders=orders)), now)
 
     def renew_last_caps(self, now: np.datetime64, result: DecisionResult | None = None) -> int:
         """Renew the last caps, or lower ones of a plan under HOLD; withdraw all requests."""
-        return self._actuator.renew_last_caps(
+        return self.commands.renew_last_caps(
             now, plant_commands(self._site, result) if result else None
         )
-
-    def withdraw(self, now: np.datetime64) -> None:
-        """Withdraw all requests."""
-        self._actuator.withdraw_requests(now)
-
-    def wait_acknowledged(self, timeout: float) -> bool:
-        """Return whether the broker acknowledges all commands within ``timeout``. [s]"""
-        return self._actuator.wait_acknowledged(timeout)
-
-    def acknowledge_tick(self, now: np.datetime64, sequence: int) -> None:
-        """Let a simulated plant continue."""
-        self._actuator.publish_decision(now, sequence)
 
     def send_heartbeat(self, now: np.datetime64) -> None:
         """Publish our heartbeat and the echo of the plant's."""
         echo = float(self.window.latest_values(now)["plant_heartbeat"])
-        self._actuator.publish_heartbeat(echo if np.isfinite(echo) else None, now)
+        self.commands.publish_heartbeat(echo if np.isfinite(echo) else None, now)
 
     # --- status
 
@@ -407,7 +393,7 @@ class PlantLink:
             for name, count in window.items()
             if name not in ACCEPTED_MESSAGE_COUNTERS | UNUSED_MESSAGE_COUNTERS
         }
-        requests = self._actuator.last_commands.requests
+        requests = self.commands.last_commands.requests
         worst = self._ingester.coverage.worst_points(epoch_second(now))
         return TelemetryStatus(
             age_s=self.data_age(now).newest_s,

@@ -34,7 +34,7 @@ from optimizer.service.daemon import SiteService
 from optimizer.service.hold_commands import carry_out_hold_command
 from optimizer.service.hold_register import HOLD_FILE, HoldRegister
 from optimizer.service.operators import read_operators
-from optimizer.service.page import PageServer
+from optimizer.service.page import PAGE_ADDRESS, PageServer
 from optimizer.service.partner_link import PartnerLink
 from optimizer.service.plant_link import PlantLink
 from optimizer.service.solver_process import SolverProcess
@@ -177,8 +177,6 @@ DISCOVERY_TIME_S: Final = 5.0
 LIVE_DATA_TIMEOUT_S: Final = 30.0
 """Longest wait for values and racks after that: three heartbeats of a plant. [s]"""
 
-LOOPBACK_ADDRESS: Final = "127.0.0.1"
-
 
 class PreflightSubject(StrEnum):
     """What a check before a start is about."""
@@ -306,7 +304,7 @@ def _partners(site: Site, keys: Path) -> str:
 def _page(config: ServiceConfig, path: Path) -> str:
     port = config.page_port or 0
     try:
-        with socket.create_server((LOOPBACK_ADDRESS, port)):
+        with socket.create_server((PAGE_ADDRESS, port)):
             pass
     except (OSError, OverflowError) as error:
         if is_service_running(path):

@@ -1,6 +1,7 @@
 """Recent readings of the archive, which fill the live state after a restart."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -52,31 +53,39 @@ def recent_point_values(points: xr.Dataset) -> Iterator[PointValue]:
     spans = list(_spans(times))
     for first, last in spans:
         selected = slice(None) if (first, last) == spans[-1] else np.flatnonzero(~is_rack)
-        yield from _last_values(points.isel(time=slice(first, last), point=selected))
+        yield from last_values(points.isel(time=slice(first, last), point=selected))
 
 
 def recent_rack_batches(racks: xr.Dataset, site: str) -> Iterator[RackBatch]:
     """Yield a batch of each rack in the newest second of an archive, with boot and sequence 0."""
     if "power" not in racks or not racks.sizes["time"]:
         return
-    newest = racks.isel(time=-1)
-    time = np.datetime64(newest["time"].item(), "us")
-    block = np.stack([newest[name].values for name in CHIP_VARIABLES])
-    interval = np.diff(racks["time"].values[-2:])
-    for column, label in enumerate(racks["rack"].values.tolist()):
-        values = block[:, column, ~np.isnan(block[0, column])]
-        if values.size:
-            hall, _, rack = label.partition("/")
-            yield RackBatch(
-                site=site,
-                hall=hall,
-                rack=rack,
-                boot=0,
-                sequence=0,
-                time=time,
-                interval=interval[0] if interval.size else RESTORED_READING_INTERVAL,
-                values=values,
-            )
+    for batch in rack_batches(racks.isel(time=-1), site):
+        interval = np.diff(racks["time"].values[-2:])
+        yield replace(batch, interval=interval[0]) if interval.size else batch
+
+
+def rack_batches(racks: xr.Dataset, site: str) -> Iterator[RackBatch]:
+    """Yield the batch of each rack in one second of an archive.
+
+    Boot and sequence are 0, the interval that of restored readings; absent chips keep their place.
+    """
+    every = np.stack([racks[name].values for name in CHIP_VARIABLES])
+    is_present = ~np.isnan(every).any(axis=0)
+    for column in np.flatnonzero(is_present.any(axis=1)).tolist():
+        hall, _, rack = str(racks["rack"].values[column]).partition("/")
+        chips = np.flatnonzero(is_present[column])[-1] + 1
+        values = np.where(is_present[column, :chips], every[:, column, :chips], np.nan)
+        yield RackBatch(
+            site=site,
+            hall=hall,
+            rack=rack,
+            boot=0,
+            sequence=0,
+            time=np.datetime64(racks["time"].item(), "us"),
+            interval=RESTORED_READING_INTERVAL,
+            values=np.ascontiguousarray(values, dtype=np.float32),
+        )
 
 
 def _spans(times: np.ndarray) -> Iterator[tuple[int, int]]:
@@ -92,8 +101,10 @@ def _spans(times: np.ndarray) -> Iterator[tuple[int, int]]:
         yield int(max(first, begin)), last + 1
 
 
-def _last_values(points: xr.Dataset) -> Iterator[PointValue]:
+def last_values(points: xr.Dataset) -> Iterator[PointValue]:
     """Yield the last value of each point that has one, in order of time."""
+    if "value" not in points or not points.sizes["time"]:
+        return
     codes, values = points["quality"].values, points["value"].values
     has_value = codes != NO_QUALITY
     rows = len(codes) - 1 - np.argmax(has_value[::-1], axis=0)

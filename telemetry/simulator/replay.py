@@ -17,27 +17,21 @@ from numpy.typing import NDArray
 
 from telemetry.archive.commit_batch import epoch_second
 from telemetry.archive.layout import (
-    NO_QUALITY,
-    QUALITY_CODES,
     MetadataChange,
     read_all_metadata,
     read_metadata_changes,
 )
 from telemetry.archive.reader import open_folder, open_snapshot, to_moment
+from telemetry.live.restored_readings import last_values, rack_batches
 from telemetry.messages import encode
 from telemetry.messages.samples import (
-    CHIP_VARIABLES,
-    GOOD_QUALITY,
     DecisionNotice,
     PointMetadata,
-    PointValue,
-    RackBatch,
     Sample,
     SimulationTick,
 )
 from telemetry.messages.topics import TopicKind, topic_filter
 from telemetry.mqtt.queues import MessageClient, PublishToken
-from telemetry.quality.checks import QualityFlag
 from telemetry.simulator.site import SimulatorConnection
 from twin.errors import ArchiveError, BrokerError, IssueCode
 from twin.time_axes import QUARTER_HOUR, SECOND, UNKNOWN_TIME
@@ -110,8 +104,12 @@ def read_messages(
         some = {"points": points.sel(time=span).load(), "racks": racks.sel(time=span).load()}
         for moment in times[(times >= begin) & (times < begin + READ_SPAN)]:
             news = meanings.news(epoch_second(moment))
-            values = [*_values(some["points"], moment, meanings)]
-            batches = [*sender.batches(some["racks"], moment)]
+            values = [
+                (*encode(one), False)
+                for one in last_values(_rows_at(some["points"], moment))
+                if meanings.is_sure(one.point, epoch_second(moment))
+            ]
+            batches = [*sender.batches(_rows_at(some["racks"], moment))]
             second = ReplaySecond(time=moment, messages=news + values + batches)
             yield replace(second, points=len(values), batches=len(batches))
 
@@ -146,28 +144,9 @@ class _Meanings:
         return not any(unsure <= second < sure for unsure, sure, _ in turns)
 
 
-def _values(
-    points: xr.Dataset, moment: np.datetime64, meanings: _Meanings
-) -> Iterator[tuple[str, bytes, bool]]:
-    """Yield the values of points in a second."""
-    (rows,) = np.nonzero(points["time"].values == moment)
-    if "value" not in points or not len(rows):
-        return
-    codes, values = (points[name].values[rows[0]] for name in ("quality", "value"))
-    names = points["point"].values
-    for column in np.flatnonzero(codes != NO_QUALITY).tolist():
-        if not meanings.is_sure(str(names[column]), epoch_second(moment)):
-            continue
-        value = float(values[column])
-        sample = PointValue(
-            point=str(names[column]),
-            time=moment,
-            value=None if np.isnan(value) else value,
-            quality=GOOD_QUALITY - 1
-            if codes[column] == QUALITY_CODES[QualityFlag.BAD_SOURCE]
-            else GOOD_QUALITY,
-        )
-        yield (*encode(sample), False)
+def _rows_at(data: xr.Dataset, moment: np.datetime64) -> xr.Dataset:
+    """Return the row of a second; none if the second has no readings."""
+    return data.isel(time=np.flatnonzero(data["time"].values == moment)[:1])
 
 
 def _interval(times: NDArray[np.datetime64]) -> np.timedelta64:
@@ -182,35 +161,21 @@ class _Sender:
 
     def __init__(self, site: str, boot: int, interval: np.timedelta64) -> None:
         self._site, self._boot, self._interval = site, boot, interval
-        self._sequences: Counter[str] = Counter()
+        self._sequences: Counter[tuple[str, str]] = Counter()
 
-    def batches(
-        self, racks: xr.Dataset, moment: np.datetime64
-    ) -> Iterator[tuple[str, bytes, bool]]:
+    def batches(self, racks: xr.Dataset) -> Iterator[tuple[str, bytes, bool]]:
         """Yield the batches of racks in a second."""
-        (rows,) = np.nonzero(racks["time"].values == moment)
-        if "power" not in racks or not len(rows):
-            return
-        every = np.stack([racks[name].values[rows[0]] for name in CHIP_VARIABLES])
-        labels = racks["rack"].values
-        is_heard = ~np.isnan(every).any(axis=0)
-        for column in np.flatnonzero(is_heard.any(axis=1)).tolist():
-            label = str(labels[column])
-            hall, _, rack = label.partition("/")
-            self._sequences[label] += 1
-            chips = np.flatnonzero(is_heard[column])[-1] + 1
-            values = np.where(is_heard[column, :chips], every[:, column, :chips], np.nan)
-            sample = RackBatch(
-                site=self._site,
-                hall=hall,
-                rack=rack,
-                boot=self._boot,
-                sequence=self._sequences[label],
-                time=moment,
-                interval=self._interval,
-                values=np.ascontiguousarray(values, dtype=np.float32),
-            )
-            yield (*encode(sample), False)
+        for row in range(racks.sizes["time"]):
+            for batch in rack_batches(racks.isel(time=row), self._site):
+                label = batch.hall, batch.rack
+                self._sequences[label] += 1
+                numbered = replace(
+                    batch,
+                    boot=self._boot,
+                    sequence=self._sequences[label],
+                    interval=self._interval,
+                )
+                yield (*encode(numbered), False)
 
 
 def publish_replay(

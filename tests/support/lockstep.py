@@ -90,14 +90,14 @@ class LockstepService:
             site, config, folder, environment=parts, meter=self.link.current_net_import
         )
         self.events = []
-        record_event = self.partners.record_event
+        add = self.partners.audit.add
 
         def record(content):
             if content["event"].startswith("alarm"):
                 self.events.append(tuple(content[key] for key in ("time", "event", "id", "text")))
-            record_event(content)
+            add(content)
 
-        self.partners.record_event = record
+        self.partners.audit.add = record
         self.service = SiteService(
             site,
             config,
@@ -110,7 +110,7 @@ class LockstepService:
         self.engine = DecisionEngine(
             site=site,
             solve_problem=lambda problem, last: decide(problem, previous=last),
-            last_ordered_caps=self.link.last_ordered_caps,
+            last_ordered_caps=self.link.commands.last_commands.job_caps,
         )
         plant = MemoryClient()
         plant.receive = self._receive

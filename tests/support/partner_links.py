@@ -33,7 +33,7 @@ class Bench:
             environment=environment(settings),
             meter=lambda _: 2.0,
         )
-        self.link._feed._connect = lambda name, _: self.wires[name]
+        self.link.feed._connect = lambda name, _: self.wires[name]
 
     def open(self, minutes):
         return self.link.open(lambda: START + minutes * MINUTE)
@@ -45,7 +45,7 @@ class Bench:
         baselines = {}
         for name, wire in self.wires.items():
             texts = [payload for topic, payload in wire.sent if topic.endswith("/schedule")]
-            rows = json.loads(verify_signature(texts[-1], public_jwk_set(self.link._feed._key)))[
+            rows = json.loads(verify_signature(texts[-1], public_jwk_set(self.link.feed._key)))[
                 "intervals"
             ]
             baselines[name] = [row["baseline_mw"] for row in rows[:5]]
@@ -55,7 +55,7 @@ class Bench:
         """Return state, newest revision and revision in force of each status that was sent."""
         sent = [p for topic, p in self.wires[name].sent if topic.endswith("/status")]
         documents = [
-            verify_signature(text, public_jwk_set(self.link._feed._key), kind="status")
+            verify_signature(text, public_jwk_set(self.link.feed._key), kind="status")
             for text in sent
         ]
         return [

@@ -23,6 +23,7 @@ from optimizer.service.status import (
     state_label,
 )
 from optimizer.service.watchdog import run_periodic
+from telemetry.commands import CommandPublisher, PlantCommands
 from telemetry.live.state import LiveState
 from telemetry.points.topology import RackNameComparison
 from telemetry.runtime import ClockMode
@@ -76,7 +77,8 @@ class Bench:
             url="mqtt://127.0.0.1:1", is_connected=True, trouble=""
         )
         link.error = link.archive_error = link.ingest_error = link.silence_error = ""
-        link.cleartext_warning = ""
+        link.cleartext_warning, link.commands = "", MagicMock(spec=CommandPublisher)
+        link.commands.last_commands = PlantCommands()
         link.state, link.data_age.return_value = LinkState.CONNECTED, DataAge()
         link.refused_timestamps.return_value = link.silent_points.return_value = {}
         link.rack_names = RackNameComparison(site)

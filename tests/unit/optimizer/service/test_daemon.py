@@ -171,7 +171,7 @@ def test_work_is_shed_where_no_schedule_is_safe(tmp_path):
 def note_statuses(bench, monkeypatch):
     """Return the list in which every published status is noted."""
     statuses = []
-    feed = bench.service._partners._feed
+    feed = bench.service._partners.feed
     monkeypatch.setattr(feed, "publish", lambda *_: 1)
     monkeypatch.setattr(
         feed, "publish_status", lambda state, *, reason, **_: statuses.append((state, reason))
@@ -230,10 +230,10 @@ def test_decision_after_shutdown_is_not_ordered_or_published(tmp_path, monkeypat
     bench = Bench(tmp_path, is_shadow=False)
     publish = MagicMock()
     monkeypatch.setattr(bench.service._partners, "publish", publish)
-    monkeypatch.setattr(bench.service._partners, "publish_status", publish)
+    monkeypatch.setattr(bench.service._partners.feed, "publish_status", publish)
     bench.decide(meanwhile=bench.service._withdraw_requests)
     bench.decide(error=NoScheduleError("the service ends"))
-    bench.link.withdraw.assert_called_once_with(bench.now)
+    bench.link.commands.withdraw_requests.assert_called_once_with(bench.now)
     for silent in (bench.link.order, bench.link.renew_last_caps, publish):
         silent.assert_not_called()
 
@@ -266,9 +266,8 @@ def test_stuck_decision_is_reported_and_stops_heartbeats(tmp_path, monkeypatch):
 def test_contract_without_signed_times_raises_an_alarm(bench, monkeypatch):
     bench.decide()
     assert bench.run_tasks() == []
-    monkeypatch.setattr(
-        type(bench.service._partners), "contracts_accepting_unsigned_times", "tso_1 accepts such"
-    )
+    targets = type(bench.service._partners.targets)
+    monkeypatch.setattr(targets, "contracts_accepting_unsigned_times", "tso_1 accepts such")
     assert bench.run_tasks() == ["unsigned_targets"]
 
 

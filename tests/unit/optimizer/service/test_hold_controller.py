@@ -3,6 +3,7 @@
 import errno
 import time
 from threading import RLock, Thread
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -35,7 +36,7 @@ class Link:
 
     def __init__(self):
         self.frozen, self.failure, self.error = [], None, ""
-        self.wait_acknowledged = lambda timeout: timeout > 0.0
+        self.commands = SimpleNamespace(wait_acknowledged=lambda timeout: timeout > 0.0)
 
     def renew_last_caps(self, now):
         if self.failure:
@@ -48,7 +49,7 @@ class Partners:
 
     def __init__(self, path):
         self.statuses, self.audit = [], AuditLog(path)
-        self.record_event = self.audit.add
+        self.feed = self
 
     def publish_status(self, state, *, reason, now):
         self.statuses.append((state, reason))
@@ -218,14 +219,14 @@ def test_unreadable_operators_prevent_no_hold(stand, tmp_path):
 def test_hold_reports_a_broker_without_acknowledgement(tmp_path):
     """Proves: a silent broker is reported at once, before the keepalive notices it."""
     stand = Stand(tmp_path)
-    stand.link.wait_acknowledged = lambda _: False
+    stand.link.commands.wait_acknowledged = lambda _: False
     message = hold(stand, reason="a smell", hours=None)
     assert (
         "commands do not reach the plant now: the broker has acknowledged nothing for 0.5 s"
         in message
     )
     shadow = Stand(tmp_path / "shadow", is_shadow=True)
-    shadow.link.wait_acknowledged = lambda _: False
+    shadow.link.commands.wait_acknowledged = lambda _: False
     assert hold(shadow, reason="a smell", hours=None) == ""
 
 

@@ -453,19 +453,11 @@ def test_connections_are_limited(board, monkeypatch):
             assert one_more.recv(1) == b""
 
 
-def test_server_serves_on_the_other_loopback(board):
-    if not socket.has_ipv6:
-        pytest.skip("no IPv6 on this machine")
-    with PageServer(board, port=0, token=TOKEN, address="::1") as server:
-        assert server.url.startswith("http://[::1]:")
-        assert get(server.url, "/") == 200
-
-
 def test_occupied_port_is_reported_with_a_remedy(board):
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
         with pytest.raises(
-            StatusPageError, match=rf"port {port} \(address already in use\).*another port"
+            StatusPageError, match=rf"port {port} \(address already in use.*another port"
         ):
             PageServer(board, port=port, token=TOKEN).start()
 

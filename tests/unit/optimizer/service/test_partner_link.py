@@ -134,8 +134,8 @@ def test_answers_and_targets_are_counted(tmp_path):
     found = link.status(outcome().time)
     assert set(found.answers.values()) == set(found.load_targets.values()) == {0}
     junk = ReceivedMessage("feed/v1/tso-1/small/ack", b"nonsense", 1)
-    assert link._feed.handle_ack(junk, outcome().time) is None
-    link._targets._agent.handle(
+    assert link.feed.handle_ack(junk, outcome().time) is None
+    link.targets._agent.handle(
         ReceivedMessage("grid/v1/isv/tso-1/loadtarget/set", b"nonsense", 1), outcome().time
     )
     found = link.status(outcome().time)
@@ -219,7 +219,7 @@ def test_long_partner_messages_are_shortened_in_the_record(tmp_path):
     bench = Bench(tmp_path)
     feeds = [f"feed-{n:0200d}" for n in range(500)]
     message = {"event": "load_target_for_others", "partner": "tso-1", "feeds": feeds}
-    bench.link._targets.poll = lambda _: [message] * 20
+    bench.link.targets.poll = lambda _: [message] * 20
     bench.link.poll(START)
     entries = bench.recorded()
     assert [len(one["feeds"]) for one in entries] == [21] * 20
@@ -243,7 +243,7 @@ def test_accepted_target_is_recorded_completely(tmp_path):
     """Proves: long targets can be replayed from the record."""
     bench = Bench(tmp_path)
     message = {"event": "load_target", "partner": "tso-1", "targets": [{"power_mw": 1.0}] * 100}
-    bench.link._targets.poll = lambda _: [message]
+    bench.link.targets.poll = lambda _: [message]
     assert bench.link.poll(START)
     assert bench.recorded() == [message]
 
@@ -288,7 +288,7 @@ def measure(values):
 
 def reported(bench, name="tso-1"):
     """Return the measured documents that a partner has received."""
-    site = public_jwk_set(bench.link._feed._key)
+    site = public_jwk_set(bench.link.feed._key)
     texts = [payload for topic, payload in bench.wires[name].sent if topic.endswith("/actual")]
     return [json.loads(verify_signature(text, site, kind="actual")) for text in texts]
 

@@ -82,11 +82,10 @@ def without_errors(record_event=lambda _: None):
     """Return partners, series and HOLD register of a service in which nothing is wrong."""
     return SimpleNamespace(
         errors=lambda _: {},
-        audit_error="",
+        audit=SimpleNamespace(add=record_event, trouble=""),
         alarm_text="",
         end_notices=lambda _: {},
-        record_event=record_event,
-        contracts_accepting_unsigned_times="",
+        targets=SimpleNamespace(contracts_accepting_unsigned_times=""),
     )
 
 
@@ -256,19 +255,19 @@ def test_cap_within_the_interval_also_caps_halls(tmp_path):
     """Proves: jobs and halls get lower caps at once; a change of a store changes no cap."""
     link = link_to(tmp_path, clock_mode=ClockMode.REAL)
     outcome = moments.pilot().decide(moments.facts())
-    sequence, before = link.order(outcome), link._actuator.last_commands
+    sequence, before = link.order(outcome), link.commands.last_commands
     assert before.job_caps
     now = outcome.time + 5 * np.timedelta64(1, "m")
     link.adjust(outcome, replace(outcome.orders, battery_charge={"battery_1": 0.1}), now)
-    assert (link._actuator._sequence, link._actuator.last_commands.hall_caps) == (
+    assert (link.commands._sequence, link.commands.last_commands.hall_caps) == (
         sequence,
         before.hall_caps,
     )
     eased, _ = LoadShedding.from_orders(outcome.queue, outcome.orders.jobs).shed(0.05)
     link.adjust(outcome, replace(outcome.orders, jobs=eased), now)
-    after = link._actuator.last_commands
-    assert link.last_ordered_caps == eased != before.job_caps
-    assert link._actuator._sequence > sequence
+    after = link.commands.last_commands
+    assert link.commands.last_commands.job_caps == eased != before.job_caps
+    assert link.commands._sequence > sequence
     assert sum(before.hall_caps.values()) - sum(after.hall_caps.values()) == pytest.approx(
         0.05, rel=0.2
     )

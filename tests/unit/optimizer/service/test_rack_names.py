@@ -85,7 +85,7 @@ def caps(plant):
     return found
 
 
-def test_misnamed_rack_gets_no_cap_and_is_excluded(outcomes, link, plant, monkeypatch):
+def test_misnamed_rack_gets_no_cap_and_is_excluded(outcomes, link, plant):
     usual, outcome = outcomes
     for sample in [*points(renamed=RENAMED), *batches()]:
         plant.publish(*encode(sample), qos=1).wait(DEADLINE)
@@ -118,8 +118,8 @@ def test_misnamed_rack_gets_no_cap_and_is_excluded(outcomes, link, plant, monkey
     assert link.telemetry_status(later).racks_apart == ["hall_1-r0003"]
     record = []
     partners = object.__new__(PartnerLink)
-    partners._settings, partners.record_event = link_settings(), record.append
-    monkeypatch.setattr(PartnerLink, "revision", 1)
+    partners._settings, partners.audit = link_settings(), SimpleNamespace(add=record.append)
+    partners.feed = SimpleNamespace(revision=1)
     partners.record_decision(outcome)
     assert "hall_1-r0003" in record[0]["degraded"]
     json.dumps(record)

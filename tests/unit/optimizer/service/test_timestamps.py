@@ -25,7 +25,7 @@ class Partners:
     """Partners that note the time of each message."""
 
     def __init__(self):
-        self.times = {}
+        self.times, self.feed = {}, self
 
     def build_document(self, outcome, *, now):
         self.times["drawn up"] = now
@@ -133,7 +133,7 @@ def test_reading_within_the_quarter_hour_counts_in_it():
         SimpleNamespace(description=""),
     )
     made._partners, made._series = (
-        SimpleNamespace(requested_outlook=None),
+        SimpleNamespace(targets=SimpleNamespace(requested_outlook=None)),
         SimpleNamespace(current=id),
     )
     made._link = SimpleNamespace(
