@@ -444,7 +444,7 @@ class ChillerPlant:
         water_rate, pump = self._condenser_water(load)
         fixed = load + pump
         kinks = self._kinks(load, fixed, capacity_rate, water_rate)
-        speed = self._candidate_speeds(kinks, weather, water_rate=water_rate)
+        speed, is_new = self._candidate_speeds(kinks, weather, water_rate=water_rate)
         power = np.zeros_like(speed)
         for _ in range(_COMPRESSOR_POWER_ITERATIONS):
             heat = fixed + power
@@ -455,9 +455,9 @@ class ChillerPlant:
             free = self._economiser_heat(
                 leaving, load, capacity_rate, water_rate=water_rate, temperature=temperature
             )
-            power, units = self._compress(load - free, temperature)
+            power, units = self._compress(np.where(is_new, load - free, 0.0), temperature)
         fan = self.rejection.power(speed, weather)
-        is_feasible = (temperature <= self.chillers.condenser_high) | (speed >= 1.0)
+        is_feasible = is_new & ((temperature <= self.chillers.condenser_high) | (speed >= 1.0))
         is_feasible &= self._matches_units(units, is_feasible)
         best = np.argmin(np.where(is_feasible, fan + power, np.inf), axis=0)
         return PlantOperatingPoint(
@@ -485,15 +485,21 @@ class ChillerPlant:
         weather: Weather,
         *,
         water_rate: FloatArray,
-    ) -> FloatArray:
-        """Return candidate fan speeds: equally spaced ones, and those of the kinks."""
+    ) -> tuple[FloatArray, BoolArray]:
+        """Return candidate fan speeds: equally spaced ones, and those of the kinks.
+
+        Also return which are new: a kink beyond the speeds repeats the first or the last of them.
+        """
         spaced = np.linspace(self.rejection.minimum_speed, 1.0, _FAN_SPEEDS)
         spaced = spaced.reshape(-1, *(1,) * water_rate.ndim)
         heat, target = (np.stack(part) for part in zip(*kinks, strict=True))
         found = self.rejection.min_fan_speed(
             heat, target, capacity_rate=water_rate, weather=weather
         )
-        return np.concatenate([np.broadcast_to(spaced, (_FAN_SPEEDS, *found.shape[1:])), found])
+        is_new = (found != spaced[0]) & (found != spaced[-1])
+        all_new = np.ones((_FAN_SPEEDS, *found.shape[1:]), dtype=np.bool_)
+        speeds = np.concatenate([np.broadcast_to(spaced, all_new.shape), found])
+        return speeds, np.concatenate([all_new, is_new])
 
     def max_load(self, weather: Weather) -> FloatArray:
         """Return the maximum load of the chillers with fans at full speed. [MW]"""
