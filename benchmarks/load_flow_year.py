@@ -36,9 +36,7 @@ def limit(_place: Place, days: int = DAYS) -> Measured:
     """Call power-grid-model bare with what the machines draw."""
     site, run = _run(days)
     study = LoadFlowStudy.of(site, run)
-    flows = network.Network(
-        study.bundled_network.wiring, study.bundled_network.in_service(study.network)
-    )
+    flows = network.Network(study.wiring, study.is_closed)
     flows.solve(study.active[:96], study.reactive[:96])
     with cpu() as clock:
         voltage, loading, loss, power, reactive = flows.solve(study.active, study.reactive)

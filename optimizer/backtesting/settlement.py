@@ -120,9 +120,11 @@ def settle(
     contract_costs = contract_accounts(site, record, series, net=meter.net)
     counted = contract_costs.pop("carbon", carbon)  # by the market, where contracts match hours
     counted += (left - stored) * meter.mean_carbon(counted)
-    weighted = _objective_terms(
-        site, work, carbon=counted, budgets=contract_costs.pop("budgets", 0.0)
-    )
+    weighted = {
+        "carbon": counted * site.weights.carbon,
+        "budgets": contract_costs.pop("budgets", 0.0),
+        "lateness": work.power_weighted_lateness * site.weights.lateness,
+    }
     return Settlement(
         accounts={
             "electricity": float((meter.imported - meter.exported) @ meter.price),
@@ -145,17 +147,6 @@ def settle(
         carbon_equal_work_kg=carbon + (left - stored) * meter.mean_carbon(carbon),
         staging=StagingCounts.total(ran for _, ran in staging_by_bank(site, record)),
     )
-
-
-def _objective_terms(
-    site: Site, work: WorkBalance, *, carbon: float, budgets: float
-) -> dict[str, float]:
-    """Return the weights of carbon [kg], penalty of budgets, and lateness. [EUR]"""
-    return {
-        "carbon": carbon * site.weights.carbon,
-        "budgets": budgets,
-        "lateness": work.power_weighted_lateness * site.weights.lateness,
-    }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -222,46 +213,24 @@ def energy_of_work_left(site: Site, work: WorkBalance, *, overhead: float) -> fl
 
 
 def _machines(site: Site, record: xr.Dataset) -> dict[str, float]:
-    """Return the cost of machines beside energy and water, by account. [EUR]"""
-    return {
-        "wear": _wear(site, record),
-        "renewables": _renewables(site, record),
-        "heat": _heat(site, record),
-        **_starts(site, record),
-    }
+    """Return the cost of machines beside energy and water, by account; heat is sold. [EUR]"""
+    found = {"wear": 0.0, "renewables": 0.0, "heat": 0.0}
 
+    def add(account: str, price: float, variable: str, **machine: str) -> None:
+        found[account] += price * float(record[variable].sel(machine).sum()) / MINUTES_PER_HOUR
 
-def _starts(site: Site, record: xr.Dataset) -> dict[str, float]:
-    """Return the cost of starts and stops of committed units. [EUR]"""
-    banks = staging_by_bank(site, record)
-    paid = (units.start_cost * ran.starts + units.stop_cost * ran.stops for units, ran in banks)
-    return {"starts": sum(paid)} if banks else {}
-
-
-def _wear(site: Site, record: xr.Dataset) -> float:
-    total = 0.0
     for store in site.stores:
         kind = site.equipment[store.owner].kind
-        discharged = record[f"{kind}_discharge"].sel({kind: store.owner})
-        total += store.wear_cost * float(discharged.sum()) / MINUTES_PER_HOUR
-    return total
-
-
-def _renewables(site: Site, record: xr.Dataset) -> float:
-    total = 0.0
+        add("wear", store.wear_cost, f"{kind}_discharge", **{kind: store.owner})
     for source in site.machines_of(Renewable):
-        used = record["renewable_used_power"].sel(renewable=source.name)
-        total += source.price * float(used.sum()) / MINUTES_PER_HOUR
-    return total
-
-
-def _heat(site: Site, record: xr.Dataset) -> float:
-    """Return the cost of heat, negative because heat is sold. [EUR]"""
-    total = 0.0
+        add("renewables", source.price, "renewable_used_power", renewable=source.name)
     for pump in site.machines_of(HeatReuse):
-        sold = record["heat_reuse_power"].sel(heat_reuse=pump.name)
-        total -= pump.heat_price * float(sold.sum()) / MINUTES_PER_HOUR
-    return total
+        add("heat", -pump.heat_price, "heat_reuse_power", heat_reuse=pump.name)
+    if banks := staging_by_bank(site, record):
+        found["starts"] = sum(
+            units.start_cost * ran.starts + units.stop_cost * ran.stops for units, ran in banks
+        )
+    return found
 
 
 def _stored_energy_change(site: Site, record: xr.Dataset) -> float:
@@ -339,7 +308,9 @@ def _excess(billing: BillingRules, starts: InstantArray, net: FloatArray) -> flo
         metered = MeteredImport(
             tariff, starts[is_valid], net[is_valid], time_zone=billing.time_zone
         )
-        total += sum(price * power for _, power, price in excess_charges(metered))
+        total += sum(
+            price * tariff.tax_factor * power for _, power, price in excess_charges(metered)
+        )
     return total
 
 

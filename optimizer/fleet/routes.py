@@ -46,7 +46,7 @@ def build_fleet_problems(
         "build_fleet_problems",
         **{f"routes, {name}": (one, FleetRoute) for name, one in routes.items()},
     )
-    _raise_issues(
+    ProblemError.raise_if_any(
         "fleet",
         [*_fleet_issues([problem.site for problem in problems], routes), *_time_issues(problems)],
     )
@@ -77,11 +77,7 @@ def check_fleet(fleet: Sequence[Site], routes: Mapping[str, FleetRoute]) -> None
 
     Raises ProblemError if they do not fit together; all issues at once.
     """
-    _raise_issues("fleet", list(_fleet_issues(fleet, routes)))
-
-
-def _raise_issues(source: str, issues: list[ValidationIssue]) -> None:
-    ProblemError.raise_if_any(source, issues)
+    ProblemError.raise_if_any("fleet", list(_fleet_issues(fleet, routes)))
 
 
 def _with_routes(problem: Problem, routes: Mapping[str, FleetRoute], block: float) -> Problem:
@@ -168,7 +164,7 @@ def check_same_axes(source: str, problems: Sequence[Problem]) -> None:
                 remedy="pass the problem of each site",
             )
         )
-    _raise_issues(source, issues)
+    ProblemError.raise_if_any(source, issues)
 
 
 def _axes_issues(problems: Sequence[Problem]) -> Iterator[ValidationIssue]:

@@ -262,7 +262,7 @@ def _solve(networks: list[_Network], name: str) -> FloatArray:
             network.wiring.arrays(),
             np.array([network.active]),
             np.array([network.reactive]),
-            in_service=np.array([network.closed]),
+            is_closed=np.array(network.closed),
         )
         results = {"voltage": found.voltage, "loss": found.loss, "active": found.active_import}
         row = np.atleast_1d(results[name][0])

@@ -243,7 +243,6 @@ class BillWriter:
         unit: str,
         *,
         price: Decimal,
-        per: str = "",
         share: Decimal = Decimal(1),
         group: LineGroup = "network",
     ) -> BillLine:
@@ -256,10 +255,17 @@ class BillWriter:
             quantity=quantity,
             unit=unit,
             price=price,
-            price_unit=per or f"EUR/{unit}",
+            price_unit=f"EUR/{unit}",
             money=round_to_cents(money) if self.rounds else money,
             group=group,
         )
+
+    def power_line(
+        self, rule: str, power: float, price: float, *, share: Decimal = Decimal(1)
+    ) -> BillLine:
+        """Return the line of a power [MW] at a declared price [EUR MW-1]; see :meth:`line`."""
+        quantity = billed_quantity(power)
+        return self.line(rule, quantity, "MW", price=declared_decimal(price), share=share)
 
     def energy_lines(self) -> Iterator[BillLine]:
         """Yield the energy lines of each price, for its time classes."""
@@ -281,36 +287,20 @@ class BillWriter:
             counts = self.metered.clock.in_any_window(price.windows)
             if price.of == "year":
                 peak, share = self.metered.peak(counts), self.metered.billed_year_share
-                yield self.line(
-                    price.name,
-                    billed_quantity(peak),
-                    "MW",
-                    price=declared_decimal(price.price),
-                    share=share,
-                )
+                yield self.power_line(price.name, peak, price.price, share=share)
                 continue
             for month, inside in self.metered.by_month():
                 peak = self.metered.peak(inside & counts)
-                yield self.line(
-                    f"{price.name} {month}",
-                    billed_quantity(peak),
-                    "MW",
-                    price=declared_decimal(price.price),
-                )
+                yield self.power_line(f"{price.name} {month}", peak, price.price)
 
     def contracted_power_lines(self) -> Iterator[BillLine]:
         """Yield the contracted powers, and the excess above them by month."""
         metered = self.metered
         for contract in metered.tariff.contracted:
-            yield self.line(
-                f"contracted power {contract.period}",
-                billed_quantity(contract.power),
-                "MW",
-                price=declared_decimal(contract.price),
-                share=metered.billed_year_share,
-            )
-        for rule, power, price in _excesses(metered):
-            yield self.line(rule, billed_quantity(power), "MW", price=declared_decimal(price))
+            rule, share = f"contracted power {contract.period}", metered.billed_year_share
+            yield self.power_line(rule, contract.power, contract.price, share=share)
+        for rule, power, price in excess_charges(metered):
+            yield self.power_line(rule, power, price)
 
     def standing(self) -> Iterator[BillLine]:
         """Yield the standing charges."""
@@ -332,13 +322,7 @@ class BillWriter:
 
 
 def excess_charges(metered: MeteredImport) -> Iterator[tuple[str, float, float]]:
-    """Yield the rule, counted excess power [MW] and its price with taxes [EUR MW-1], by month."""
-    for rule, power, price in _excesses(metered):
-        yield rule, power, price * metered.tariff.tax_factor
-
-
-def _excesses(metered: MeteredImport) -> Iterator[tuple[str, float, float]]:
-    """Yield the same with the price before taxes."""
+    """Yield the rule, counted excess power [MW] and its price before taxes [EUR MW-1], by month."""
     tariff = metered.tariff
     for contract in tariff.contracted:
         numbers = [n for n, period in enumerate(tariff.periods) if period.name == contract.period]

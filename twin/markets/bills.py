@@ -169,21 +169,11 @@ def _published(metered: MeteredImport, prices: UtilisationPrices) -> NetworkChar
 
 def _lines(metered: MeteredImport, prices: UtilisationPrices, peak: float) -> tuple[BillLine, ...]:
     power, energy = prices_for_utilisation(prices, annual_utilisation_hours(metered))
-    writer = BillWriter(metered)
+    writer, share = BillWriter(metered), metered.billed_year_share
+    quantity = billed_quantity(metered.energy())
     return (
-        writer.line(
-            "network power",
-            billed_quantity(peak),
-            "MW",
-            price=declared_decimal(power),
-            share=metered.billed_year_share,
-        ),
-        writer.line(
-            "network energy",
-            billed_quantity(metered.energy()),
-            "MWh",
-            price=declared_decimal(energy),
-        ),
+        writer.power_line("network power", peak, power, share=share),
+        writer.line("network energy", quantity, "MWh", price=declared_decimal(energy)),
     )
 
 

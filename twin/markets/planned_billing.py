@@ -248,10 +248,8 @@ class BillingRules:
 
     def counts_in_peak(self, moments: InstantArray) -> BoolArray:
         """Return which quarter-hours count in the billing peak."""
-        found = np.ones(len(moments), dtype=bool)
-        for tariff, mask, clock in self._parts(moments):
-            found[mask] = clock.in_any_window(tariff.windows)
-        return found
+        found = self._by_tariff(moments, lambda one, at: at.in_any_window(one.windows), without=1.0)
+        return found > 0.0
 
     def any_counts_in_peak(self, instants: InstantArray) -> BoolArray:
         """Return in which intervals between instants some quarter-hour counts in the peak."""
@@ -260,10 +258,7 @@ class BillingRules:
 
     def energy_prices(self, moments: InstantArray) -> FloatArray:
         """Return the tariffs' charge for energy imported in each interval. [EUR MWh-1]"""
-        found = np.zeros(len(moments))
-        for tariff, mask, clock in self._parts(moments):
-            found[mask] = planned_energy_price(tariff, clock)
-        return found
+        return self._by_tariff(moments, planned_energy_price)
 
     def mean_energy_prices(self, instants: InstantArray) -> FloatArray:
         """Return the mean energy price of each interval between two instants. [EUR MWh-1]
@@ -275,17 +270,11 @@ class BillingRules:
 
     def peak_prices(self, moments: InstantArray) -> FloatArray:
         """Return the cost of a MW of peak in the billing period of each moment. [EUR MW-1]"""
-        found = np.zeros(len(moments))
-        for tariff, mask, _ in self._parts(moments):
-            found[mask] = planned_peak_price(tariff)
-        return found
+        return self._by_tariff(moments, lambda one, _: planned_peak_price(one))
 
     def expected_peaks(self, moments: InstantArray) -> FloatArray:
         """Return the peak that the tariff expects in any case, at each moment. [MW]"""
-        found = np.zeros(len(moments))
-        for tariff, mask, _ in self._parts(moments):
-            found[mask] = tariff.expected_peak
-        return found
+        return self._by_tariff(moments, lambda one, _: one.expected_peak)
 
     def contracted_power_terms(
         self, moments: InstantArray
@@ -333,10 +322,7 @@ class BillingRules:
 
     def uses_root_sum_square(self, moment: InstantArray) -> BoolArray:
         """Return when excess powers count as the root of the sum of their squares."""
-        found = np.zeros(len(moment), dtype=bool)
-        for tariff, mask, _ in self._parts(moment):
-            found[mask] = tariff.excess == "root_of_squares"
-        return found
+        return self._by_tariff(moment, lambda one, _: one.excess == ROOT_SUM_SQUARE_RULE) > 0.0
 
     def uncharged_import(self, moment: np.datetime64, *, peak: float, mean_import: float) -> float:
         """Return the import [MW] up to which no charge rises at a moment; infinite if there is
@@ -353,6 +339,18 @@ class BillingRules:
     def tariff_at(self, moment: np.datetime64) -> Tariff:
         """Return the tariff that plans assume at a moment."""
         return next(self._planned(np.array([moment])))[0]
+
+    def _by_tariff(
+        self,
+        moments: InstantArray,
+        value: Callable[[Tariff, TariffCalendar], FloatArray | BoolArray | float],
+        without: float = 0.0,
+    ) -> FloatArray:
+        """Return a value of the valid tariff at each moment, or that without tariffs."""
+        found = np.full(len(moments), float(without))
+        for tariff, mask, clock in self._parts(moments):
+            found[mask] = value(tariff, clock)
+        return found
 
     def _parts(self, moments: InstantArray) -> list[tuple[Tariff, BoolArray, TariffCalendar]]:
         """Return each valid tariff, a mask of its moments, and its calendar at them."""

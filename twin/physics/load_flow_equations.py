@@ -20,7 +20,6 @@ from twin.units import W_PER_MW
 
 if TYPE_CHECKING:
     from power_grid_model import PowerGridModel
-    from power_grid_model.data_types import BatchDataset
 
 V_PER_KV: Final = 1e3
 
@@ -118,7 +117,7 @@ def solve_load_flow(
     active: FloatArray,
     reactive: FloatArray,
     *,
-    in_service: BoolArray | None = None,
+    is_closed: BoolArray | None = None,
 ) -> LoadFlowArrays:
     r"""Return the voltages and flows of a network.
 
@@ -126,8 +125,8 @@ def solve_load_flow(
     ----------
     active, reactive
         Power drawn by each load, negative for generation, ``(time, load)``. [MW, Mvar]
-    in_service
-        Closed branches, ``(time, branch)``; by default all. [1]
+    is_closed
+        Closed branches, ``(branch,)``; by default all. [1]
 
     Returns
     -------
@@ -148,20 +147,9 @@ def solve_load_flow(
     for interval, load in np.argwhere(~np.isfinite(active + reactive)).tolist():
         message = f"load {load} is not finite in interval {interval}: give its MW and Mvar, or 0"
         raise ValueError(message)
-    steady, changing = in_service, None
-    if in_service is not None and (in_service != in_service[:1]).any():
-        steady, changing = None, in_service
-    model = _model(wiring, None if steady is None else steady[0])
+    model = _model(wiring, is_closed)
     parts = [
-        _solve(
-            model,
-            wiring,
-            _IntervalData(
-                active=active[span],
-                reactive=reactive[span],
-                closed=None if changing is None else changing[span],
-            ),
-        )
+        _solve(model, wiring, active[span], reactive[span])
         for span in (
             slice(start, start + INTERVALS_PER_BATCH)
             for start in range(0, len(active), INTERVALS_PER_BATCH)
@@ -174,21 +162,20 @@ def solve_load_flow(
     return LoadFlowArrays(**joined)
 
 
-@dataclass(frozen=True, kw_only=True)
-class _IntervalData:
-    """Loads and switch states that change from interval to interval."""
-
-    active: FloatArray
-    reactive: FloatArray
-    closed: BoolArray | None
-
-
-def _solve(model: "PowerGridModel", wiring: NetworkArrays, update: _IntervalData) -> LoadFlowArrays:
+def _solve(
+    model: "PowerGridModel", wiring: NetworkArrays, active: FloatArray, reactive: FloatArray
+) -> LoadFlowArrays:
     import power_grid_model as pgm  # noqa: PLC0415  (an extra, and slow to import)
 
     kind = pgm.ComponentType
     solution = model.calculate_power_flow(
-        update_data=_update_data(wiring, update),
+        update_data={
+            kind.sym_load: {
+                "id": np.tile(_Ids.of(wiring).loads, (len(active), 1)),
+                "p_specified": active * W_PER_MW,
+                "q_specified": reactive * W_PER_MW,
+            }
+        },
         error_tolerance=VOLTAGE_TOLERANCE,
         continue_on_batch_error=True,
         output_component_types={
@@ -198,7 +185,7 @@ def _solve(model: "PowerGridModel", wiring: NetworkArrays, update: _IntervalData
             kind.source: ["p", "q"],
         },
     )
-    is_solved = np.ones(len(update.active), dtype=np.bool_)
+    is_solved = np.ones(len(active), dtype=np.bool_)
     if model.batch_error is not None:
         is_solved[model.batch_error.failed_scenarios] = False
     source = solution[kind.source]
@@ -217,35 +204,6 @@ def _solve(model: "PowerGridModel", wiring: NetworkArrays, update: _IntervalData
     for array in values.values():
         array[~is_solved] = np.nan
     return LoadFlowArrays(is_solved=is_solved, **values)
-
-
-def _update_data(wiring: NetworkArrays, update: _IntervalData) -> "BatchDataset":
-    import power_grid_model as pgm  # noqa: PLC0415  (an extra, and slow to import)
-
-    count, lines = len(update.active), len(wiring.lines.current)
-    ids = _Ids.of(wiring)
-    data: BatchDataset = {
-        pgm.ComponentType.sym_load: {
-            "id": np.tile(ids.loads, (count, 1)),
-            "p_specified": update.active * W_PER_MW,
-            "q_specified": update.reactive * W_PER_MW,
-        }
-    }
-    if update.closed is None:
-        return data
-    closed = update.closed.astype(np.int8)
-    for name, numbers, states in (
-        (pgm.ComponentType.line, ids.lines, closed[:, :lines]),
-        (pgm.ComponentType.transformer, ids.transformers, closed[:, lines:]),
-    ):
-        if not numbers.size:
-            continue
-        data[name] = {
-            "id": np.tile(numbers, (count, 1)),
-            "from_status": np.ascontiguousarray(states),
-            "to_status": np.ascontiguousarray(states),
-        }
-    return data
 
 
 @dataclass(frozen=True, kw_only=True)

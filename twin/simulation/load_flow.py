@@ -1,24 +1,18 @@
-"""AC load flow of a site's medium-voltage network for a simulated run.
-
-A bundle of equal units in parallel becomes two branches of the physics: one unit, and the others.
-So the outage of one unit is the opening of one branch.
-"""
+"""AC load flow of a site's medium-voltage network for a simulated run, without failures."""
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final, Self
 
 import numpy as np
 import xarray as xr
-from numpy.typing import NDArray
 
 from twin import variables
 from twin.equipment import Renewable, TransformerBank
 from twin.equipment.electrical_network import (
     CableBundle,
     MediumVoltageNetwork,
-    NetworkBranch,
     TransformerBranch,
     radial_network,
 )
@@ -60,50 +54,34 @@ def network_load_flow(site: Site, result: xr.Dataset) -> xr.Dataset:
     Raises ``NetworkError`` if a machine has no feed, or no voltages carry the loads.
     """
     study = LoadFlowStudy.of(site, result)
-    return _labelled(study, study.solve(), result)
-
-
-@dataclass(frozen=True, kw_only=True)
-class BundledNetwork:
-    """The wiring of a network, and the bundle of each of its branches.
-
-    - ``wiring``: Branches of the physics, each one unit of a bundle or its other units.
-    - ``nodes``, ``branches``: Names in the order of the arrays.
-    - ``loads``: (machine, share) of each load.
-    - ``bundles``: Bundle of each branch of the physics.
-    - ``is_outage_unit``: Whether a branch of the physics is the one unit.
-    """
-
-    wiring: NetworkArrays
-    nodes: tuple[str, ...]
-    branches: tuple[str, ...]
-    loads: tuple[tuple[str, float], ...]
-    bundles: IntArray
-    is_outage_unit: BoolArray
-
-    def in_service(self, network: MediumVoltageNetwork, outage: str = "") -> BoolArray:
-        """Return which branches of the physics are closed while one unit of a bundle is out."""
-        branches = network.branches
-        is_closed = np.array(
-            [not branches[n].closes_for or outage in branches[n].closes_for for n in self.branches]
+    solved = load_flow_equations.solve_load_flow(
+        study.wiring, study.active, study.reactive, is_closed=study.is_closed
+    )
+    if not solved.is_solved.all():
+        raise NetworkError.single(
+            site.name,
+            IssueCode.INFEASIBLE,
+            f"network, {result['time'].to_numpy()[~solved.is_solved][0]}",
+            found="no solution of the load flow",
+            expected="voltages that carry the loads",
+            remedy="strengthen the network or reduce the loads",
         )
-        is_out = np.array([name == outage for name in self.branches])
-        return np.asarray(is_closed[self.bundles] & ~(is_out[self.bundles] & self.is_outage_unit))
+    return _labelled(study, solved, result)
 
 
 @dataclass(frozen=True, kw_only=True)
 class LoadFlowStudy:
-    """A network and the loads of a run.
+    """A network as arrays, and the loads of a run.
 
-    - ``site``, ``time``: Name of the site, and starts of the intervals.
-    - ``network``, ``bundled_network``: The network as declared, and as arrays.
+    - ``wiring``, ``is_closed``: The network, and which of its branches are closed, ``(branch,)``.
+    - ``nodes``, ``branches``: Names in the order of the arrays.
     - ``active``, ``reactive``: Draw of each load, ``(time, load)``. [MW, Mvar]
     """
 
-    site: str
-    time: NDArray[np.datetime64]
-    network: MediumVoltageNetwork
-    bundled_network: BundledNetwork
+    wiring: NetworkArrays
+    is_closed: BoolArray
+    nodes: tuple[str, ...]
+    branches: tuple[str, ...]
     active: FloatArray
     reactive: FloatArray
 
@@ -125,59 +103,26 @@ class LoadFlowStudy:
                 expected="a node of the network",
                 remedy=f"add [network.feeds.{unfed[0]}] to the site file",
             )
-        units = bundle_network(network, banks)
+        feeds = [
+            (name, node, share)
+            for name, feed in network.feeds.items()
+            for node, share in feed.nodes.items()
+        ]
         tangents = {name: _tangent(site, network, name) for name in draws}
         zero = np.zeros(result.sizes["time"])
-        active = [share * draws.get(name, zero) for name, share in units.loads]
+        active = [share * draws.get(name, zero) for name, _, share in feeds]
         reactive = [
             np.abs(row) * tangents.get(name, 0.0)
-            for row, (name, _) in zip(active, units.loads, strict=True)
+            for row, (name, _, _) in zip(active, feeds, strict=True)
         ]
         return cls(
-            site=site.name,
-            time=result["time"].to_numpy(),
-            network=network,
-            bundled_network=units,
+            wiring=_wiring(network, banks, [node for _, node, _ in feeds]),
+            is_closed=np.array([not branch.closes_for for branch in network.branches.values()]),
+            nodes=tuple(network.nodes),
+            branches=tuple(network.branches),
             active=np.stack(active, axis=1),
             reactive=np.stack(reactive, axis=1),
         )
-
-    def solve(self) -> LoadFlowArrays:
-        """Return the flows of the bundles in the normal state of the network.
-
-        Raises ``NetworkError`` if no voltages carry the loads in some interval.
-        """
-        rows = np.arange(len(self.time))
-        states = np.tile(self.bundled_network.in_service(self.network), (len(rows), 1))
-        solved = self.solve_in(states, rows)
-        if not solved.is_solved.all():
-            raise NetworkError.single(
-                self.site,
-                IssueCode.INFEASIBLE,
-                f"network, {self.time[~solved.is_solved][0]}",
-                found="no solution of the load flow",
-                expected="voltages that carry the loads",
-                remedy="strengthen the network or reduce the loads",
-            )
-        return solved
-
-    def solve_in(self, states: BoolArray, rows: IntArray) -> LoadFlowArrays:
-        """Return the flows of the bundles with some branches open, on ``(row, ...)``.
-
-        The loading of a bundle is that of its most loaded unit, its loss that of all.
-
-        - ``states``: Whether each branch of the physics is closed, ``(row, branch)``.
-        - ``rows``: Interval of each row.
-        """
-        found = load_flow_equations.solve_load_flow(
-            self.bundled_network.wiring, self.active[rows], self.reactive[rows], in_service=states
-        )
-        shape = (len(rows), len(self.bundled_network.branches))
-        loading, loss = np.zeros(shape), np.zeros(shape)
-        for part, bundle in enumerate(self.bundled_network.bundles):
-            loading[:, bundle] = np.maximum(loading[:, bundle], found.loading[:, part])
-            loss[:, bundle] += found.loss[:, part]
-        return replace(found, loading=loading, loss=loss)
 
 
 def network_draws(site: Site, result: xr.Dataset) -> Mapping[str, FloatArray]:
@@ -224,84 +169,48 @@ def _labelled(study: LoadFlowStudy, solved: LoadFlowArrays, result: xr.Dataset) 
         "connection_power": ("time", solved.active_import),
         "connection_reactive_power": ("time", solved.reactive_import),
     }
-    labels = {
-        "node": list(study.bundled_network.nodes),
-        "branch": list(study.bundled_network.branches),
-    }
+    labels = {"node": list(study.nodes), "branch": list(study.branches)}
     axes = result[["time", "duration"]]
     return variables.tag_dataset(axes.assign(flows).assign_coords(labels))
 
 
-def bundle_network(
-    network: MediumVoltageNetwork, banks: Mapping[str, TransformerBank]
-) -> BundledNetwork:
-    """Return a network as arrays; ``banks`` maps machines to their transformer banks."""
+def _wiring(
+    network: MediumVoltageNetwork, banks: Mapping[str, TransformerBank], load_nodes: Sequence[str]
+) -> NetworkArrays:
+    """Return a network as arrays, each bundle of equal units as one branch.
+
+    ``banks`` maps machines to their transformer banks.
+    """
     nodes = {name: number for number, name in enumerate(network.nodes)}
-    cables, transformers = _parts(network.cables), _parts(network.transformers)
-    feeds = [
-        (name, node, share)
-        for name, feed in network.feeds.items()
-        for node, share in feed.nodes.items()
-    ]
-    wiring = NetworkArrays(
+    cables, units = [*network.cables.values()], [*network.transformers.values()]
+    machines = [banks[unit.machine] for unit in units]
+    count = np.array([unit.count for unit in units], dtype=np.float64)
+
+    def ends(branches: Sequence[CableBundle | TransformerBranch]) -> IntArray:
+        pairs = [[nodes[name] for name in branch.ends] for branch in branches]
+        return np.array(pairs, dtype=np.int64).reshape(-1, 2)
+
+    return NetworkArrays(
         voltage=np.array([node.voltage for node in network.nodes.values()]),
         source_node=nodes[network.source],
         source_voltage=network.source_voltage,
         short_circuit_power=network.short_circuit_power,
         source_resistance_ratio=network.source_ratio,
-        lines=_lines(nodes, [(network.cables[name], count) for name, count, _ in cables]),
-        transformers=_transformers(
-            nodes, [(network.transformers[name], count) for name, count, _ in transformers], banks
+        lines=LineArrays(
+            ends=ends(cables),
+            resistance=np.array([c.resistance * c.length / c.count for c in cables]),
+            reactance=np.array([c.reactance * c.length / c.count for c in cables]),
+            capacitance=np.array([c.capacitance * c.length * c.count for c in cables]),
+            current=np.array([c.current * c.count for c in cables]),
         ),
-        load_nodes=np.array([nodes[node] for _, node, _ in feeds], dtype=np.int64),
+        transformers=TransformerArrays(
+            ends=ends(units),
+            voltages=np.array([(u.high_voltage, u.low_voltage) for u in units]).reshape(-1, 2),
+            rating=count * np.array([bank.rating for bank in machines]),
+            short_circuit_voltage=np.array([unit.short_circuit_voltage for unit in units]),
+            load_loss=count * np.array([bank.load_loss for bank in machines]),
+            no_load_loss=count * np.array([bank.no_load_loss for bank in machines]),
+            no_load_current=np.array([unit.no_load_current for unit in units]),
+        ),
+        load_nodes=np.array([nodes[name] for name in load_nodes], dtype=np.int64),
     )
-    branches = tuple(network.branches)
-    parts = [*cables, *transformers]
-    return BundledNetwork(
-        wiring=wiring,
-        nodes=tuple(nodes),
-        branches=branches,
-        loads=tuple((name, share) for name, _, share in feeds),
-        bundles=np.array([branches.index(name) for name, *_ in parts], dtype=np.int64),
-        is_outage_unit=np.array([is_first for *_, is_first in parts], dtype=np.bool_),
-    )
-
-
-def _parts(bundles: Mapping[str, NetworkBranch]) -> list[tuple[str, int, bool]]:
-    """Return the branches of the physics: bundle, number of units, whether it is the one unit."""
-    one = [(name, 1, True) for name in bundles]
-    others = [(name, b.count - 1, False) for name, b in bundles.items() if b.count > 1]
-    return one + others
-
-
-def _lines(nodes: Mapping[str, int], parts: Sequence[tuple[CableBundle, int]]) -> LineArrays:
-    return LineArrays(
-        ends=_ends(nodes, [cables.ends for cables, _ in parts]),
-        resistance=np.array([c.resistance * c.length / count for c, count in parts]),
-        reactance=np.array([c.reactance * c.length / count for c, count in parts]),
-        capacitance=np.array([c.capacitance * c.length * count for c, count in parts]),
-        current=np.array([c.current * count for c, count in parts]),
-    )
-
-
-def _transformers(
-    nodes: Mapping[str, int],
-    parts: Sequence[tuple[TransformerBranch, int]],
-    banks: Mapping[str, TransformerBank],
-) -> TransformerArrays:
-    count = np.array([count for _, count in parts], dtype=np.float64)
-    machines = [banks[units.machine] for units, _ in parts]
-    return TransformerArrays(
-        ends=_ends(nodes, [units.ends for units, _ in parts]),
-        voltages=np.array([(u.high_voltage, u.low_voltage) for u, _ in parts]).reshape(-1, 2),
-        rating=count * np.array([bank.rating for bank in machines]),
-        short_circuit_voltage=np.array([units.short_circuit_voltage for units, _ in parts]),
-        load_loss=count * np.array([bank.load_loss for bank in machines]),
-        no_load_loss=count * np.array([bank.no_load_loss for bank in machines]),
-        no_load_current=np.array([units.no_load_current for units, _ in parts]),
-    )
-
-
-def _ends(nodes: Mapping[str, int], ends: Sequence[tuple[str, str]]) -> IntArray:
-    pairs = [(nodes[one], nodes[other]) for one, other in ends]
-    return np.array(pairs, dtype=np.int64).reshape(-1, 2)

@@ -124,7 +124,7 @@ def test_a_transformer_by_hand():
 
 def test_open_line_disconnects_its_end():
     found = solve_load_flow(
-        one_line(), np.full((2, 1), 5.0), np.zeros((2, 1)), in_service=np.array([[True], [False]])
+        one_line(), np.full((2, 1), 5.0), np.zeros((2, 1)), is_closed=np.array([False])
     )
     assert found.voltage[1] == pytest.approx([1.0, 0.0])
     assert found.active_import[1] == 0.0
@@ -184,7 +184,7 @@ def test_power_flow_agrees_with_pandapower():
     for (wiring, active, reactive, closed), expected in zip(
         cases, json.loads(answer.stdout), strict=True
     ):
-        found = solve_load_flow(wiring, active[None], reactive[None], in_service=closed[None])
+        found = solve_load_flow(wiring, active[None], reactive[None], is_closed=closed)
         assert found.voltage[0] == pytest.approx(expected["voltage"], rel=1e-3)
         assert found.loading[0][closed] == pytest.approx(
             np.array(expected["loading"])[closed], rel=1e-3, abs=1e-6
