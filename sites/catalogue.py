@@ -152,37 +152,33 @@ def machine_families() -> tuple[str, ...]:
 
 def apply_standards(
     table: TomlTable, family: str, *, location: str
-) -> tuple[TomlTable, list[ValidationIssue]]:
-    """Return a table filled with its standard machines' parameters, and issues of unknown ones."""
+) -> tuple[TomlTable, dict[str, ValidationIssue]]:
+    """Return a table filled with its standard machines' parameters, and issues of unknown ones.
+
+    The issues are by the location of the table that names the unknown machine.
+    """
     family = str(table.get("kind", family))
     own = {key: value for key, value in table.items() if key != "standard"}
-    issues: list[ValidationIssue] = []
+    issues: dict[str, ValidationIssue] = {}
     if "standard" in table:
-        entry, issues = _standard_entry(table["standard"], family, location)
-        own = _merged(entry, own)
+        name, known = table["standard"], standard_machines(family)
+        entry = known.get(name) if isinstance(name, str) else None
+        if entry is None:
+            issues[location] = IssueCode.UNKNOWN_NAME.issue(
+                f"[{location}] standard",
+                found=f'"{name}"',
+                expected=f"one of {', '.join(sorted(known))}" if known else "no standard",
+                remedy=f"name a standard {family}{closest_match_hint(str(name), known)}",
+            )
+        shared = {k: v for k, v in (entry or {}).items() if k not in DESCRIPTIVE_KEYS}
+        own = _merged(shared, own)
     for key, value in own.items():
         if isinstance(value, dict):
             own[key], more = apply_standards(
                 value, key, location=f"{location}.{key}".removeprefix(".")
             )
-            issues += more
+            issues |= more
     return own, issues
-
-
-def _standard_entry(
-    name: object, family: str, location: str
-) -> tuple[TomlTable, list[ValidationIssue]]:
-    known = standard_machines(family)
-    if isinstance(name, str) and name in known:
-        return {k: v for k, v in known[name].items() if k not in DESCRIPTIVE_KEYS}, []
-    return {}, [
-        IssueCode.UNKNOWN_NAME.issue(
-            f"[{location}] standard",
-            found=f'"{name}"',
-            expected=f"one of {', '.join(sorted(known))}" if known else "no standard",
-            remedy=f"name a standard {family}{closest_match_hint(str(name), known)}",
-        )
-    ]
 
 
 def _merged(entry: TomlTable, own: TomlTable) -> TomlTable:

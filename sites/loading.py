@@ -1,6 +1,6 @@
 """Loading of site files, fleet routes, national limits and tariffs, with all issues together."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from functools import cache
 from itertools import islice
 from pathlib import Path
@@ -85,7 +85,8 @@ def _build(table: TomlTable, name: str, *, source: str) -> Site:
     plain = {key: value for key, value in table.items() if key not in {"equipment", "work"}}
     values, more = apply_standards(plain, "", location="")
     work, others = apply_standards(dict(named_tables(table, "work", issues)), "", location="work")
-    issues += more + others
+    more |= others
+    issues += more.values()
     kinds = {
         kind: with_name(entry, kind, issues, location=f"work.{kind}")
         for kind, entry in work.items()
@@ -103,7 +104,7 @@ def _build(table: TomlTable, name: str, *, source: str) -> Site:
     try:
         site = Site.model_validate(values)
     except ValidationError as error:
-        issues += issues_from_pydantic(error, Site, table=values, unfilled=_unfilled(issues))
+        issues += issues_from_pydantic(error, Site, table=values, unfilled=more)
     else:
         issues += [] if issues or out_of_range else site_issues(site)
     reported = {issue.location for issue in out_of_range}  # their substitutes cause issues too
@@ -133,18 +134,14 @@ def _machines(
             )
             continue
         values, more = apply_standards(entry, kind, location=location)
-        issues += more
+        issues += more.values()
         del values["kind"]
         values = with_name(values, name, issues, location=location)
         try:
             machines[name] = EQUIPMENT_KINDS[kind].model_validate(values)
         except ValidationError as error:
             issues += issues_from_pydantic(
-                error,
-                EQUIPMENT_KINDS[kind],
-                table=values,
-                location=location,
-                unfilled=_unfilled(more),
+                error, EQUIPMENT_KINDS[kind], table=values, location=location, unfilled=more
             )
     return machines
 
@@ -200,12 +197,6 @@ def standard_machine(standard: str, **parameters: object) -> Equipment:
     machines = _machines({standard: table}, issues)
     SiteError.raise_if_any(standard, issues)
     return machines[standard]
-
-
-def _unfilled(issues: Sequence[ValidationIssue]) -> list[str]:
-    """Return the locations of tables with an unknown standard machine."""
-    ending = "] standard"
-    return [f.location[1 : -len(ending)] for f in issues if f.location.endswith(ending)]
 
 
 MAX_SITE_FILE_VALUE: Final = 1e12

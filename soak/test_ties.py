@@ -2,43 +2,32 @@
 
 from dataclasses import replace
 
-import numpy as np
 import pytest
 
 from optimizer.planner.planner import decide
-from optimizer.solver.highs import COST_PERTURBATION, SolverVariant, solving_as, varied_costs
+from optimizer.solver import highs, mip
 from soak import judging, replay
-from soak.ties import Ties, is_other_plan
+from soak.ties import Ties, is_other_plan, other_path
 from tests.support import small_days
 
 
-def test_solver_variant_changes_the_plan_only():
+def test_other_paths_change_the_plan_only():
     """Proves: the small site has equal optima, which variants reach at the same cost."""
     problem, plan = small_days.problem(), small_days.decision()
     others = []
     for number in range(4):
-        with solving_as(SolverVariant.drawn(number)):
+        with other_path(number):
             others.append(decide(problem))
     assert decide(problem).schedule.equals(plan.schedule)
     assert [one.objective for one in others] == pytest.approx([plan.objective] * 4, rel=1e-6)
     assert any(is_other_plan(plan, one) for one in others)
 
 
-def test_cost_perturbation_is_repeatable():
-    costs = np.array([2.0, -3.0, 0.0])
-    assert varied_costs(costs) is costs
-    with solving_as(SolverVariant.drawn(1)):
-        once, again = varied_costs(costs), varied_costs(costs)
-    assert once.tolist() == again.tolist()
-    assert once.tolist() != costs.tolist()
-    assert once == pytest.approx(costs, rel=1.01 * COST_PERTURBATION)
-
-
-def test_solver_variant_ends_with_its_block():
-    costs = np.ones(3)
-    with pytest.raises(RuntimeError), solving_as(SolverVariant.drawn(2)):
+def test_other_path_ends_with_its_block():
+    usual = highs.SilentHighs
+    with pytest.raises(RuntimeError), other_path(2):
         raise RuntimeError
-    assert varied_costs(costs) is costs
+    assert highs.SilentHighs is mip.SilentHighs is usual
 
 
 def test_costlier_plan_of_the_same_problem_is_a_fault(monkeypatch):

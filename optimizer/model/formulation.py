@@ -106,7 +106,6 @@ def build_model(signature: ModelSignature) -> pyo.ConcreteModel:
     Each site has one block per machine under its id (``<id>_peak`` for its demand charge), and the
     blocks ``work``, ``water``, ``balance`` (one row per carrier and interval) and ``account`` (one
     objective per account). Coupling components stand beside the sites and have their own accounts.
-    :func:`set_parameters` sets the parameters.
     """
     model = empty_model(signature.interval_count)
     assemblers: dict[str, ModelAssembler] = {}
@@ -122,32 +121,6 @@ def build_model(signature: ModelSignature) -> pyo.ConcreteModel:
             COUPLING_BUILDERS[type(part)](_block(model, name), part, coupling, sites=assemblers)
         coupling.write(model)
     return model
-
-
-def set_parameters(model: pyo.ConcreteModel, numbers: Mapping[str, FloatArray]) -> None:
-    """Set the parameters and bounds of a model, so that it is an ordinary Pyomo model.
-
-    ``numbers`` comes from :func:`parameter_values` of a problem with the same signature.
-    """
-    for parameter in model.component_objects(pyo.Param):
-        given = numbers[parameter.name].ravel().tolist()
-        parameter.store_values(dict(zip(parameter.index_set(), given, strict=True)))
-    for variable in model.component_objects(pyo.Var):
-        for index in variable.index_set():
-            variable[index].setlb(_value(variable.low, index))
-            variable[index].setub(_value(variable.high, index))
-            first = index[0] if isinstance(index, tuple) else index
-            if variable.integer_count and first < variable.integer_count:
-                variable[index].domain = pyo.Integers
-
-
-def _value(bound: Any, index: Any) -> float:
-    """Return a bound at an index of its variable."""
-    if isinstance(bound, float):
-        return bound
-    indices = index if isinstance(index, tuple) else (index,)
-    leading = indices[: bound.dim()]
-    return float(pyo.value(bound[leading[0] if len(leading) == 1 else leading or None]))
 
 
 def _component_signatures(data: ModelData) -> Iterator[tuple[str, Any]]:

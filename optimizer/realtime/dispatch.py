@@ -46,6 +46,8 @@ def dispatch_jobs(
     - `carry`: Kind -> work not yet dispatched because gangs run as a whole. [MWh]
     """
     hours = float(interval["duration"])
+    # mean racks of each job that runs uncapped from now; after its end they idle until the next
+    mean_racks = queue.jobs.racks * np.minimum(queue.remaining_hours / hours, 1.0)
     names = [kind.name for kind in queue.pool.kinds]
     planned, power = _planned(interval, names)
     per_rack = queue.pool.rack_power * hours
@@ -53,21 +55,18 @@ def dispatch_jobs(
     must = must_run(queue, hours)
     committed = np.array([headroom.reserve_committed_power.get(name, 0.0) for name in names])
     required = planned * committed / np.maximum(power, RACK_POWER_TOLERANCE)
-    rack_limits_before_target = np.array(
-        [headroom.rack_limits_before_target.get(name, np.inf) for name in names]
-    )
     on = _select_jobs(
         queue,
         wanted,
         must,
-        hours=hours,
+        urgent=must_run_uncapped_if_delayed(queue, hours),
         required=required,
-        rack_limits_before_target=rack_limits_before_target,
-        racks=headroom.available_racks,
+        headroom=headroom,
+        mean_racks=mean_racks,
     )
-    caps = _caps(queue, on, planned, power=power, hours=hours)
+    caps = _caps(queue, on, planned, power=power, hours=hours, mean_racks=mean_racks)
     caps = limit_caps(queue, caps, headroom=headroom, must=must)
-    used = _by_kind(queue, np.where(caps > 0, _mean_racks(queue, hours), 0.0))
+    used = _by_kind(queue, np.where(caps > 0, mean_racks, 0.0))
     widest_waiting, widest_running = _widest_gang(queue, caps == 0), _widest_gang(queue, caps > 0)
     left = np.clip(wanted - used, -widest_running, widest_waiting) * per_rack
     room = headroom.net_import_at(sustained_power(queue, caps, hours)) + headroom.export_limit
@@ -110,20 +109,23 @@ def _select_jobs(
     wanted: FloatArray,
     must: NDArray[np.bool_],
     *,
-    hours: float,
+    urgent: NDArray[np.bool_],
     required: FloatArray,
-    rack_limits_before_target: FloatArray,
-    racks: float,
+    headroom: Headroom,
+    mean_racks: FloatArray,
 ) -> NDArray[np.bool_]:
     """Return which jobs run, the most urgent first, on no more racks than are free.
 
     The racks that reserves require of a kind come before all jobs that can wait. No job that can
-    wait starts beyond `rack_limits_before_target` of its kind.
+    wait starts beyond the limit of its kind before a target.
     """
-    urgent, mean_racks = must_run_uncapped_if_delayed(queue, hours), _mean_racks(queue, hours)
-    left = wanted.copy()
+    left, racks, limits = (
+        wanted.copy(),
+        headroom.available_racks,
+        headroom.rack_limits_before_target,
+    )
     required_left = required - RACK_POWER_TOLERANCE
-    startable = rack_limits_before_target.copy()
+    startable = np.array([limits.get(kind.name, np.inf) for kind in queue.pool.kinds])
     on = np.zeros(len(queue.jobs), dtype=bool)
     order = priority_order(queue, must, urgent).tolist()
     for is_required in (True, False) if (required_left > 0.0).any() else (False,):
@@ -148,6 +150,7 @@ def _caps(
     *,
     power: FloatArray,
     hours: float,
+    mean_racks: FloatArray,
 ) -> FloatArray:
     """Return the cap of each job: one per kind, 1 for jobs that must run.
 
@@ -156,18 +159,20 @@ def _caps(
     that run in place of planned ones of another kind get the power of these, so that racks are free
     sooner.
     """
-    pool, racks = queue.pool, _mean_racks(queue, hours)
+    pool = queue.pool
     uncapped = queue.laxity < hours
     caps = np.where(on, 1.0, 0.0)
     if (uncapped & ~on).any():
-        power = power + _reassigned_power(_by_kind(queue, np.where(on, racks, 0.0)), planned, power)
+        power = power + _reassigned_power(
+            _by_kind(queue, np.where(on, mean_racks, 0.0)), planned, power
+        )
     for k, kind in enumerate(pool.kinds):
         mine = on & (queue.jobs.kind_index == k)
         free = mine & ~uncapped
         if not free.any():
             continue
-        uncapped_racks = float(racks[mine & uncapped].sum())
-        capped = max(float(racks[free].sum()), planned[k] - uncapped_racks)
+        uncapped_racks = float(mean_racks[mine & uncapped].sum())
+        capped = max(float(mean_racks[free].sum()), planned[k] - uncapped_racks)
         each = (
             power[k] - uncapped_racks * float(pool.power_above_idle(1.0))
         ) / capped + pool.rack_idle_power
@@ -180,14 +185,6 @@ def _reassigned_power(ran: FloatArray, planned: FloatArray, power: FloatArray) -
     more, less = np.maximum(ran - planned, 0.0), np.maximum(planned - ran, 0.0)
     free = float(less @ (power / np.maximum(planned, RACK_POWER_TOLERANCE)))
     return np.asarray(free * more / max(float(more.sum()), float(less.sum()), RACK_POWER_TOLERANCE))
-
-
-def _mean_racks(queue: JobQueue, hours: float) -> FloatArray:
-    """Return the racks of each job in the mean of an interval, if it runs uncapped from its start.
-
-    The racks of a job that ends within the interval are idle until the next one.
-    """
-    return np.asarray(queue.jobs.racks * np.minimum(queue.remaining_hours / hours, 1.0))
 
 
 def _by_kind(queue: JobQueue, values: FloatArray) -> FloatArray:

@@ -1,14 +1,11 @@
-"""Interface to HiGHS: linear models as arrays, and variants of the path.
+"""Interface to HiGHS: linear models as arrays.
 
 Which of several equal optima HiGHS returns depends on its random seed, the simplex side and the
-last bits of the processor. A result that is safe for one of them only is a defect. A
-:class:`SolverVariant` changes nothing but the path, so that tests can find such defects.
+last bits of the processor. A result that is safe for one of them only is a defect.
 """
 
 import gzip
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -20,71 +17,6 @@ from optimizer.compiler.arrays import IntArray, ModelArrays
 from optimizer.solver.solution import SimplexBasis
 from twin.errors import IssueCode, SolverError
 from twin.physics import FloatArray
-
-COST_PERTURBATION: Final = 1e-7
-"""Largest relative change of a cost by a variant, far below the precision of data. [1]"""
-
-LARGEST_SEED: Final = 2**31 - 1
-"""Largest random seed that HiGHS accepts. [1]"""
-
-STRATEGIES: Final = (
-    int(highspy.simplex_constants.kSimplexStrategyDual),
-    int(highspy.simplex_constants.kSimplexStrategyPrimal),
-)
-"""Serial simplex methods of HiGHS, by number."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class SolverVariant:
-    """A solution path: seed of HiGHS and of the perturbed costs, and strategy of a cold start."""
-
-    random_seed: int
-    simplex_strategy: int
-
-    @classmethod
-    def drawn(cls, number: int) -> "SolverVariant":
-        """Return the variant of a number; even numbers use dual simplex, odd ones primal."""
-        rng = np.random.default_rng([number, LARGEST_SEED])
-        return cls(
-            random_seed=int(rng.integers(LARGEST_SEED)),
-            simplex_strategy=STRATEGIES[number % len(STRATEGIES)],
-        )
-
-
-_active: ContextVar[SolverVariant | None] = ContextVar("solver variant", default=None)
-
-
-@contextmanager
-def solving_as(variant: SolverVariant) -> Iterator[None]:
-    """Apply a variant to every solver that is used within."""
-    token = _active.set(variant)
-    try:
-        yield
-    finally:
-        _active.reset(token)
-
-
-def varied_options(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return options of a solver with those of the active variant.
-
-    The strategy applies to the first solve, whose options name the solver. Warm starts stay with
-    dual simplex, because primal simplex stalls for minutes there.
-    """
-    variant = _active.get()
-    if variant is None:
-        return dict(options)
-    strategy = {"simplex_strategy": variant.simplex_strategy} if "solver" in options else {}
-    return {**options, "random_seed": variant.random_seed, **strategy}
-
-
-def varied_costs(costs: FloatArray) -> FloatArray:
-    """Return the costs of all columns, perturbed by the active variant."""
-    variant = _active.get()
-    if variant is None:
-        return costs
-    noise = np.random.default_rng(variant.random_seed).uniform(-1.0, 1.0, len(costs))
-    return costs * (1.0 + COST_PERTURBATION * noise)
-
 
 LP_TIME_LIMIT_S: Final = 60.0
 """Time limit of one linear program. [s]"""
@@ -321,7 +253,6 @@ def pass_model(
 ) -> None:
     """Pass a model to HiGHS, which would never end with NaN in it."""
     costs, offset = arrays.accounts.weighted(account_weights, len(arrays.column_low))
-    costs = varied_costs(costs)
     numbers = (costs, arrays.column_low, arrays.column_high, arrays.row_low, arrays.row_high)
     if any(np.isnan(part).any() for part in (*numbers, arrays.matrix_values, np.array(offset))):
         message = "the model contains NaN; check the outlook and the site"
@@ -351,7 +282,7 @@ def check_status(status: Any, what: str, *, may_warn: bool = False) -> None:
 
 def set_options(solver: Any, options: Mapping[str, Any]) -> None:
     """Set options of HiGHS."""
-    for name, value in varied_options(options).items():
+    for name, value in options.items():
         check_status(solver.setOptionValue(name, value), f"option {name}")
 
 

@@ -63,7 +63,6 @@ class ScheduleVerdict:
 
     - `violations`: violated limits; empty if the schedule is safe.
     - `replay`: simulated operation; None if it could not be simulated.
-    - `max_net_import_error`: largest difference of planned and simulated net import. [MW]
     - `uncovered_failures`: single failures that must be survived, are not, and would be with less
       work.
     - `coverage`: ride-through time of each single failure; None if it could not be simulated.
@@ -75,7 +74,6 @@ class ScheduleVerdict:
 
     violations: tuple[Violation, ...]
     replay: xr.Dataset | None
-    max_net_import_error: float
     uncovered_failures: tuple[Violation, ...] = ()
     coverage: ContingencyCoverage | None = None
     banks_with_extra_units: tuple[Violation, ...] = ()
@@ -147,7 +145,6 @@ def verify(site: Site, state: xr.Dataset, schedule: xr.Dataset) -> ScheduleVerdi
     return ScheduleVerdict(
         violations=tuple(violations),
         replay=simulated,
-        max_net_import_error=float(import_error.max()),
         uncovered_failures=tuple(
             b for name, excess in covered.violations() for b in find_violation(name, excess, time)
         ),
@@ -181,7 +178,7 @@ def _check_schedule(state: xr.Dataset, schedule: xr.Dataset) -> None:
 
 def _refused(reason: str, start: np.datetime64) -> ScheduleVerdict:
     violation = Violation(limit=reason, time=start, violated_interval_count=1, excess=np.inf)
-    return ScheduleVerdict(violations=(violation,), replay=None, max_net_import_error=np.inf)
+    return ScheduleVerdict(violations=(violation,), replay=None)
 
 
 def _check_limits(

@@ -120,11 +120,20 @@ def _cold_plate() -> Iterator[ValidationCase]:
         source=_OCP,
         compute=lambda: np.array(
             [
-                heat_exchangers.cold_plate_case_temperature(1000.0, 40.0, flow=1.0),
-                heat_exchangers.cold_plate_outlet_temperature(1000.0, 40.0, flow=1.0),
+                40.0 + 1000.0 * heat_exchangers.cold_plate_resistance(1.0),
+                40.0 + 60e3 / _volumetric_heat(40.0),  # 1 kW into 1 l/min
             ]
         ),
     )
+
+
+def _volumetric_heat(temperature: float) -> float:
+    """Return the heat capacity of the coolant of the plate. [kJ m-3 K-1]"""
+    coolant = fluid_flow.PG25
+    density, heat = (
+        of(temperature, coolant) for of in (fluid_flow.density, fluid_flow.heat_capacity)
+    )
+    return float(density * heat)
 
 
 def _approaches() -> FloatArray:
@@ -203,7 +212,7 @@ def _efficiency(
         tolerance=0.1,
         is_relative=False,
         source=_LABELS if title.startswith("power supply") else _EATON,
-        compute=lambda: np.asarray(100.0 * electrical_equipment.efficiency_from_loss(loads, loss)),
+        compute=lambda: 100.0 * loads / (loads + loss),
     )
 
 

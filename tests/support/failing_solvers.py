@@ -39,7 +39,7 @@ def moody(problem, previous, *_):
         return ANSWERS[mood]
     return Decision(
         schedule=xr.Dataset(attrs={"process": os.getpid(), "previous": previous}),
-        verdict=ScheduleVerdict(violations=(), replay=None, max_net_import_error=0.0),
+        verdict=ScheduleVerdict(violations=(), replay=None),
         explanation=None,
     )
 

@@ -88,7 +88,6 @@ class CalibrationResult:
     - ``correlation``: Of the errors of the estimates, ``(parameter, parameter)``. [1]
     - ``singular_values``: Of the jacobian per prior deviation: below one the prior dominates the
       direction. [1]
-    - ``residual_std``: Channel -> standard deviation of the residuals. [as the channel]
     - ``data_quality``: Issues of the history, as text.
     """
 
@@ -98,7 +97,6 @@ class CalibrationResult:
     estimates: tuple[ParameterEstimate, ...]
     correlation: FloatArray
     singular_values: FloatArray
-    residual_std: Mapping[str, float]
     data_quality: tuple[str, ...] = ()
 
     @cached_property
@@ -195,7 +193,7 @@ def calibrate(
     errors = error_factors(channels, first.residuals, at_bound=at_bound)
     fit = ParameterFit(site, channels, parameters=wanted, errors=errors)
     second = fit.solve(everything, first.values)
-    is_estimated = _remaining_prior(second) <= MAX_REMAINING_PRIOR
+    is_estimated = np.sqrt(np.diag(_covariance(second))) <= MAX_REMAINING_PRIOR
     last = second if is_estimated.all() else fit.solve(is_estimated, second.values)
     found = _calibration(site, known, wanted, fitted=last, estimated_rows=is_estimated)
     return _with_data_quality(
@@ -239,11 +237,6 @@ def _covariance(fitted: FitResult) -> FloatArray:
     return np.asarray(np.linalg.inv(information + np.eye(len(information))))
 
 
-def _remaining_prior(fitted: FitResult) -> FloatArray:
-    """Return the remaining share of each prior deviation. [1]"""
-    return np.sqrt(np.diag(_covariance(fitted)))
-
-
 def _calibration(
     site: Site,
     known: TelemetryHistory,
@@ -263,7 +256,6 @@ def _calibration(
     values = {
         e.parameter: e.value for e in estimates if e.identifiability is not Identifiability.UNKNOWN
     }
-    noise = {name: float(np.nanstd(rows)) for name, rows in fitted.residuals.items()}
     return CalibrationResult(
         start=known.time[0],
         end=known.time[-1],
@@ -271,7 +263,6 @@ def _calibration(
         estimates=estimates,
         correlation=covariance / np.outer(spread, spread),
         singular_values=np.linalg.svd(fitted.jacobian, compute_uv=False),
-        residual_std=noise,
         data_quality=tuple(excluded_readings(known)),
     )
 

@@ -144,25 +144,6 @@ def loss_from_efficiency(load_share: Numeric, points: EfficiencyPoints) -> Numer
     return np.maximum(interpolate_extrapolate(load_share, share, loss), 0.0)
 
 
-def efficiency_from_loss(load_share: Numeric, loss: Numeric) -> Numeric:
-    """Return output over input, 0 at zero load.
-
-    Parameters
-    ----------
-    load_share
-        Output over rated output. [1]
-    loss
-        Loss over rated output. [1]
-
-    Returns
-    -------
-    Numeric
-        Efficiency. [1]
-    """
-    input_share = np.asarray(load_share + loss, dtype=np.float64)
-    return load_share / np.where(input_share > 0.0, input_share, np.inf)
-
-
 def conversion_power(output: Numeric, efficiency: Numeric, *, offset: Numeric = 0.0) -> Numeric:
     r"""Return the input power of a converter with a constant offset.
 

@@ -7,7 +7,6 @@ from typing import Final
 
 import numpy as np
 
-from twin.physics.fluid_flow import PG25, Liquid, density, heat_capacity
 from twin.physics.numerics import FloatArray, Numeric, interpolate_extrapolate
 
 FILM_COEFFICIENT_EXPONENT: Final = 0.8
@@ -197,7 +196,6 @@ OCP_PLATE_POINTS: Final = (
 """Flows [l min-1] and resistances [K W-1] of the plate of a 1 kW module with PG25."""
 
 _MIN_PLATE_FLOW: Final = 0.05  # l/min; below it the coolant boils
-_FLOW_UNIT_FACTOR: Final = 60.0  # kJ m-3 K-1 times l/min over W K-1
 
 
 type PlatePoints = tuple[tuple[float, ...], tuple[float, ...]]
@@ -228,66 +226,6 @@ def cold_plate_resistance(flow: Numeric, *, points: PlatePoints = OCP_PLATE_POIN
     position = np.log(np.maximum(flow, _MIN_PLATE_FLOW))
     flows, resistances = np.log(points)
     return np.exp(interpolate_extrapolate(position, flows, resistances))
-
-
-def cold_plate_case_temperature(
-    heat: Numeric, inlet_temperature: Numeric, *, flow: Numeric
-) -> Numeric:
-    r"""Return the case temperature of a chip under a cold plate.
-
-    Parameters
-    ----------
-    heat
-        Heat of the chip. [W]
-    inlet_temperature
-        Temperature of the coolant at the plate's inlet. [degC]
-    flow
-        Flow through the plate. [l min-1]
-
-    Returns
-    -------
-    Numeric
-        Case temperature. [degC]
-
-    Notes
-    -----
-    :math:`T_{case} = T_{in} + R(V)\, Q`.
-
-    Examples
-    --------
-    >>> round(float(cold_plate_case_temperature(1000.0, 40.0, flow=1.0)), 1)
-    64.5
-    """
-    return inlet_temperature + cold_plate_resistance(flow) * heat
-
-
-def cold_plate_outlet_temperature(
-    heat: Numeric, inlet_temperature: Numeric, *, flow: Numeric, liquid: Liquid = PG25
-) -> Numeric:
-    r"""Return the outlet temperature of the coolant of a cold plate.
-
-    Parameters
-    ----------
-    heat
-        Heat of the chip. [W]
-    inlet_temperature
-        Temperature of the coolant at the plate's inlet. [degC]
-    flow
-        Flow through the plate. [l min-1]
-
-    Returns
-    -------
-    Numeric
-        Outlet temperature. [degC]
-
-    Notes
-    -----
-    :math:`T_{out} = T_{in} + Q / (\rho V c_p)` with the properties at the inlet.
-    """
-    volumetric = density(inlet_temperature, liquid) * heat_capacity(inlet_temperature, liquid)
-    return inlet_temperature + _FLOW_UNIT_FACTOR * heat / (
-        np.maximum(flow, _MIN_PLATE_FLOW) * volumetric
-    )
 
 
 def part_load_approach(

@@ -122,7 +122,7 @@ def test_unknown_site_is_refused_with_a_suggestion():
 def test_site_values_override_the_standard():
     own = {"kind": "cdu", "standard": "row_1300_kw", "approach": "5 K"}
     filled, faults = catalogue.apply_standards(own, "", location="")
-    assert faults == []
+    assert faults == {}
     assert filled["approach"] == "5 K"
     assert filled["rated_heat"] == "1300 kW"
     assert "standard" not in filled

@@ -8,7 +8,7 @@ from pyomo.repn.plugins.standard_form import LinearStandardFormCompiler
 
 from optimizer.compiler.structure import TemplateReader, compile_model, templatised_rules
 from optimizer.model.assembler import add_param
-from optimizer.model.formulation import build_model, parameter_values, set_parameters, signature_of
+from optimizer.model.formulation import build_model, parameter_values, signature_of
 from optimizer.model.model_data import build_model_data
 from optimizer.model.objective import WEIGHT_OF_ACCOUNT
 from tests.laws.test_contracted_power import contract
@@ -60,6 +60,29 @@ def drawn(numbers, rng):
         name: rng.uniform(0.5, 9.5, size=values.shape) * rng.choice([-1.0, 1.0], size=values.shape)
         for name, values in numbers.items()
     }
+
+
+def set_parameters(model, numbers):
+    """Set the parameters and bounds of a model, so that it is an ordinary Pyomo model."""
+    for parameter in model.component_objects(pyo.Param):
+        given = numbers[parameter.name].ravel().tolist()
+        parameter.store_values(dict(zip(parameter.index_set(), given, strict=True)))
+    for variable in model.component_objects(pyo.Var):
+        for index in variable.index_set():
+            variable[index].setlb(bound_at(variable.low, index))
+            variable[index].setub(bound_at(variable.high, index))
+            first = index[0] if isinstance(index, tuple) else index
+            if variable.integer_count and first < variable.integer_count:
+                variable[index].domain = pyo.Integers
+
+
+def bound_at(bound, index):
+    """Return a bound at an index of its variable."""
+    if isinstance(bound, float):
+        return bound
+    indices = index if isinstance(index, tuple) else (index,)
+    leading = indices[: bound.dim()]
+    return float(pyo.value(bound[leading[0] if len(leading) == 1 else leading or None]))
 
 
 def as_pyomo_says(shape, numbers):

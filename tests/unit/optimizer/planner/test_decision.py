@@ -41,7 +41,7 @@ def judged(monkeypatch, refusals):
                 violated_interval_count=2,
                 excess=7,
             )
-            return ScheduleVerdict(violations=(breach,), replay=None, max_net_import_error=0.0)
+            return ScheduleVerdict(violations=(breach,), replay=None)
         return verify(site, state, schedule)
 
     monkeypatch.setattr(room, "solve_problem", solving)

