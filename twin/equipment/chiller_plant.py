@@ -326,7 +326,6 @@ class ChillerBank(Declaration):
         )
         pump = fluid_flow.pump_power(
             self.condenser_minimum_flow,
-            1.0,
             rated_power=self.condenser_pump_power,
             static_head_share=self.condenser_static_head,
             minimum_flow_share=self.condenser_minimum_flow,
@@ -530,7 +529,6 @@ class ChillerPlant:
         flow = load / (bank.count * bank.rated_cooling)
         power = fluid_flow.pump_power(
             flow,
-            1.0,
             rated_power=bank.count * bank.condenser_pump_power,
             static_head_share=bank.condenser_static_head,
             minimum_flow_share=bank.condenser_minimum_flow,

@@ -162,7 +162,6 @@ class CoolingPlant(Equipment):
         pump = np.asarray(
             fluid_flow.pump_power(
                 flow,
-                1.0,
                 rated_power=self.pump_power,
                 static_head_share=self.static_head_share,
                 minimum_flow_share=set_points.minimum_flow.get(self.name, self.minimum_flow),

@@ -132,7 +132,6 @@ class CduBank(Equipment):
         return np.asarray(
             fluid_flow.pump_power(
                 self.coolant_flow(heat, set_points),
-                1.0,
                 rated_power=rated,
                 static_head_share=self.static_head_share,
             )

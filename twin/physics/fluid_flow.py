@@ -146,28 +146,22 @@ def pump_speed(flow_share: Numeric, *, static_head_share: Numeric = 0.0) -> Nume
 
 
 def pump_power(
-    flow: Numeric,
-    rated_flow: Numeric,
+    flow_share: Numeric,
     *,
     rated_power: Numeric,
     static_head_share: Numeric = 0.0,
-    minimum_speed_share: Numeric = 0.0,
     minimum_flow_share: Numeric = 0.0,
 ) -> Numeric:
     r"""Return the electric power of a running pump with a drive.
 
     Parameters
     ----------
-    flow
-        Flow delivered to the network. [kg s-1]
-    rated_flow
-        Flow at rated speed and head. [kg s-1]
+    flow_share
+        Flow delivered to the network over rated flow. [1]
     rated_power
         Electric power at rated flow. [MW]
     static_head_share
         Static head of the network over rated head. [1]
-    minimum_speed_share
-        Lowest speed of the drive over rated speed; below it a valve takes the surplus head. [1]
     minimum_flow_share
         Lowest flow through the pump over rated flow; a bypass returns the rest. [1]
 
@@ -178,14 +172,13 @@ def pump_power(
 
     Notes
     -----
-    :math:`P = P_r\, v\, [a n^2 - (a - 1) v^2]` with :math:`v` and :math:`n` held at their least
-    values and :math:`n` from :func:`pump_speed`. The efficiency is that of the rated point; with
+    :math:`P = P_r\, v\, [a n^2 - (a - 1) v^2]` with :math:`v` held at its least value and
+    :math:`n` from :func:`pump_speed`. The efficiency is that of the rated point; with
     much static head or throttling the true power is somewhat higher. Valid from 0 to 1.1 of the
     rated flow.
     """
-    share = np.maximum(flow / rated_flow, minimum_flow_share)
-    meeting = pump_speed(share, static_head_share=static_head_share)
-    speed = np.maximum(meeting, minimum_speed_share)
+    share = np.maximum(flow_share, minimum_flow_share)
+    speed = pump_speed(share, static_head_share=static_head_share)
     head = SHUT_OFF_HEAD * speed**2 - (SHUT_OFF_HEAD - 1.0) * share**2
     return rated_power * share * head
 

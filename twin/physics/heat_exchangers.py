@@ -115,71 +115,6 @@ def conductance(
     return rated_conductance / (0.5 * hot + 0.5 * cold)
 
 
-def conductance_from_temperatures(
-    heat: Numeric,
-    hot_inlet: Numeric,
-    *,
-    hot_outlet: Numeric,
-    cold_inlet: Numeric,
-    cold_outlet: Numeric,
-) -> Numeric:
-    r"""Return the conductance of a counterflow heat exchanger from one measured point.
-
-    Parameters
-    ----------
-    heat
-        Heat exchanged. [MW]
-    hot_inlet, hot_outlet, cold_inlet, cold_outlet
-        Temperatures of the two streams. [degC]
-
-    Returns
-    -------
-    Numeric
-        Conductance UA. [MW K-1]
-
-    Notes
-    -----
-    :math:`UA = Q / \Delta T_{lm}` with the logarithmic mean of the differences at the two ends,
-    computed without 0/0 for equal differences.
-    """
-    warm_end, cold_end = hot_inlet - cold_outlet, hot_outlet - cold_inlet
-    mean = warm_end * _mean_decay(np.log(warm_end / cold_end))
-    return heat / mean
-
-
-def heat_exchanged(
-    inlet_difference: Numeric,
-    conductance: Numeric,
-    *,
-    hot_capacity_rate: Numeric,
-    cold_capacity_rate: Numeric,
-) -> Numeric:
-    r"""Return the heat transferred by a counterflow heat exchanger.
-
-    Parameters
-    ----------
-    inlet_difference
-        Inlet temperature of the hot side over that of the cold side. [K]
-    conductance
-        Conductance UA. [MW K-1]
-    hot_capacity_rate, cold_capacity_rate
-        Capacity rates of the two streams. [MW K-1]
-
-    Returns
-    -------
-    Numeric
-        Heat, negative if the hot side enters colder. [MW]
-
-    Notes
-    -----
-    :math:`Q = \varepsilon\, C_{min} (T_{h,in} - T_{c,in})`; zero without flow.
-    """
-    smaller = np.minimum(hot_capacity_rate, cold_capacity_rate)
-    flowing = np.where(smaller > 0.0, smaller, 1.0)
-    ratio = smaller / np.maximum(np.maximum(hot_capacity_rate, cold_capacity_rate), flowing)
-    return counterflow_effectiveness(conductance / flowing, ratio) * smaller * inlet_difference
-
-
 def _mean_decay(x: Numeric) -> Numeric:
     """Return (1 - exp(-x)) / x, which is 1 at x = 0."""
     is_small = np.abs(x) < _MIN_FILM_FLOW_SHARE
@@ -276,30 +211,26 @@ def part_load_approach(
         flow_shares = share, share
     hot_share, cold_share = flow_shares
     hot_rate = hot_share * rated_heat / ranges[0]
-    heat_per_kelvin = heat_exchanged(
-        1.0,
-        conductance(
-            hot_share,
-            cold_share,
-            rated_conductance=fouling * _rated_conductance(rated_heat, rated_approach, ranges),
-        ),
-        hot_capacity_rate=hot_rate,
-        cold_capacity_rate=cold_share * rated_heat / ranges[1],
+    cold_rate = cold_share * rated_heat / ranges[1]
+    smaller = np.minimum(hot_rate, cold_rate)
+    passing = conductance(
+        hot_share,
+        cold_share,
+        rated_conductance=fouling * _rated_conductance(rated_heat, rated_approach, ranges),
     )
-    return np.asarray(heat / heat_per_kelvin - heat / hot_rate)
+    effectiveness = counterflow_effectiveness(
+        passing / smaller, smaller / np.maximum(hot_rate, cold_rate)
+    )
+    return np.asarray(heat / (effectiveness * smaller) - heat / hot_rate)
 
 
 def _rated_conductance(heat: float, approach: float, ranges: tuple[float, float]) -> float:
-    """Return the conductance of the clean exchanger at rating. [MW K-1]"""
-    hot_range, cold_range = ranges
-    conductance = conductance_from_temperatures(
-        heat,
-        approach + hot_range,
-        hot_outlet=approach,
-        cold_inlet=0.0,
-        cold_outlet=cold_range,
-    )
-    return float(conductance)
+    """Return the conductance of the clean exchanger at rating. [MW K-1]
+
+    It is the heat over the logarithmic mean of the differences at both ends, without 0/0.
+    """
+    warm_end = approach + ranges[0] - ranges[1]
+    return float(heat / (warm_end * _mean_decay(np.log(warm_end / approach))))
 
 
 def economiser_temperature_difference(

@@ -8,7 +8,7 @@ import sites
 from tests.support.runs import ordered, steady, total
 from twin.equipment import ChilledWaterTank, ITHall
 from twin.errors import SiteError, StateError
-from twin.physics import heat_exchangers, heat_rejection
+from twin.physics import heat_rejection
 from twin.simulation import state
 from twin.simulation.simulate import simulate
 
@@ -167,17 +167,6 @@ def test_import_rises_with_load_up_to_three_times_the_rating():
         for share in np.linspace(0.0, 3.0, 25)
     ]
     assert (np.diff(drawn) > 0.0).all()
-
-
-def test_standing_water_transfers_no_heat():
-    hot, cold = np.array([0.0, 1.0, 0.0]), np.array([1.0, 0.0, 0.0])
-    passed = heat_exchangers.heat_exchanged(
-        10.0, np.array([1.0, 1.0, 0.0]), hot_capacity_rate=hot, cold_capacity_rate=cold
-    )
-    assert (passed == 0.0).all()
-    assert (
-        heat_exchangers.heat_exchanged(10.0, 0.0, hot_capacity_rate=1.0, cold_capacity_rate=1.0)
-    ) == 0.0
 
 
 def test_almost_standing_water_leaves_at_air_temperature():
