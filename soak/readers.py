@@ -66,7 +66,7 @@ def _messages() -> list[Reader]:
 def _packed() -> list[Reader]:
     """Return the readers of packed lists of jobs: what is inside is spoilt, or the pack."""
     found = []
-    for kind in (TopicKind.JOB_QUEUE, TopicKind.JOB_HISTORY):
+    for kind in (TopicKind.JOB_QUEUE, TopicKind.JOB_HISTORY, TopicKind.JOB_ANNOUNCEMENTS):
         text, read = json.dumps(GOOD[kind]).encode(), _told_again(TOPICS[kind])
         found += [
             Reader(

@@ -13,13 +13,19 @@ from optimizer.service.clock import TIME_BEFORE_FIRST_TICK, ServiceClock
 from optimizer.service.watchdog import PERIODIC_TASK_INTERVAL_S
 from telemetry.live.state import LiveState
 from telemetry.messages import topics
-from telemetry.messages.samples import JobColumns
+from telemetry.messages.samples import JobAnnouncements, JobColumns
 from telemetry.points.site_points import SitePoint, list_points
 from twin.errors import IssueCode, NoScheduleError, StateError, ValidationIssue
 from twin.estimation.observer import estimate_state
 from twin.physics.numerics import BoolArray
 from twin.site import Site
-from twin.workload.jobs import ARRIVAL_HISTORY, Jobs
+from twin.workload.announced_work import (
+    NOTICE_LOCATION,
+    AnnouncedWork,
+    assess_announced_work,
+    merge_announcements,
+)
+from twin.workload.jobs import ARRIVAL_HISTORY, Announcements, Jobs
 from twin.workload.queue import JobQueue, RackPool, open_queue
 
 SETPOINT_REQUEST_VARIABLES: Final = {
@@ -46,9 +52,13 @@ class SchedulerJobs:
     def __init__(self, site: Site, window: LiveState) -> None:
         self._site, self._window = site, window
         self._arrivals: Jobs | None = None
+        self._announcements: Announcements | None = None
+        self._merged_list: JobAnnouncements | None = None
+        self._announcement_notices: tuple[ValidationIssue, ...] = ()
 
     def queue(self, now: np.datetime64) -> JobQueue:
-        """Return the last reported queue as of ``now``, without jobs wider than the site.
+        """Return the last reported queue and announcements as of ``now``, without jobs wider than
+        the site.
 
         Raises StateError if no queue was reported yet: a plan without the running jobs would end
         them.
@@ -56,7 +66,11 @@ class SchedulerJobs:
         snapshot = self._window.scheduler.queue
         if snapshot is not None:
             reported = snapshot.queue(self._site)
-            return replace(reported.select(self._fits(reported.jobs)), instant=now)
+            return replace(
+                reported.select(self._fits(reported.jobs)),
+                instant=now,
+                announced_work=self._announced_work(now),
+            )
         if self.missing_queue:
             issue = IssueCode.MISSING.issue(
                 "jobs", expected=self.missing_queue, remedy="start the scheduler's agent"
@@ -88,6 +102,29 @@ class SchedulerJobs:
         self._arrivals = joined.select(np.argsort(joined.arrival, kind="stable"))
         return self._arrivals.arriving_between(now - ARRIVAL_HISTORY, now)
 
+    def _announced_work(self, now: np.datetime64) -> AnnouncedWork | None:
+        """Return the work announced by now, weighed by what came; None if none ever was.
+
+        Earlier lists are remembered, since a newer one may leave out what did not come.
+        """
+        listed, kinds = self._window.scheduler.announcements, self._site.work
+        if listed is not None and listed is not self._merged_list:
+            self._announcements = merge_announcements(
+                self._announcements, listed.announcements(tuple(kinds)), listed.time
+            )
+            self._merged_list = listed
+        if self._announcements is None:
+            return None
+        found = assess_announced_work(
+            self._announcements,
+            self.past_arrivals(now),
+            now,
+            kinds=tuple(kinds.values()),
+            racks=self._site.rack_count,
+        )
+        self._announcement_notices = found.notices
+        return found
+
     def outdated_report_error(self, now: np.datetime64) -> str:
         """Return why reports of the scheduler are outdated; empty if they are not.
 
@@ -96,8 +133,15 @@ class SchedulerJobs:
         return "" if now == TIME_BEFORE_FIRST_TICK else self._window.scheduler.error(now)
 
     def rejected_orders(self) -> Mapping[str, str]:
-        """Return scheduler, hall or ``wide jobs`` -> rejected orders or excluded jobs."""
+        """Return scheduler, hall, ``wide jobs`` or ``announced work`` -> what was rejected or does
+        not count.
+        """
         found: dict[str, str] = {}
+        reason = self._window.scheduler.announcement_reject_reason
+        announced = [f"of the lists, {reason}"] if reason else []
+        announced += map(str, self._announcement_notices)
+        if announced:
+            found[NOTICE_LOCATION] = "; ".join(announced)
         status, snapshot = self._window.job_status, self._window.scheduler.queue
         if status is not None and not status.is_applied:
             found["scheduler"] = f"the scheduler rejected the orders for jobs: {status.reason}"

@@ -24,6 +24,7 @@ from twin.errors import JournalError, MessageError
 
 STORED_TOPIC_KINDS: Final = {
     TopicKind.CAP_STATUS,
+    TopicKind.JOB_ANNOUNCEMENTS,
     TopicKind.JOB_HISTORY,
     TopicKind.JOB_QUEUE,
     TopicKind.JOB_STATUS,

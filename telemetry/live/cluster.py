@@ -1,4 +1,4 @@
-"""Latest batch of each rack with sums by hall, and the latest job queue of the scheduler."""
+"""Latest batch of each rack with sums by hall, and the latest reports of the scheduler on jobs."""
 
 from collections import Counter
 from collections.abc import Collection
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from telemetry.messages.samples import (
     CHIP_VARIABLES,
+    JobAnnouncements,
     JobHistory,
     QueueSnapshot,
     RackBatch,
@@ -176,43 +177,65 @@ its end. A longer lead comes from a clock that was set back.
 
 
 class SchedulerState:
-    """Newest accepted job queue and job history, or None; one thread adds, others read.
+    """Newest accepted job queue, job history and announcements, or None; one thread adds, others
+    read.
 
-    ``reject_reason`` is why the latest message was rejected; empty if it was accepted.
+    ``reject_reason`` is why the latest queue or history was rejected; empty if it was accepted.
+    ``announcement_reject_reason`` is that of announcements.
     """
 
     def __init__(self, kinds: Collection[str]) -> None:
         self._kinds = frozenset(kinds)
         self.queue: QueueSnapshot | None = None
         self.history: JobHistory | None = None
+        self.announcements: JobAnnouncements | None = None
         self.reject_reason = ""
+        self.announcement_reject_reason = ""
 
-    def add(self, sample: QueueSnapshot | JobHistory, clock: np.datetime64) -> SampleOutcome | None:
+    def add(
+        self, sample: QueueSnapshot | JobHistory | JobAnnouncements, clock: np.datetime64
+    ) -> SampleOutcome | None:
         """Store a sample if it is newest, not of the future, and names known kinds of work only.
 
         ``clock`` is the time of receipt in UTC, maybe unknown. Return why the sample
         was rejected, or None if it was stored.
         """
-        if not self._kinds >= set(sample.jobs.kind):
-            self.reject_reason = "one was rejected: it has a kind of work that the site lacks"
-            return SampleOutcome.UNKNOWN_WORK
-        known = self.queue if isinstance(sample, QueueSnapshot) else self.history
+        match sample:
+            case JobAnnouncements():
+                outcome, reason = self._judge(sample, sample.kind, self.announcements, clock)
+                self.announcement_reject_reason = reason
+                self.announcements = sample if outcome is None else self.announcements
+            case QueueSnapshot():
+                outcome, reason = self._judge(sample, sample.jobs.kind, self.queue, clock)
+                self.reject_reason = reason
+                self.queue = sample if outcome is None else self.queue
+            case JobHistory():
+                outcome, reason = self._judge(sample, sample.jobs.kind, self.history, clock)
+                self.reject_reason = reason or self.reject_reason
+                self.history = sample if outcome is None else self.history
+        return outcome
+
+    def _judge(
+        self,
+        sample: QueueSnapshot | JobHistory | JobAnnouncements,
+        kinds: Collection[str],
+        known: QueueSnapshot | JobHistory | JobAnnouncements | None,
+        clock: np.datetime64,
+    ) -> tuple[SampleOutcome | None, str]:
+        """Return why a sample is rejected, as outcome and as text; None and "" if it is not."""
+        if not self._kinds >= set(kinds):
+            reason = "one was rejected: it has a kind of work that the site lacks"
+            return SampleOutcome.UNKNOWN_WORK, reason
         if known is not None and known.time - clock > MAX_CLOCK_LEAD:
             known = None  # its stamp came from a clock that was set back since
         if sample.time - clock > MAX_CLOCK_LEAD:
             ahead = format_duration(float((sample.time - clock) / SECOND))
-            self.reject_reason = f"one was rejected: its stamp is {ahead} ahead of the clock"
-            return SampleOutcome.FUTURE_JOBS
+            reason = f"one was rejected: its stamp is {ahead} ahead of the clock"
+            return SampleOutcome.FUTURE_JOBS, reason
         if known is not None and sample.time < known.time:
-            self.reject_reason = (
-                f"one of {format_minute(sample.time)} was rejected: a newer one was received"
-            )
-            return SampleOutcome.OLD_JOBS
-        if isinstance(sample, QueueSnapshot):
-            self.queue, self.reject_reason = sample, ""
-        else:
-            self.history = sample
-        return None
+            reason = f"one of {format_minute(sample.time)} was rejected: a newer one was received"
+            return SampleOutcome.OLD_JOBS, reason
+        return None, ""
 
     def error(self, now: np.datetime64) -> str:
         """Return why the stored queue may be out of date at ``now``; empty if it is not, or none

@@ -17,6 +17,7 @@ from telemetry.live.cluster import HALL_VARIABLES, RackStates, SchedulerState, a
 from telemetry.messages.samples import (
     CapStatus,
     ControlMessage,
+    JobAnnouncements,
     JobHistory,
     JobStatus,
     PointMetadata,
@@ -361,7 +362,7 @@ class LiveState:
             self._counters[SampleOutcome.OTHER_SITE] += 1
             return
         match sample:
-            case QueueSnapshot() | JobHistory():
+            case QueueSnapshot() | JobHistory() | JobAnnouncements():
                 if refused := self.scheduler.add(sample, self.quality.receipt_time(received)):
                     self._counters[refused] += 1
             case CapStatus(order=order):

@@ -7,6 +7,7 @@ import structlog
 
 from telemetry.messages.bms import decode_metadata, decode_value, encode_metadata, encode_value
 from telemetry.messages.jobs_and_caps import (
+    decode_announcements,
     decode_cap_order,
     decode_cap_status,
     decode_decision,
@@ -15,6 +16,7 @@ from telemetry.messages.jobs_and_caps import (
     decode_job_status,
     decode_queue,
     decode_tick,
+    encode_announcements,
     encode_cap_order,
     encode_cap_status,
     encode_decision,
@@ -29,6 +31,7 @@ from telemetry.messages.samples import (
     CapOrder,
     CapStatus,
     DecisionNotice,
+    JobAnnouncements,
     JobHistory,
     JobOrders,
     JobStatus,
@@ -53,6 +56,7 @@ DECODERS: Final[dict[TopicKind, Callable[[ParsedTopic, str, bytes], Sample]]] = 
     TopicKind.JOB_STATUS: decode_job_status,
     TopicKind.JOB_QUEUE: decode_queue,
     TopicKind.JOB_HISTORY: decode_history,
+    TopicKind.JOB_ANNOUNCEMENTS: decode_announcements,
     TopicKind.TICK: decode_tick,
     TopicKind.DECISION: decode_decision,
 }
@@ -92,6 +96,8 @@ def encode(sample: Sample) -> tuple[str, bytes]:  # noqa: C901  (one line a kind
             return encode_job_status(sample)
         case JobHistory():
             return encode_history(sample)
+        case JobAnnouncements():
+            return encode_announcements(sample)
         case QueueSnapshot():
             return encode_queue(sample)
         case SimulationTick():

@@ -1,10 +1,12 @@
 """Encode and decode messages between the service, a cluster's scheduler, halls and a simulation.
 
-* Jobs: the queue, the history of arrivals, orders which jobs run, and whether they are applied.
+* Jobs: the queue, the history of arrivals, announcements of jobs ahead, orders which jobs run, and
+  whether they are applied.
 * Caps of halls: the largest power of their racks, and whether it is applied.
 * Ticks of simulated time in lockstep, and the service's answer to each.
 
-A queue or a history may be gzip: a broker's payload limit then fits some 6,000 jobs, not 2,000.
+A queue, a history or announcements may be gzip: a broker's payload limit then fits some 6,000
+jobs, not 2,000.
 
 The records below define each field with bounds, unit and meaning.
 ``python -m tests.unit.telemetry.messages.test_job_docs`` writes ``telemetry/schemas`` and
@@ -22,6 +24,7 @@ from telemetry.messages.samples import (
     CapOrder,
     CapStatus,
     DecisionNotice,
+    JobAnnouncements,
     JobColumns,
     JobHistory,
     JobOrders,
@@ -31,6 +34,7 @@ from telemetry.messages.samples import (
 )
 from telemetry.messages.strict_json import (
     COUNT_RANGE,
+    MESSAGE_TIME_END_MS,
     MESSAGE_VERSION,
     TIME_RANGE,
     Json,
@@ -106,6 +110,61 @@ def encode_history(history: JobHistory) -> tuple[str, bytes]:
     """Return the topic and the payload of a history."""
     topic = build_topic(TopicKind.JOB_HISTORY, site=history.site)
     return topic, _packed(encode_json(topic, _encoded_columns(topic, history)))
+
+
+def decode_announcements(address: ParsedTopic, topic: str, payload: bytes) -> JobAnnouncements:
+    """Return the jobs that are announced ahead, and what was announced in the last two weeks."""
+    record = _decode_job_list(topic, payload, JobAnnouncementsRecord)
+    expect_version(topic, record.v)
+    expect_names(topic, (record.site, address.site))
+    count = len(record.number)
+    probability = record.probability or [1.0] * count
+    withdrawn = record.withdrawn or [NOT_WITHDRAWN] * count
+    columns = (record.kind, record.announced, record.start, record.length_h, record.racks)
+    if any(len(column) != count for column in (*columns, probability, withdrawn)):
+        raise MessageError(topic, "columns", "all columns of jobs have equally many entries")
+    if any(announced > record.time for announced in record.announced):
+        raise MessageError(topic, "announced", "no job is announced after the time of the message")
+    for announced, end in zip(record.announced, withdrawn, strict=True):
+        if end != NOT_WITHDRAWN and not announced <= end <= record.time:
+            expected = f"{NOT_WITHDRAWN}, or a time from the announcement to that of the message"
+            raise MessageError(topic, end, expected, code=IssueCode.TIME_ORDER)
+    ended = to_datetimes(withdrawn)
+    ended[np.array(withdrawn, dtype=np.int64) == NOT_WITHDRAWN] = np.datetime64("NaT", "us")
+    return JobAnnouncements(
+        site=record.site,
+        time=to_datetime(topic, record.time),
+        number=np.array(record.number, dtype=np.int64),
+        kind=tuple(record.kind),
+        announced=to_datetimes(record.announced),
+        start=to_datetimes(record.start),
+        withdrawn=ended,
+        length=np.array(record.length_h, dtype=np.float64),
+        racks=np.array(record.racks, dtype=np.float64),
+        probability=np.array(probability, dtype=np.float64),
+    )
+
+
+def encode_announcements(jobs: JobAnnouncements) -> tuple[str, bytes]:
+    """Return the topic and the payload of announced jobs."""
+    topic = build_topic(TopicKind.JOB_ANNOUNCEMENTS, site=jobs.site)
+    withdrawn: list[Json] = [
+        NOT_WITHDRAWN if np.isnat(time) else to_milliseconds(topic, time) for time in jobs.withdrawn
+    ]
+    document: dict[str, Json] = {
+        "v": MESSAGE_VERSION,
+        "site": jobs.site,
+        "time": to_milliseconds(topic, jobs.time),
+        "number": json_column(jobs.number),
+        "kind": list(jobs.kind),
+        "announced": json_time_column(topic, jobs.announced),
+        "start": json_time_column(topic, jobs.start),
+        "length_h": json_column(jobs.length),
+        "racks": json_column(jobs.racks),
+        "probability": json_column(jobs.probability),
+        "withdrawn": withdrawn,
+    }
+    return topic, _packed(encode_json(topic, document))
 
 
 def decode_job_orders(address: ParsedTopic, topic: str, payload: bytes) -> JobOrders:
@@ -232,6 +291,39 @@ class JobHistoryRecord(msgspec.Struct):
             "Racks that it uses while it runs, all of them or none; may be fractional.", "1"
         ),
     ]
+
+
+NOT_WITHDRAWN: Final = 0
+"""Time of withdrawal of an announcement that is in force. [ms]"""
+
+
+class JobAnnouncementsRecord(msgspec.Struct):
+    """Jobs that are expected to arrive, and those announced in the last two weeks, in any order."""
+
+    v: _Version
+    site: _Site
+    time: Annotated[int, TIME_RANGE, _described("Time of this state.", "ms")]
+    number: Annotated[
+        list[_Number],
+        _described("Number that the job will have in queue, history and orders.", "1"),
+    ]
+    kind: Annotated[
+        list[str], _described("Kind of the job: a name of the site file's table `work`.")
+    ]
+    announced: Annotated[
+        list[_Time], _described("When it was announced; not after `time` of the message.", "ms")
+    ]
+    start: Annotated[list[_Time], _described("When it is expected to arrive in the queue.", "ms")]
+    length_h: Annotated[list[_Positive], _described("Total run time in uncapped racks.", "h")]
+    racks: Annotated[list[_Positive], _described("Racks that it will use.", "1")]
+    probability: Annotated[
+        list[Annotated[float, msgspec.Meta(ge=0, le=1)]],
+        _described("Probability that it comes; optional, without it 1.", "1"),
+    ] = []
+    withdrawn: Annotated[
+        list[Annotated[int, msgspec.Meta(ge=NOT_WITHDRAWN, lt=MESSAGE_TIME_END_MS)]],
+        _described("When it was withdrawn, 0 if it was not; optional.", "ms"),
+    ] = []
 
 
 def _decoded_columns(address: ParsedTopic, topic: str, record: JobHistoryRecord) -> JobColumns:

@@ -15,7 +15,7 @@ from twin.errors import IssueCode, MessageError
 from twin.physics import FloatArray
 from twin.physics.numerics import IntArray
 from twin.site import Site
-from twin.workload.jobs import Jobs, TimeArray
+from twin.workload.jobs import Announcements, Jobs, TimeArray
 from twin.workload.queue import JobQueue, RackPool
 
 __all__ = [
@@ -211,6 +211,7 @@ type ControlMessage = (
     | JobOrders
     | JobStatus
     | JobHistory
+    | JobAnnouncements
     | QueueSnapshot
     | SimulationTick
     | DecisionNotice
@@ -302,6 +303,39 @@ class JobHistory:
     site: str
     time: np.datetime64
     jobs: JobColumns
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class JobAnnouncements:
+    """Jobs announced in the last two weeks, none later than ``time``, in columns.
+
+    They are those of :class:`twin.workload.jobs.Announcements`, with their kinds by name. Those
+    that lie ahead are complete: what a later message leaves out is withdrawn.
+    """
+
+    site: str
+    time: np.datetime64
+    number: IntArray
+    kind: tuple[str, ...]
+    announced: TimeArray
+    start: TimeArray
+    withdrawn: TimeArray
+    length: FloatArray
+    racks: FloatArray
+    probability: FloatArray
+
+    def announcements(self, kinds: Sequence[str]) -> Announcements:
+        """Return the announcements; the kinds of the site must include theirs."""
+        return Announcements(
+            number=self.number,
+            kind_index=np.array([kinds.index(name) for name in self.kind], dtype=np.int64),
+            announced=self.announced,
+            start=self.start,
+            withdrawn=self.withdrawn,
+            length=self.length,
+            racks=self.racks,
+            probability=self.probability,
+        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)

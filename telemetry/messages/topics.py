@@ -33,6 +33,7 @@ class TopicKind(StrEnum):
     JOB_STATUS = "job_status"
     JOB_QUEUE = "job_queue"
     JOB_HISTORY = "job_history"
+    JOB_ANNOUNCEMENTS = "job_announcements"
     TICK = "tick"
     DECISION = "decided"
     SCHEDULE = "schedule"
@@ -55,6 +56,7 @@ TOPIC_PATTERNS: Final[dict[TopicKind, str]] = {
     TopicKind.JOB_STATUS: "dc/v1/{site}/jobs/status",
     TopicKind.JOB_QUEUE: "dc/v1/{site}/jobs/queue",
     TopicKind.JOB_HISTORY: "dc/v1/{site}/jobs/history",
+    TopicKind.JOB_ANNOUNCEMENTS: "dc/v1/{site}/jobs/announced",
     TopicKind.CAP_ORDER: "dc/v1/{site}/{hall}/cap/set",
     TopicKind.CAP_STATUS: "dc/v1/{site}/{hall}/cap/status",
     TopicKind.TICK: "sim/v1/{site}/clock",
@@ -125,6 +127,7 @@ def service_filters(site: str) -> tuple[str, ...]:
         TopicKind.JOB_STATUS,
         TopicKind.JOB_QUEUE,
         TopicKind.JOB_HISTORY,
+        TopicKind.JOB_ANNOUNCEMENTS,
         TopicKind.TICK,
     )
     return (f"BMS/v1/{PLANT_SENDER}/Value/#", *(topic_filter(kind, site=site) for kind in kinds))

@@ -56,6 +56,18 @@ GOOD = {
     TopicKind.JOB_STATUS: HEAD | STATUS | {"sequence": 1},
     TopicKind.JOB_QUEUE: HEAD | JOBS | RUNS,
     TopicKind.JOB_HISTORY: HEAD | JOBS,
+    TopicKind.JOB_ANNOUNCEMENTS: HEAD
+    | {
+        "time": 1781611200000,
+        "number": [1, 2],
+        "kind": ["batch", "batch"],
+        "announced": [1781600000000, 1781600000000],
+        "start": [1781621200000, 1781621200000],
+        "length_h": [1.0, 2.0],
+        "racks": [1.0, 0.5],
+        "probability": [1.0, 0.25],
+        "withdrawn": [0, 1781611200000],
+    },
     TopicKind.TICK: HEAD
     | {
         "time": 1781611200000,

@@ -41,7 +41,13 @@ RACKS = {
 }
 DURABLE = {of_site(TopicKind.SELECTIVE_ACK)}
 JOBS = {
-    of_site(kind) for kind in (TopicKind.JOB_QUEUE, TopicKind.JOB_HISTORY, TopicKind.JOB_STATUS)
+    of_site(kind)
+    for kind in (
+        TopicKind.JOB_QUEUE,
+        TopicKind.JOB_HISTORY,
+        TopicKind.JOB_ANNOUNCEMENTS,
+        TopicKind.JOB_STATUS,
+    )
 }
 POINTS = {topics.value_topic(TAG), topics.metadata_topic(TAG)}
 REQUESTS = {topics.value_topic(TAG, "GIGATWIN")}

@@ -33,6 +33,7 @@ TOPICS = [
             TopicKind.JOB_STATUS,
             TopicKind.JOB_QUEUE,
             TopicKind.JOB_HISTORY,
+            TopicKind.JOB_ANNOUNCEMENTS,
             TopicKind.TICK,
         )
     ),

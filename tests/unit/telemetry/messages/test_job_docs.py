@@ -23,6 +23,7 @@ NOW = 1_795_852_800_000
 MESSAGES = {
     "job-queue": (TopicKind.JOB_QUEUE, jobs_and_caps.JobQueueRecord),
     "job-history": (TopicKind.JOB_HISTORY, jobs_and_caps.JobHistoryRecord),
+    "job-announced": (TopicKind.JOB_ANNOUNCEMENTS, jobs_and_caps.JobAnnouncementsRecord),
     "job-orders": (TopicKind.JOB_ORDERS, jobs_and_caps.JobOrdersRecord),
     "job-status": (TopicKind.JOB_STATUS, jobs_and_caps.JobStatusRecord),
     "cap-order": (TopicKind.CAP_ORDER, jobs_and_caps.HallCapRecord),
@@ -54,6 +55,8 @@ def path(name):
 def bounds(field):
     """Return in short within what a number, or each of a column, must be."""
     inner = field.get("items") or field.get("additionalProperties") or field
+    if inner.get("minimum") == 0 and inner.get("exclusiveMaximum") == 4_102_444_800_000:
+        return "0, or 2000 to 2099"
     limits = [(sign, inner[word]) for word, sign in BOUNDS.items() if word in inner]
     if any(number in {946_684_800_000, 2**53} for _, number in limits):
         return {"integer": "2000 to 2099" if field.get("x-unit") == "ms" else "≤ 2^53"}[
@@ -129,7 +132,8 @@ def spoilt(document):
 
 ACROSS = re.compile(
     r"^(site|hall) = |= \[(1)?\]$"  # another name than the topic's; a column shorter than others
-    r"|^number of |^arrival of |^done_h of |^length_h of |^issued = |^expires = "  # twice, too much
+    r"|^number of |^arrival of |^announced of |^withdrawn of |^withdrawn = "
+    r"|^done_h of |^length_h of |^issued = |^expires = "  # twice, too much
 )
 LAXER = re.compile(r" = \d+\.0$")  # to a schema these are integers too
 
