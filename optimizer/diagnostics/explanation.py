@@ -50,13 +50,19 @@ class TailScenario:
 
 @dataclass(frozen=True, kw_only=True)
 class HedgeSummary:
-    """Summary of a stochastic plan: mean cost, CVaR [EUR], and the most expensive scenarios."""
+    """Summary of a stochastic plan: mean cost, CVaR [EUR], and the most expensive scenarios.
+
+    ``reduction_loss`` is the distance between all possible futures and the scenarios, as a share of
+    the distance to the best single one [1]; ``notices`` concern their inputs.
+    """
 
     scenario_count: int
     risk: RiskPreference
     mean: float
     tail: float
     worst: tuple[TailScenario, ...]
+    reduction_loss: float = 0.0
+    notices: tuple[str, ...] = ()
 
     def describe(self) -> list[str]:
         """Return the summary as lines of text."""
@@ -71,7 +77,7 @@ class HedgeSummary:
                 f"worst, {one.scenario} ({one.probability:.0%}): {one.cost:,.0f} EUR; "
                 f"difference from the mean of all: {', '.join(apart)}"
             )
-        return lines
+        return [*lines, *(f"scenarios: {notice}" for notice in self.notices)]
 
     def as_json(self) -> dict[str, object]:
         """Return the summary as plain values."""
@@ -81,6 +87,8 @@ class HedgeSummary:
             "weight": self.risk.weight,
             "mean_eur": round(self.mean, 2),
             "tail_eur": round(self.tail, 2),
+            "reduction_loss": round(self.reduction_loss, 3),
+            "notices": list(self.notices),
             "tail": [
                 {
                     "scenario": one.scenario,

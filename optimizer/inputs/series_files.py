@@ -35,7 +35,7 @@ from twin.markets.contracts import DayAheadPosition
 from twin.site import Site
 from twin.time_axes import DAY, QUARTER_HOUR
 from twin.weather import WEATHER_VARIABLES
-from twin.workload.jobs import covered_hours
+from twin.workload.jobs import ARRIVAL_HISTORY, covered_hours
 
 FORECAST_HISTORY: Final = np.timedelta64(14, "D")
 """History that forecasts use."""
@@ -153,7 +153,7 @@ def read_run_inputs(site: Site, files: SeriesFiles, *, start: str, days: int) ->
         for name, part in parts[:COMMON_SERIES_COUNT]
     ]
     notes = series_notes(site, parts)
-    arrivals = read_trace(files.jobs, start=first - FORECAST_HISTORY, end=last)
+    arrivals = read_trace(files.jobs, start=first - ARRIVAL_HISTORY, end=last)
     notes += [f"{files.jobs.name}: {note}" for note in arrivals.attrs["notes"]]
     announced = None
     if files.announced is not None:

@@ -20,6 +20,7 @@ from optimizer.stochastic.scenarios import (
     MIN_SCENARIOS,
     ScenarioInputs,
     ScenarioProblem,
+    ScenarioSet,
     generate_scenarios,
 )
 from optimizer.stochastic.two_stage import TwoStageSolution, solve_two_stage
@@ -31,7 +32,7 @@ MAX_LISTED_SCENARIOS: Final = 3
 """Largest number of tail scenarios in a report. [1]"""
 
 TOO_FEW_SCENARIOS_MESSAGE: Final = (
-    "the series contain fewer than two past forecasts; provide longer series"
+    "there are neither past forecasts nor past arrivals; provide longer series"
 )
 
 COMPARED_OUTLOOK_VARIABLES: Final = ("electricity_price", "air_temperature")
@@ -140,6 +141,15 @@ def _means(scenarios: Sequence[ScenarioProblem]) -> Mapping[str, FloatArray]:
     return {name: np.array(values) for name, values in found.items()}
 
 
+def _with_scenario_notes(decision: Decision, drawn: ScenarioSet) -> Decision:
+    """Return a decision whose summary states how its scenarios were drawn."""
+    explanation = decision.explanation
+    if explanation.hedge is None:
+        return decision
+    summary = replace(explanation.hedge, reduction_loss=drawn.reduction_loss, notices=drawn.notices)
+    return replace(decision, explanation=replace(explanation, hedge=summary))
+
+
 class StochasticPlanner:
     """Planner with scenarios, which keeps past forecast errors and the last basis."""
 
@@ -167,7 +177,7 @@ class StochasticPlanner:
         if self._errors is None:
             self._errors = ForecastErrors(problem.site, scenario_inputs.record)
         self._errors.history = scenario_inputs.record
-        scenarios = generate_scenarios(
+        drawn = generate_scenarios(
             problem,
             scenario_inputs.record,
             queue=scenario_inputs.queue,
@@ -177,14 +187,14 @@ class StochasticPlanner:
         )
         found = decide_with_scenarios(
             problem,
-            scenarios,
+            drawn.scenarios,
             risk=self._risk,
             previous=previous,
             warm_start=self._warm,
             export=export,
         )
         self._warm = found.warm_start
-        return found.decision
+        return _with_scenario_notes(found.decision, drawn)
 
 
 def create_solver() -> Callable[[Problem, Decision | None, ScenarioInputs | None], Decision]:

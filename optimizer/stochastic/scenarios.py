@@ -9,19 +9,25 @@ from typing import Final
 
 import numpy as np
 import xarray as xr
-from numpy.typing import NDArray
 
 from optimizer.problem.checks import PREEMPTION_VARIABLES
 from optimizer.problem.problem import Problem
 from twin.errors import IssueCode, ProblemError, ValidationIssue
-from twin.forecast.forecast_errors import ForecastErrors, ForecastScenario, forecast_scenarios
+from twin.forecast.forecast_errors import (
+    ForecastEnsemble,
+    ForecastErrors,
+    ForecastScenario,
+    forecast_ensemble,
+    select_scenarios,
+)
 from twin.forecast.outlook import AVAILABLE_POWER_VARIABLE, EXTRAPOLATION_RULES
 from twin.physics import FloatArray
+from twin.physics.numerics import IntArray
 from twin.time_axes import DAY, HOUR, interval_axes
 from twin.units import format_minute
-from twin.workload.arrival_forecast import ArrivalRates, ArrivalScenario, expected_arrivals
+from twin.workload.arrival_scenarios import ArrivalEnsemble, arrival_ensemble
 from twin.workload.cohorts import Arrivals, flexibility_by_scenario
-from twin.workload.jobs import ARRIVAL_HISTORY, Jobs
+from twin.workload.jobs import Jobs
 from twin.workload.queue import JobQueue
 
 PROBABILITY_TOLERANCE: Final = 1e-9
@@ -113,20 +119,37 @@ LATE_INTERVAL_H: Final = 4  # interval after the hourly period
 DEFAULT_SCENARIO_COUNT: Final = 3
 """Number of scenarios of a decision. [1]"""
 
-DRAWN_SCENARIOS_PER_USED_ONE: Final = 2
-"""Number of scenarios drawn by prices and weather, per scenario used. [1]"""
-
-WORK_COMPARISON_H: Final = 72.0
-"""Period in which the work of scenarios is compared. [h]"""
-
 WORK_TOLERANCE_SHARE: Final = 1e-6
 """Relative difference of work that is ignored. [1]"""
+
+BURST_PROBABILITY: Final = 0.15
+"""Probability of the group of most work, which one scenario represents. [1]"""
+
+WORK_WEIGHT: Final = 2.0
+"""Weight of differences in work between scenarios; those in prices and weather have 1. [1]"""
+
+MAX_WORK_CORRECTION: Final = 2.0
+"""Largest factor by which the work of a representative is moved to the mean of its group. [1]"""
 
 SCENARIO_VARIABLES: Final = (
     *("service_racks", "terminal_price", "work_least", "work_most"),
     *("work_racks_limit", *PREEMPTION_VARIABLES),
 )
 """Outlook variables that each scenario has of its own, beside those of the forecast."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScenarioSet:
+    """The scenarios of a decision, from the least work to the most.
+
+    - ``reduction_loss``: Wasserstein distance between all possible futures and the scenarios, as a
+      share of the distance to the best single one. [1]
+    - ``notices``: What a reader must know about their inputs, such as a short history.
+    """
+
+    scenarios: tuple[ScenarioProblem, ...]
+    reduction_loss: float
+    notices: tuple[str, ...]
 
 
 def generate_scenarios(
@@ -137,49 +160,82 @@ def generate_scenarios(
     past: Jobs,
     errors: ForecastErrors,
     count: int = DEFAULT_SCENARIO_COUNT,
-    seed: int = 0,
-) -> list[ScenarioProblem]:
+) -> ScenarioSet:
     """Return at most ``count`` scenarios of a problem.
 
-    Each scenario has the forecast errors of one past moment, and the arrivals of the days after it;
-    if those are no longer stored, of other days, drawn with ``seed``. Scenarios are selected by
-    work from :data:`DRAWN_SCENARIOS_PER_USED_ONE` times as many that differ in prices and weather.
-    ``past`` are the arrivals of the two weeks before; unpublished values of ``record`` are not
-    used.
+    A possible future has the forecast errors of one past moment and the arrivals after it. Where
+    one of them is not stored, it is that of another day. Some futures represent all; see
+    :func:`reduce_scenarios`. ``past`` are the arrivals of the twelve weeks before; unpublished
+    values of ``record`` are not used.
     """
-    site, axes = problem.site, _axes(problem)
-    now = queue.instant
-
-    def draw(number: int) -> list[tuple[ForecastScenario, ArrivalRates | ArrivalScenario]]:
-        drawn = forecast_scenarios(site, record, now, axes=axes, errors=errors, count=number)
-        return [
-            (one, _arrivals(past, queue, axes=axes, origin=one.repeated_forecast_time, seed=seed))
-            for one in drawn
-        ]
-
-    pairs = _select_by_work(
-        draw(DRAWN_SCENARIOS_PER_USED_ONE * count), axes=axes, count=count
-    ) or draw(count)
-    drawn, works = [one for one, _ in pairs], [work for _, work in pairs]
-    share = _work_scaling(works, drawn, expected_arrivals(past, queue.pool.kinds, now), axes=axes)
+    axes = _axes(problem)
+    edges = axes["instant"].to_numpy()
+    forecasts = forecast_ensemble(problem.site, record, queue.instant, axes=axes, errors=errors)
+    arrivals = arrival_ensemble(past, queue.pool.kinds, queue.instant)
+    from_forecast, from_arrivals, probability = _pair(forecasts, arrivals)
+    kept = reduce_scenarios(
+        forecasts.means[from_forecast],
+        arrivals.work[from_arrivals],
+        probability,
+        count,
+        source=np.array(from_forecast),
+    )
+    futures = [
+        arrivals.member(from_arrivals[place], edges[-1] - edges[0]).scaled(factor)
+        for place, factor in zip(kept.places.tolist(), kept.work_factor.tolist(), strict=True)
+    ]
     found = []
-    scaled, announced = [work.scaled(share) for work in works], queue.announced_work
-    probability = np.array([one.probability for one in drawn])
+    announced = queue.announced_work
     coming: Sequence[Arrivals] = (
-        scaled if announced is None else announced.in_scenarios(scaled, probability)
+        futures if announced is None else announced.in_scenarios(futures, kept.probability)
     )
     flexibility = flexibility_by_scenario(queue, axes, coming)
-    for one, room in zip(drawn, flexibility, strict=True):
+    for rank, (place, share, room) in enumerate(
+        zip(kept.places.tolist(), kept.probability.tolist(), flexibility, strict=True)
+    ):
+        one = forecasts.scenario(from_forecast[place], share)
         ahead = one.outlook.merge(room)
         others = set(problem.outlook.data_vars) - set(ahead.data_vars)
         case = replace(problem, outlook=ahead.assign({n: problem.outlook[n] for n in others}))
-        name = (
-            "the forecast"
-            if np.isnat(one.repeated_forecast_time)
-            else f"as after {format_minute(one.repeated_forecast_time)}"
-        )
-        found.append(ScenarioProblem(problem=case, probability=one.probability, name=name))
-    return found
+        extreme = {0: "calm: ", len(kept.places) - 1: "burst: "} if kept.differs_in_work else {}
+        name = extreme.get(rank, "") + _name(one, arrivals, from_arrivals[place])
+        found.append(ScenarioProblem(problem=case, probability=share, name=name))
+    return ScenarioSet(scenarios=tuple(found), reduction_loss=kept.loss, notices=arrivals.notices)
+
+
+def _pair(
+    forecasts: ForecastEnsemble, arrivals: ArrivalEnsemble
+) -> tuple[list[int], list[int], FloatArray]:
+    """Return forecast errors and arrivals of all futures, those after one moment together.
+
+    Each of both is used at least once; probabilities are those of arrivals. [1]
+    """
+    ago = np.round((arrivals.instant - forecasts.times) / DAY)  # forecasts are of full hours
+    by_day = {int(day): place for place, day in enumerate(ago.tolist()) if np.isfinite(day)}
+    days = arrivals.days.tolist() or [0] * len(arrivals)
+    from_arrivals = list(range(len(arrivals)))
+    from_forecast = [by_day.get(day, k % len(forecasts)) for k, day in enumerate(days)]
+    unused = sorted(set(range(len(forecasts))) - set(from_forecast))
+    from_forecast += unused
+    from_arrivals += [k % len(arrivals) for k in range(len(unused))]
+    uses = np.bincount(from_arrivals)
+    return from_forecast, from_arrivals, (arrivals.probability / uses)[from_arrivals]
+
+
+def _name(one: ForecastScenario, arrivals: ArrivalEnsemble, member: int) -> str:
+    """Return the name of a scenario: what it repeats."""
+    forecast = (
+        "the forecast"
+        if np.isnat(one.repeated_forecast_time)
+        else f"as after {format_minute(one.repeated_forecast_time)}"
+    )
+    if len(arrivals) == 1:
+        return forecast
+    if not len(arrivals.days):
+        return f"{forecast}, arrivals {arrivals.factor[member]:g} of the mean"
+    day = arrivals.instant - arrivals.days[member] * DAY
+    is_same = abs(day - one.repeated_forecast_time) <= HOUR
+    return forecast if is_same else f"{forecast}, arrivals as after {format_minute(day)}"
 
 
 def _axes(problem: Problem) -> xr.Dataset:
@@ -206,90 +262,119 @@ def _axes(problem: Problem) -> xr.Dataset:
     )
 
 
-def _arrivals(
-    past: Jobs, queue: JobQueue, *, axes: xr.Dataset, origin: np.datetime64, seed: int
-) -> ArrivalRates | ArrivalScenario:
-    """Return the arrivals of one scenario; the expected ones if no past ones are available."""
-    now, kinds = queue.instant, queue.pool.kinds
-    edges = axes["instant"].to_numpy()
-    span = edges[-1] - edges[0]
-    first = now - ARRIVAL_HISTORY if not len(past) else max(past.arrival[0], now - ARRIVAL_HISTORY)
-    lags = [lag for lag in range(1, ARRIVAL_HISTORY // DAY + 1) if span <= lag * DAY <= now - first]
-    if not lags or np.isnat(origin):
-        return expected_arrivals(past, kinds, now)
-    days = int((now - origin) // DAY)
-    if days not in lags:
-        drawn = np.random.default_rng([seed, int(origin.astype("datetime64[D]").astype(np.int64))])
-        days = int(drawn.choice(lags))
-    return ArrivalScenario.from_past(past, kinds, now, lag=days * DAY, span=span)
+@dataclass(frozen=True, kw_only=True)
+class ScenarioReduction:
+    """Scenarios that represent many, from the least work to the most.
 
-
-def _select_by_work(
-    pairs: Sequence[tuple[ForecastScenario, ArrivalRates | ArrivalScenario]],
-    *,
-    axes: xr.Dataset,
-    count: int,
-) -> list[tuple[ForecastScenario, ArrivalRates | ArrivalScenario]]:
-    """Return scenarios that differ in the work of the next days, with their probabilities.
-
-    Return nothing if all have the same work, as at the start of a record.
+    - ``places``: Positions of the representatives. [1]
+    - ``probability``: Of their groups. [1]
+    - ``work_factor``: Factor that gives each the mean work of its group. [1]
+    - ``loss``: Distance of all to their representatives, as a share of that to the best single one.
+      [1]
+    - ``differs_in_work``: Whether the scenarios have different work.
     """
-    edges = axes["instant"].to_numpy()
-    end = np.array([min((edges[-1] - edges[0]) / HOUR, WORK_COMPARISON_H)])
-    work = np.array([float(coming.max_work(end).sum()) for _, coming in pairs])
-    if np.ptp(work) <= WORK_TOLERANCE_SHARE * work.max():
-        return []
-    places, probability = reduce_scenarios(
-        work, np.array([one.probability for one, _ in pairs]), count
-    )
-    found = []
-    for place, share in zip(places.tolist(), probability.tolist(), strict=True):
-        one, coming = pairs[place]
-        found.append((replace(one, probability=share), coming))
-    return found
 
-
-def _work_scaling(
-    works: Sequence[ArrivalRates | ArrivalScenario],
-    drawn: Sequence[ForecastScenario],
-    expected: ArrivalRates,
-    *,
-    axes: xr.Dataset,
-) -> float:
-    """Return the factor that gives the work of all scenarios the mean of the two weeks. [1]
-
-    A few days represent all, and their work may differ by a fifth.
-    """
-    edges = axes["instant"].to_numpy()
-    end = np.array([(edges[-1] - edges[0]) / HOUR])
-    came = [
-        one.probability * work.max_work(end).sum() for one, work in zip(drawn, works, strict=True)
-    ]
-    usual, mean = float(expected.max_work(end).sum()), float(sum(came))
-    return usual / mean if mean > 0.0 else 1.0
+    places: IntArray
+    probability: FloatArray
+    work_factor: FloatArray
+    loss: float
+    differs_in_work: bool
 
 
 def reduce_scenarios(
-    work: FloatArray, probability: FloatArray, count: int
-) -> tuple[NDArray[np.int64], FloatArray]:
-    """Return representative scenarios, from the least work to the most, and their probabilities.
-    [1]
+    points: FloatArray,
+    work: FloatArray,
+    probability: FloatArray,
+    count: int,
+    *,
+    source: IntArray | None = None,
+) -> ScenarioReduction:
+    r"""Return at most ``count`` scenarios that represent many.
 
-    The scenario with the most work represents itself, because a plan must survive bursts. The
-    others are grouped by rank, and the one nearest to its group's mean represents it. There are at
-    most ``count`` representatives, at least two. [1]
+    - ``points``: Prices and weather, ``(scenario, value)``, in units of their spread. [1]
+    - ``work``: Arriving work within some spans, the longest last, ``(scenario, span)``. [h]
+    - ``probability``: Of each scenario. [1]
+    - ``count``: Largest number of representatives, at least two. [1]
+    - ``source``: Past forecast that a scenario repeats. No two representatives repeat the same one
+      while others remain: the centre of prices would otherwise stand in each group. [1]
+
+    Notes
+    -----
+    Scenarios are grouped by work: the mean over spans, each in units of its spread. The group of
+    most work has :data:`BURST_PROBABILITY`, the others equal shares of the rest, so the
+    representatives keep the quantiles of work. Fast forward selection
+    (:func:`twin.forecast.forecast_errors.select_scenarios`) then selects one of each group, by
+    prices, weather and work together, and a group gives its probability to its representative. The
+    loss is the mean distance to the representatives, which bounds the Wasserstein distance. Where
+    all have the same work, groups are those of fast forward selection alone.
     """
-    order = np.argsort(work, kind="stable")
-    if len(order) <= count:
-        return order, probability[order]
-    groups = [*np.array_split(order[:-1], count - 1), order[-1:]]
-    shares = np.array([probability[group].sum() for group in groups])
-    means = [float(np.average(work[group], weights=probability[group])) for group in groups]
-    representatives = [
-        group[np.argmin(np.abs(work[group] - mean))]
-        for group, mean in zip(groups, means, strict=True)
-    ]
-    return np.array(representatives, dtype=np.int64), shares
+    mean = probability @ work
+    spread = np.sqrt(probability @ (work - mean) ** 2)
+    relative = (work - mean) / np.maximum(spread, WORK_TOLERANCE_SHARE * np.maximum(mean, 1e-9))
+    differs = bool((spread > WORK_TOLERANCE_SHARE * mean).any())
+    joint = np.hstack(
+        [
+            points / np.sqrt(points.shape[1]),
+            WORK_WEIGHT * differs * relative / np.sqrt(work.shape[1]),
+        ]
+    )
+    distance = np.linalg.norm(joint[:, None] - joint, axis=2)
+    if differs:
+        group = _groups_by_work(relative.mean(axis=1), probability, count)
+        places = _select_from_groups(distance, probability, group, source)
+    else:
+        places, _ = select_scenarios(joint, probability, count)
+        group = np.argmin(distance[:, places], axis=1)
+        group[places] = np.arange(len(places))  # equal scenarios keep their own
+    share = np.bincount(group, weights=probability)
+    group_work = np.bincount(group, weights=probability * work[:, -1]) / share
+    factor = group_work / np.maximum(work[places, -1], 1e-9) if differs else np.ones(len(places))
+    single = float((probability @ distance).min())
+    return ScenarioReduction(
+        places=places,
+        probability=share / share.sum(),
+        work_factor=np.clip(factor, 1.0 / MAX_WORK_CORRECTION, MAX_WORK_CORRECTION),
+        loss=float(probability @ distance[np.arange(len(group)), places[group]])
+        / max(single, 1e-12),
+        differs_in_work=differs,
+    )
+
+
+def _select_from_groups(
+    distance: FloatArray, probability: FloatArray, group: IntArray, source: IntArray | None
+) -> IntArray:
+    """Return the position of one scenario of each group, by fast forward selection."""
+    nearest = np.full(len(group), np.inf)
+    places = np.full(group.max() + 1, -1)
+    is_repeated = np.zeros(len(group), dtype=bool)
+    while (places < 0).any():
+        remaining = probability @ np.minimum(nearest[:, None], distance)
+        is_open = places[group] < 0
+        is_new = is_open & ~is_repeated
+        best = int(np.argmin(np.where(is_new if is_new.any() else is_open, remaining, np.inf)))
+        places[group[best]] = best
+        nearest = np.minimum(nearest, distance[best])
+        if source is not None:
+            is_repeated |= source == source[best]
+    return places
+
+
+def _groups_by_work(severity: FloatArray, probability: FloatArray, count: int) -> IntArray:
+    """Return the group of each scenario, of rising work; the last is the burst.
+
+    ``severity`` is the work of each scenario, in any unit.
+    """
+    order = np.argsort(severity, kind="stable")
+    ranked = np.arange(len(order))
+    if len(order) > count:
+        middle = np.cumsum(probability[order]) - 0.5 * probability[order]
+        edges = np.linspace(0.0, 1.0 - BURST_PROBABILITY, count)[1:]
+        ranked = np.searchsorted(edges, middle, side="right")
+        ranked[0], ranked[-1] = 0, count - 1
+        ranked = np.unique(ranked, return_inverse=True)[1]
+    group = np.empty(len(order), dtype=np.int64)
+    group[order] = ranked
+    return group
 
 
 MIN_SCENARIOS: Final = 2
@@ -298,8 +383,8 @@ MIN_SCENARIOS: Final = 2
 
 @dataclass(frozen=True, kw_only=True)
 class ScenarioInputs:
-    """Information from which scenarios are drawn; ``past_jobs`` are the arrivals of the two weeks
-    before.
+    """Information from which scenarios are drawn; ``past_jobs`` are the arrivals of the twelve
+    weeks before.
 
     The service process holds it, so it loads no solver. Unpublished values of ``record`` are not
     used.

@@ -156,6 +156,72 @@ class ForecastErrors:
         )
 
 
+@dataclass(frozen=True, kw_only=True)
+class ForecastEnsemble:
+    """All scenarios of a horizon: the forecast with the errors of each past forecast.
+
+    - ``times``: Times whose forecast errors they repeat, the latest first; one NaT if there are
+      none, for the forecast itself. [UTC]
+    - ``points``: Daily means in units of their spread, ``(scenario, value)``. [1]
+    - ``trajectories``: Values of each scenario by variable or renewable.
+    """
+
+    site: Site
+    axes: xr.Dataset
+    forecast: QuarterHourForecast
+    times: NDArray[np.datetime64]
+    points: FloatArray
+    trajectories: Sequence[Mapping[str, FloatArray]]
+
+    def __len__(self) -> int:
+        """Return the number of scenarios, at least 1."""
+        return len(self.times)
+
+    @property
+    def means(self) -> FloatArray:
+        """Means over the horizon, in units of their spread; ``(scenario, variable)``. [1]"""
+        whole = self.points.reshape(len(self), _POINT_VARIABLES, -1).mean(axis=2)
+        return np.asarray(whole / np.maximum(whole.std(axis=0), MIN_SPREAD))
+
+    def scenario(self, index: int, probability: float) -> ForecastScenario:
+        """Return one scenario, with a probability. [1]"""
+        rows = self.trajectories[index]
+        return ForecastScenario(
+            outlook=outlook_dataset(self.site, self.axes, self.forecast, rows=rows),
+            probability=probability,
+            repeated_forecast_time=self.times[index],
+        )
+
+
+def forecast_ensemble(
+    site: Site,
+    record: xr.Dataset,
+    now: np.datetime64,
+    *,
+    axes: xr.Dataset,
+    errors: ForecastErrors | None = None,
+) -> ForecastEnsemble:
+    """Return all scenarios of a horizon; without past forecasts it is the forecast alone.
+
+    Parameters and errors are those of :func:`forecast_scenarios`.
+    """
+    found = quarter_hour_forecast(site, record, now, axes=axes)
+    stored = ForecastErrors(site, record) if errors is None else errors  # empty ones are filled
+    blocks = stored.blocks_before(now, axes)
+    trajectories = [with_forecast_errors(site, found, block) for block in blocks]
+    ahead = found.span.end_row - found.span.first_row - QUARTER_HOURS_PER_DAY
+    return ForecastEnsemble(
+        site=site,
+        axes=axes,
+        forecast=found,
+        times=np.array([block.forecast_time for block in blocks] or [np.datetime64("NaT", "us")]),
+        points=_points(site, trajectories, ahead=ahead)
+        if blocks
+        else np.zeros((1, _POINT_VARIABLES)),
+        trajectories=trajectories or [found.values],
+    )
+
+
 def forecast_scenarios(
     site: Site,
     record: xr.Dataset,
@@ -177,33 +243,13 @@ def forecast_scenarios(
     Raises ``SeriesError`` if the record does not cover the horizon, or has nothing to forecast
     from.
     """
-    found = quarter_hour_forecast(site, record, now, axes=axes)
-    stored = ForecastErrors(site, record) if errors is None else errors  # empty ones are filled
-    blocks = stored.blocks_before(now, axes)
-    if not blocks:
-        whole = outlook_dataset(site, axes, found, rows=found.values)
-        return (
-            ForecastScenario(
-                outlook=whole, probability=1.0, repeated_forecast_time=np.datetime64("NaT", "us")
-            ),
-        )
-    trajectories = [with_forecast_errors(site, found, block) for block in blocks]
+    whole = forecast_ensemble(site, record, now, axes=axes, errors=errors)
     places, probability = select_scenarios(
-        _points(
-            site,
-            trajectories,
-            ahead=found.span.end_row - found.span.first_row - QUARTER_HOURS_PER_DAY,
-        ),
-        np.full(len(blocks), 1.0 / len(blocks)),
-        count,
+        whole.points, np.full(len(whole), 1.0 / len(whole)), count
     )
     return tuple(
-        ForecastScenario(
-            outlook=outlook_dataset(site, axes, found, rows=trajectories[i]),
-            probability=float(p),
-            repeated_forecast_time=blocks[i].forecast_time,
-        )
-        for i, p in zip(places, probability, strict=True)
+        whole.scenario(place, share)
+        for place, share in zip(places.tolist(), probability.tolist(), strict=True)
     )
 
 
@@ -241,6 +287,8 @@ def _points(site: Site, trajectories: Sequence[dict[str, FloatArray]], *, ahead:
         parts.append(part / max(float(part.std(axis=0).mean()), MIN_SPREAD))
     return np.concatenate(parts, axis=1)
 
+
+_POINT_VARIABLES: Final = 3  # price, sun with wind, temperature
 
 _ALMOST_AN_HOUR: Final = HOUR - np.timedelta64(1, "us")
 

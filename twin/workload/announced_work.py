@@ -28,7 +28,7 @@ from twin.physics.numerics import BoolArray, IntArray
 from twin.site_settings import WorkKind
 from twin.time_axes import HOUR
 from twin.workload.arrival_forecast import ArrivalRates, ArrivalScenario
-from twin.workload.jobs import ARRIVAL_HISTORY, Announcements, Jobs, TimeArray
+from twin.workload.jobs import RECENT_HISTORY, Announcements, Jobs, TimeArray
 
 LEAD_CLASS_EDGES_H: Final = (0.0, 6.0, 24.0, 168.0)
 """Edges of the lead classes: time from now, or from the announcement, to the start. [h]"""
@@ -220,7 +220,8 @@ def assess_announced_work(
     announcements
         All announcements; those after the instant are not used.
     past
-        Arrivals of the two weeks before; they include the jobs of the queue.
+        Arrivals before the instant; those of the last two weeks count. They include the jobs of the
+        queue.
     instant
         Now.
     kinds
@@ -233,6 +234,7 @@ def assess_announced_work(
     AnnouncedWork
         Jobs that have not arrived and are not withdrawn, each once by its newest announcement.
     """
+    past = past.arriving_between(instant - RECENT_HISTORY, instant)
     known, notices = _usable(announcements.known_at(instant), instant, racks=racks)
     history = _History(known, past, instant, kind_count=len(kinds))
     share, count = history.share_that_came()
@@ -340,7 +342,7 @@ def _usable(
 
     Those whose job would have left the history of arrivals do not count either.
     """
-    known = known.select(known.start > now - ARRIVAL_HISTORY + _START_TOLERANCE)
+    known = known.select(known.start > now - RECENT_HISTORY + _START_TOLERANCE)
     known = known.select(np.lexsort((known.announced, known.number)))
     is_again = np.zeros(len(known), dtype=bool)
     is_again[1:] = (np.diff(known.number) == 0) & (known.announced[1:] == known.announced[:-1])
@@ -465,7 +467,7 @@ def merge_announcements(
     """
     if known is None:
         return listed
-    known = known.select(known.start > instant - ARRIVAL_HISTORY)
+    known = known.select(known.start > instant - RECENT_HISTORY)
     is_left_out = (
         ~np.isin(known.number, listed.number) & np.isnat(known.withdrawn) & (known.start > instant)
     )

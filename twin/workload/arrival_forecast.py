@@ -12,8 +12,8 @@ from twin.argument_checks import check_argument_types
 from twin.physics import FloatArray
 from twin.physics.numerics import IntArray
 from twin.site_settings import WorkKind
-from twin.time_axes import HOUR
-from twin.workload.jobs import ARRIVAL_HISTORY, Jobs
+from twin.time_axes import DAY, HOUR
+from twin.workload.jobs import RECENT_HISTORY, Jobs
 
 LENGTH_CLASS_COUNT: Final = 12
 """Length classes of a kind's arrivals; the classes have equal work. [1]"""
@@ -109,7 +109,7 @@ def expected_arrivals(
         Work of each kind at the mean past rate; no class where nothing arrived.
     """
     check_argument_types("expected_arrivals", past=(past, Jobs), instant=(instant, np.datetime64))
-    past = past.arriving_between(instant - ARRIVAL_HISTORY, instant)
+    past = past.arriving_between(instant - RECENT_HISTORY, instant)
     if not len(past):
         return ArrivalRates(
             kind_index=np.array([], dtype=np.int64), **dict.fromkeys(_FLOATS, np.array([]))
@@ -167,27 +167,36 @@ class ArrivalScenario:
     kind_count: int
 
     @classmethod
-    def from_past(
+    def from_past_days(
         cls,
         past: Jobs,
         kinds: tuple[WorkKind, ...],
         instant: np.datetime64,
         *,
-        lag: np.timedelta64,
+        days: IntArray,
         span: np.timedelta64,
     ) -> Self:
-        """Return the jobs that arrived from ``lag`` ago on, as if they arrived from now on.
+        """Return the jobs of past days as if they arrived on the coming days, one after another.
 
-        ``lag`` must be at least ``span``, the length of the horizon.
+        ``days`` are the days before the instant at which each of them began, at least 1 [d];
+        ``span`` is the length of the horizon.
         """
-        jobs = past.arriving_between(instant - lag, min(instant, instant - lag + span))
         slack = np.array([kind.slack for kind in kinds])
+        parts, starts = [], []
+        for day, back in enumerate(days.tolist()):
+            begin = instant - back * DAY
+            end = min(begin + DAY, begin + (span - day * DAY))
+            part = past.arriving_between(begin, end)
+            parts.append(part)
+            starts.append((part.arrival - begin + day * DAY) / HOUR)
+        kind_index = np.concatenate([part.kind_index for part in parts])
+        length = np.concatenate([part.length for part in parts])
         return cls(
-            kind_index=jobs.kind_index,
-            start=(jobs.arrival - (instant - lag)) / HOUR,
-            length=jobs.length,
-            wait=jobs.length * slack[jobs.kind_index] if len(jobs) else np.empty(0),
-            racks=jobs.racks,
+            kind_index=kind_index,
+            start=np.concatenate(starts),
+            length=length,
+            wait=length * slack[kind_index] if len(length) else np.empty(0),
+            racks=np.concatenate([part.racks for part in parts]),
             kind_count=len(kinds),
         )
 

@@ -22,8 +22,11 @@ type TimeArray = NDArray[np.datetime64]
 MAX_JOB_RACK_SHARE: Final = 0.1
 """Widest job, as a share of all racks; wider jobs of a file become narrower and longer. [1]"""
 
-ARRIVAL_HISTORY: Final = np.timedelta64(14, "D")
-"""Time over which past arrivals are used to expect future ones."""
+ARRIVAL_HISTORY: Final = np.timedelta64(84, "D")
+"""Time over which past arrivals are kept: twelve weeks, from which scenarios are drawn."""
+
+RECENT_HISTORY: Final = np.timedelta64(14, "D")
+"""Time over which past arrivals give the expected mean, and announcements their confidence."""
 
 _MIN_LENGTH_H: Final = 1e-9
 
@@ -115,7 +118,7 @@ class Workload:
     """The work of one run.
 
     - ``jobs``: All jobs to do: first the backlog of the start, then the arrivals.
-    - ``arrival_history``: All jobs as they arrived, from two weeks before the start on, uncut.
+    - ``arrival_history``: All jobs as they arrived, from twelve weeks before the start on, uncut.
     - ``announcements``: What the scheduler announced ahead; None if it announces nothing.
     """
 
@@ -124,7 +127,7 @@ class Workload:
     announcements: Announcements | None = None
 
     def past(self, instant: np.datetime64) -> Jobs:
-        """Return the arrivals of the two weeks before an instant."""
+        """Return the arrivals of the twelve weeks before an instant."""
         return self.arrival_history.arriving_between(instant - ARRIVAL_HISTORY, instant)
 
 

@@ -10,8 +10,8 @@ from optimizer.model.objective import RiskPreference
 from optimizer.planner.planner import decide, solve_problem
 from optimizer.problem.problem import build_problem
 from optimizer.stochastic import planner
-from optimizer.stochastic.planner import decide_with_scenarios
-from optimizer.stochastic.scenarios import ScenarioProblem, generate_scenarios
+from optimizer.stochastic.planner import StochasticPlanner, decide_with_scenarios
+from optimizer.stochastic.scenarios import ScenarioInputs, ScenarioProblem, generate_scenarios
 from optimizer.stochastic.two_stage import (
     FIRST_STAGE_H,
     first_stage_signature,
@@ -40,7 +40,7 @@ def problem():
     )
 
 
-def scenarios_of(problem, **settings):
+def drawn(problem, **settings):
     here = small_days.setting()
     return generate_scenarios(
         problem,
@@ -50,6 +50,10 @@ def scenarios_of(problem, **settings):
         errors=ForecastErrors(here.site, here.inputs.series),
         **settings,
     )
+
+
+def scenarios_of(problem, **settings):
+    return drawn(problem, **settings).scenarios
 
 
 @pytest.fixture(scope="module")
@@ -71,22 +75,46 @@ def test_scenarios_share_known_values_only(problem, cases):
     is_known = one["time"].to_numpy() < published_until(now, site.time_zone)
     assert 0 < is_known.sum() < len(is_known)
     arrived = [not c.endswith("/expected") for c in one["cohort"].to_numpy().tolist()]
+    open_prices = {
+        case["electricity_price"].to_numpy()[~is_known].tobytes() for case in (one, *others)
+    }
+    assert len(open_prices) > 1
     for other in others:
         price = one["electricity_price"].to_numpy(), other["electricity_price"].to_numpy()
         np.testing.assert_array_equal(price[0][is_known], price[1][is_known])
-        assert (price[0][~is_known] != price[1][~is_known]).any()
         work = one["work_most"].to_numpy(), other["work_most"].to_numpy()
         np.testing.assert_array_equal(work[0][:, arrived], work[1][:, arrived])
         assert np.abs(work[0] - work[1]).max() > 1e-3
 
 
-def test_mean_work_of_scenarios_is_that_expected(problem, cases):
-    """Arrived work is equal in all, and the mean of expected work is that of the problem."""
-    expected = float(problem.outlook["work_most"].to_numpy()[-1].sum())
-    each = [float(case.problem.outlook["work_most"].to_numpy()[-1].sum()) for case in cases]
-    mean = float(np.dot([case.probability for case in cases], each))
-    assert mean == pytest.approx(expected, rel=1e-9)
-    assert np.ptp(each) > 0.01 * expected
+def test_scenarios_include_a_calm_and_a_burst(cases):
+    """Proves: the burst has the most work in three days; the calm one has less than the mean."""
+    assert cases[0].name.startswith("calm: ")
+    assert cases[-1].name.startswith("burst: ")
+    hours = cases[0].problem.outlook["instant"].to_numpy()
+    within = np.searchsorted(hours, hours[0] + np.timedelta64(72, "h"))
+    each = [float(case.problem.outlook["work_most"].to_numpy()[within].sum()) for case in cases]
+    assert max(each) == each[-1] > 1.01 * min(each)
+    assert each[0] < np.dot([case.probability for case in cases], each)
+
+
+def test_loss_and_notices_reach_the_explanation(problem):
+    """Proves: a history of nine days widens the scenarios, with a notice in text and JSON."""
+    here = small_days.setting()
+    now = here.inputs.start
+    jobs = here.workload.past(now)
+    known = ScenarioInputs(
+        record=here.inputs.series,
+        queue=small_days.queue(),
+        past_jobs=jobs.arriving_between(now - np.timedelta64(9, "D"), now),
+    )
+    hedge = StochasticPlanner().decide(problem, None, known, count=2).explanation.hedge
+    assert 0.0 < hedge.reduction_loss < 1.0
+    (notice,) = hedge.notices
+    assert "8 complete days" in notice or "9 complete days" in notice
+    assert f"scenarios: {notice}" in hedge.describe()
+    assert hedge.as_json()["notices"] == [notice]
+    assert hedge.as_json()["reduction_loss"] == round(hedge.reduction_loss, 3)
 
 
 def test_scenarios_are_reproducible(problem, cases):
@@ -135,7 +163,7 @@ def test_json_names_scenarios_and_tail(found):
     ]
     assert document["scenarios"] == COUNT
     assert document["tail_eur"] >= document["mean_eur"]
-    assert document["tail"][0]["scenario"].startswith("as after ")
+    assert "as after " in document["tail"][0]["scenario"]
     costs = [row["cost_eur"] for row in document["tail"]]
     assert costs == sorted(costs, reverse=True)
     assert costs[0] >= document["tail_eur"] - 0.01
@@ -195,23 +223,43 @@ def test_one_scenario_needs_no_hedge(problem):
     assert "hedge" not in found.decision.explanation.as_json()
 
 
-def test_record_without_a_past_gives_the_forecast(problem):
-    here = small_days.setting()
-    now = here.inputs.start
+def young_record(here):
+    """Return a record that begins two days before the start: too short for past forecasts."""
     record = here.inputs.series
-    first = time_axes.to_utc("2026-06-14")
-    young = record.where(record["time"] >= first)
+    young = record.where(record["time"] >= time_axes.to_utc("2026-06-14"))
     for name in record.data_vars:
         young[name].attrs = record[name].attrs
-    (only,) = generate_scenarios(
+    return young
+
+
+def without_past_forecasts(problem, past):
+    here = small_days.setting()
+    young = young_record(here)
+    return generate_scenarios(
         problem,
         young,
         queue=small_days.queue(),
-        past=here.workload.past(now),
+        past=past,
         errors=ForecastErrors(here.site, young),
     )
+
+
+def test_without_past_forecasts_scenarios_differ_in_arrivals(problem):
+    here = small_days.setting()
+    found = without_past_forecasts(problem, here.workload.past(here.inputs.start)).scenarios
+    assert len(found) == COUNT
+    prices = [case.problem.outlook["electricity_price"].to_numpy() for case in found]
+    np.testing.assert_array_equal(prices[0], prices[-1])
+    assert all("the forecast" in case.name for case in found)
+
+
+def test_without_past_forecasts_and_jobs_there_is_one_scenario(problem):
+    nothing = small_days.setting().workload.jobs.select(slice(0, 0))
+    drawn = without_past_forecasts(problem, nothing)
+    (only,) = drawn.scenarios
     assert only.name == "the forecast"
     assert only.probability == 1.0
+    assert drawn.notices == ("no job has arrived yet",)
 
 
 @pytest.mark.slow

@@ -81,8 +81,8 @@ def test_running_work_and_its_remaining_time(pool, make_jobs, start, hours):
     past = make_jobs((1, -20, 2, 5, 90), (1, -9, 6, 15, 90))
     flows = (
         expected_arrivals(past, pool.kinds, start),
-        ArrivalScenario.from_past(
-            past, pool.kinds, start, lag=np.timedelta64(1, "D"), span=np.timedelta64(1, "D")
+        ArrivalScenario.from_past_days(
+            past, pool.kinds, start, days=np.array([1]), span=np.timedelta64(1, "D")
         ),
     )
     for expected in flows:
@@ -185,8 +185,8 @@ def test_racks_can_do_the_work_due_between_any_instants(pool, start, seed):
     schedules = [
         {"expected": expected_arrivals(jobs, pool.kinds, queue.instant)},
         {
-            "expected": ArrivalScenario.from_past(
-                jobs, pool.kinds, queue.instant, lag=2 * span, span=span
+            "expected": ArrivalScenario.from_past_days(
+                jobs, pool.kinds, queue.instant, days=np.array([4, 3]), span=span
             )
         },
         {"future": jobs},

@@ -27,8 +27,8 @@ def jobs(hours_ago, *, length=3.0, racks=4.0):
     )
 
 
-def again(past, *, lag=DAY, span=DAY):
-    return ArrivalScenario.from_past(past, KINDS, NOW, lag=lag, span=span)
+def again(past, *, days=(1,), span=DAY):
+    return ArrivalScenario.from_past_days(past, KINDS, NOW, days=np.array(days), span=span)
 
 
 def test_job_of_yesterday_is_repeated():
@@ -45,17 +45,24 @@ def test_racks_are_present_while_the_job_may_run():
     np.testing.assert_allclose(found.racks_in_use(np.array([0.0, 4.0, 8.0])), [[2.0, 4.0]])
 
 
-def test_only_the_span_after_the_lag_is_repeated():
+def test_only_the_span_of_the_days_is_repeated():
     past = jobs([49.0, 47.0, 25.0, 23.0, 1.0])
     assert again(past).start == pytest.approx([1.0, 23.0])
-    assert again(past, lag=2 * DAY, span=DAY).start == pytest.approx([1.0, 23.0])
-    assert again(past, lag=2 * DAY, span=2 * DAY).start == pytest.approx([1.0, 23.0, 25.0, 47.0])
+    assert again(past, days=(2,)).start == pytest.approx([1.0, 23.0])
+    assert again(past, days=(2, 1), span=2 * DAY).start == pytest.approx([1.0, 23.0, 25.0, 47.0])
+    half = np.timedelta64(36, "h")
+    assert again(past, days=(2, 1), span=half).start == pytest.approx([1.0, 23.0, 25.0])
+
+
+def test_days_may_repeat_in_any_order():
+    past = jobs([40.0, 20.0])
+    assert again(past, days=(1, 2, 1), span=3 * DAY).start == pytest.approx([4.0, 32.0, 52.0])
 
 
 def test_no_data_after_now_is_used():
     known = jobs([20.0])
     later = jobs([-1.0])
-    assert again(known.followed_by(later), span=2 * DAY).start == pytest.approx([4.0])
+    assert again(known.followed_by(later), days=(1,)).start == pytest.approx([4.0])
 
 
 def test_without_jobs_nothing_is_expected():
