@@ -215,7 +215,7 @@ def build_problem(
 
     - `record`: series of the site; unpublished values are not used.
     - `state`: the state; its ``instant`` is now.
-    - `past`: arrivals of the two weeks before, the basis of expected arrivals.
+    - `past`: earlier arrivals; those of the last two weeks are the basis of expected arrivals.
     - `grid`: the horizon; by default :func:`optimizer.problem.planning_outlook.build_horizon`.
     """
     if grid is None:

@@ -51,7 +51,7 @@ class DecisionInputs:
 
     - `observed`: newest good readings under the names of the state, and ``hall_power(hall)``.
     - `queue`: jobs now.
-    - `past_jobs`: arrivals of the last two weeks.
+    - `past_jobs`: arrivals of the last twelve weeks.
     - `series`: prices, carbon and weather.
     - `hold_reason`: reason of a person's HOLD; empty without one.
     - `accepts_setpoints`: whether the plant accepts water set points; otherwise plans use the

@@ -88,7 +88,7 @@ class SchedulerJobs:
         return "; ".join(filter(None, (message, self._window.scheduler.reject_reason)))
 
     def past_arrivals(self, now: np.datetime64) -> Jobs:
-        """Return the arrivals of the last two weeks, from the history and from queues since."""
+        """Return the arrivals of the last twelve weeks, from the history and from queues since."""
         kinds = tuple(self._site.work)
         history, snapshot = self._window.scheduler.history, self._window.scheduler.queue
         found = [self._arrivals] if self._arrivals else []

@@ -177,7 +177,7 @@ def generate_scenarios(
         forecasts.means[from_forecast],
         arrivals.work[from_arrivals],
         probability,
-        count,
+        count=count,
         source=np.array(from_forecast),
     )
     futures = [
@@ -285,8 +285,8 @@ def reduce_scenarios(
     points: FloatArray,
     work: FloatArray,
     probability: FloatArray,
-    count: int,
     *,
+    count: int,
     source: IntArray | None = None,
 ) -> ScenarioReduction:
     r"""Return at most ``count`` scenarios that represent many.

@@ -98,7 +98,7 @@ def encode_queue(snapshot: QueueSnapshot) -> tuple[str, bytes]:
 
 
 def decode_history(address: ParsedTopic, topic: str, payload: bytes) -> JobHistory:
-    """Return the arrivals of the last two weeks, in their order."""
+    """Return the arrivals of the last twelve weeks, in their order."""
     record = _decode_job_list(topic, payload, JobHistoryRecord)
     jobs = _decoded_columns(address, topic, record)
     if (np.diff(jobs.arrival) < 0 * MINUTE).any():
@@ -263,7 +263,7 @@ type _Site = Annotated[str, _described("Name of the site, the same as in the top
 
 
 class JobHistoryRecord(msgspec.Struct):
-    """Jobs that arrived in the last two weeks, by order of arrival; columns of equal length."""
+    """Jobs that arrived in the last twelve weeks, by order of arrival; columns of equal length."""
 
     v: _Version
     site: _Site

@@ -295,7 +295,7 @@ class JobColumns:
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class JobHistory:
-    """Jobs that arrived in the last two weeks in order of arrival, none later than ``time``.
+    """Jobs that arrived in the last twelve weeks in order of arrival, none later than ``time``.
 
     If a message cannot hold all of them, the sender may leave out the oldest.
     """

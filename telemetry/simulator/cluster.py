@@ -387,7 +387,7 @@ class SimulatedScheduler:
         )
 
     def history(self) -> JobHistory:
-        """Return the arrivals of two weeks as a message; if they are too many, the newest."""
+        """Return the arrivals of twelve weeks as a message; if they are too many, the newest."""
         now = self.queue.instant
         past = self._workload.past(now)
         columns = JobColumns.of(past.select(slice(-MAX_HISTORY_JOBS, None)), tuple(self._site.work))

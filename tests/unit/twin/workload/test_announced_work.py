@@ -248,7 +248,7 @@ def test_scenarios_have_announced_work_with_its_confidence(announce, arrive, ass
     """Proves: it comes where most work comes, its mean is exact, and the spread grows."""
     past = arrive(*daily(30)[0])
     work = assess(announce((900, -1, 3, 2, 50, NEVER, 0.8), (901, -1, 5, 2, 50)), past)
-    calm = ArrivalScenario.from_past(past, pool.kinds, now, lag=24 * HOUR, span=24 * HOUR)
+    calm = ArrivalScenario.from_past_days(past, pool.kinds, now, days=np.array([1]), span=24 * HOUR)
     several = [calm.scaled(share) for share in (1.0, 2.0, 0.5)]
     probability = np.array([0.3, 0.2, 0.5])
     until = np.array([WEEK_H])
@@ -268,7 +268,9 @@ def test_announced_jobs_replace_anonymous_ones_in_scenarios(announce, arrive, as
     past = arrive(*jobs)
     ahead = [(500 + place, -1, 6.0 * place + 5.0, 2.0, 5.0) for place in range(4)]
     work = assess(announce(*known, *ahead), past)
-    calm = ArrivalScenario.from_past(past, pool.kinds, now, lag=48 * HOUR, span=48 * HOUR)
+    calm = ArrivalScenario.from_past_days(
+        past, pool.kinds, now, days=np.array([2, 1]), span=48 * HOUR
+    )
     one = work.in_scenarios([calm], np.array([1.0]))[0]
     until = np.array([WEEK_H])
     plain, joined = (float(each.max_work(until).sum()) for each in (calm, one))
