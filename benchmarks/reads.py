@@ -81,6 +81,7 @@ def _hour(root):
                 seconds=np.full(RACKS, START + second),
                 values=whole[board_of(START + second, racks)],
                 intervals=np.ones(RACKS),
+                subsecond_offsets=np.zeros(RACKS, dtype=np.int16),
             ),
             JournalPosition(1, second + 1),
         )

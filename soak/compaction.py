@@ -132,6 +132,7 @@ def _add(archive: Archive, labels: list[str], at: int, racks: np.ndarray, positi
             seconds=np.full(len(racks), at),
             values=values.astype(np.float32),
             intervals=np.ones(len(racks)),
+            subsecond_offsets=np.zeros(len(racks), dtype=np.int16),
         ),
         JournalPosition(1, position),
     )

@@ -182,7 +182,7 @@ replay_app = typer.Typer(
 
 @replay_app.command()
 def replay(  # noqa: PLR0913  (one parameter an option of the command line)
-    site: Annotated[str, typer.Argument(help="Name of the site.")],
+    site: SiteNameOption,
     start: Annotated[str, typer.Option("--from", help="First instant, UTC.")],
     end: Annotated[str, typer.Option("--to", help="End, exclusive, UTC.")],
     broker: Annotated[str, typer.Option(help="mqtt:// or mqtts:// URL of the broker.")],
@@ -192,10 +192,7 @@ def replay(  # noqa: PLR0913  (one parameter an option of the command line)
     ticks: Annotated[
         bool, typer.Option("--ticks", help="Publish ticks for --clock simulated.")
     ] = False,
-    state: Annotated[
-        Path | None,
-        typer.Option(help="State folder of its service; default: that of `gigatwin run`."),
-    ] = None,
+    state: StateOption = None,
     ca: CaOption = None,
     certificate: CertificateOption = None,
     key: KeyOption = None,
@@ -203,9 +200,8 @@ def replay(  # noqa: PLR0913  (one parameter an option of the command line)
     json_file: JsonFile = None,
 ) -> None:
     """Publish points, metadata and rack batches with their original times."""
-    folder = (state or default_state_folder(site)) / "archive"
     first, last = to_utc(start), to_utc(end)
-    messages = read_messages(folder, site, start=first, end=last)
+    messages = read_messages(_folder(site, state), site, start=first, end=last)
     client = Client(
         broker,
         client_id=f"gigatwin-replay-{site}",

@@ -4,7 +4,6 @@ import json
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Final, Protocol, Self
 
 from rich.console import Console
@@ -137,9 +136,7 @@ class ProgressBars:
         self._progress.start()
         return self
 
-    def __exit__(
-        self, _: type[BaseException] | None, __: BaseException | None, ___: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Stop the bars and leave them visible."""
         self._progress.stop()
 

@@ -18,8 +18,8 @@ import numpy as np
 from telemetry.durable_files import write_atomic
 from telemetry.feed.signing import create_partner_keys, load_or_create_key
 from telemetry.messages import decode, topics
-from telemetry.messages.feed_documents import read_acknowledgement, read_schedule
-from telemetry.messages.samples import SimulationTick
+from telemetry.messages.feed_documents import Acknowledgement, read_acknowledgement, read_schedule
+from telemetry.messages.samples import Sample, SimulationTick
 from telemetry.messages.topics import TopicKind
 from telemetry.mqtt.client import CONNECT_TIMEOUT_S, Client, TlsFiles
 from telemetry.mqtt.embedded_broker import EmbeddedBroker
@@ -99,7 +99,6 @@ class DemoConfig:
     speed: float | None = None
     page_port: int = 0
     allow_cleartext: bool = False
-    seed: int = 0
 
 
 @dataclass
@@ -162,7 +161,9 @@ def run_demo(
             on_progress(day)
             if day.traffic.first_accepted_at is not None and not others.is_started:
                 # not earlier: it would delay the first schedule
-                others.run(_comparison_arguments(config))
+                module, steps = "optimizer.demo.plant_run", str(config.steps)
+                output = str(config.folder / OTHER_POLICIES_FILE)
+                others.run(["-m", module, config.site_name_or_file, steps, output])
 
         _wait_for_end(
             day, monitor, (service, plant, partner), config=config, on_progress=check_progress
@@ -173,18 +174,6 @@ def run_demo(
         partner.terminate()
         day.received_schedules = _count_accepted(config.folder / "partner.jsonl")
         yield day
-
-
-def _comparison_arguments(config: DemoConfig) -> list[str]:
-    numbers = str(config.steps), str(config.seed)
-    module = "optimizer.demo.plant_run"
-    return [
-        "-m",
-        module,
-        config.site_name_or_file,
-        *numbers,
-        str(config.folder / OTHER_POLICIES_FILE),
-    ]
 
 
 class ChildProcess:
@@ -300,8 +289,7 @@ def _broker_options(config: DemoConfig, broker: str) -> list[str]:
 
 
 def _plant_options(config: DemoConfig, broker: str) -> list[str]:
-    options = [*_broker_options(config, broker), "--seed", str(config.seed)]
-    options += ["--steps", str(config.steps)]
+    options = [*_broker_options(config, broker), "--steps", str(config.steps)]
     if config.speed is not None:
         options += ["--speed", str(config.speed)]
     return [*options, "--out", str(config.folder)]
@@ -310,14 +298,7 @@ def _plant_options(config: DemoConfig, broker: str) -> list[str]:
 def _count_accepted(path: Path) -> int:
     """Return how many schedules the partner accepted. [1]"""
     lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-    acknowledgements = map(json.loads, lines)
-    return len(
-        {
-            acknowledgement["revision"]
-            for acknowledgement in acknowledgements
-            if acknowledgement["code"] == "A01"
-        }
-    )
+    return len({one["revision"] for one in map(json.loads, lines) if one["code"] == "A01"})
 
 
 def _wait_for_end(
@@ -424,34 +405,27 @@ class BrokerMonitor:
 
     def _process(self, message: ReceivedMessage) -> None:
         try:
-            kind = topics.parse_topic(message.topic).kind
-            if kind is TopicKind.TICK:
-                self._process_tick(message)
-            elif kind is TopicKind.SCHEDULE:
-                self._process_schedule(message)
-            else:
-                self._process_acknowledgement(message)
+            match topics.parse_topic(message.topic).kind:
+                case TopicKind.TICK:
+                    self._process_tick(decode(message.topic, message.payload))
+                case TopicKind.SCHEDULE:
+                    document = read_schedule(_payload(message))
+                    self.traffic.revisions.add(document["revision"])
+                    self.traffic.scheduled_net_import = document["intervals"][0]["scheduled_mw"]
+                    self.traffic.source = document["meta"]["source"]
+                case _:
+                    self._process_acknowledgement(read_acknowledgement(_payload(message)))
         except (GigatwinError, KeyError, ValueError, IndexError):
             return  # the partner validates messages; the monitor only counts them
 
-    def _process_tick(self, message: ReceivedMessage) -> None:
-        tick = decode(message.topic, message.payload)
+    def _process_tick(self, tick: Sample) -> None:
         if isinstance(tick, SimulationTick):
-            self.traffic.step = tick.step
-            self.traffic.steps = tick.steps
-            self.traffic.time = tick.time
-            self.traffic.has_ended = tick.is_last
+            self.traffic.step, self.traffic.steps = tick.step, tick.steps
+            self.traffic.time, self.traffic.has_ended = tick.time, tick.is_last
 
-    def _process_schedule(self, message: ReceivedMessage) -> None:
-        document = read_schedule(_payload(message))
-        self.traffic.revisions.add(document["revision"])
-        self.traffic.scheduled_net_import = document["intervals"][0]["scheduled_mw"]
-        self.traffic.source = document["meta"]["source"]
-
-    def _process_acknowledgement(self, message: ReceivedMessage) -> None:
-        acknowledgement = read_acknowledgement(_payload(message))
-        if acknowledgement["code"] == "A01":
-            self.traffic.accepted.add(acknowledgement["revision"])
+    def _process_acknowledgement(self, answer: Acknowledgement) -> None:
+        if answer["code"] == "A01":
+            self.traffic.accepted.add(answer["revision"])
             self.traffic.first_accepted_at = self.traffic.first_accepted_at or time.time()
         else:
             self.traffic.refusal_count += 1

@@ -58,7 +58,7 @@ class RackBatchBlock:
 
     ``labels`` are ``{hall}/{rack}``, ``seconds`` those that the batches belong to [s since 1970],
     ``values`` on (batch, variable, chip), ``intervals`` in [s], and ``subsecond_offsets`` the times
-    within the seconds, 0 if None [ms]. ``record_spans`` have start and length of the topic, and end
+    within the seconds [ms]. ``record_spans`` have start and length of the topic, and end
     of the record, in the chunk of the journal [B].
     """
 
@@ -66,7 +66,7 @@ class RackBatchBlock:
     seconds: NDArray[np.int64]
     values: NDArray[np.float32]
     intervals: NDArray[np.float64]
-    subsecond_offsets: MillisecondArray | None = None
+    subsecond_offsets: MillisecondArray
     record_spans: Sequence[tuple[int, int, int]] = ()
 
     def select(self, which: NDArray[np.bool_]) -> "RackBatchBlock":
@@ -76,9 +76,7 @@ class RackBatchBlock:
             seconds=self.seconds[which],
             values=self.values[which],
             intervals=self.intervals[which],
-            subsecond_offsets=None
-            if self.subsecond_offsets is None
-            else self.subsecond_offsets[which],
+            subsecond_offsets=self.subsecond_offsets[which],
             record_spans=list(compress(self.record_spans, which)),
         )
 
@@ -183,8 +181,6 @@ class WriteBuffer:
         is_slow = (batches.intervals > MINUTE_S).tolist()
         self._is_slow_rack.update(zip(columns.tolist(), is_slow, strict=True))
         stamps = batches.subsecond_offsets
-        if stamps is None:
-            stamps = np.zeros(len(columns), dtype=np.int16)
         rejected: list[int] = []
         order = np.argsort(batches.seconds, kind="stable")
         edges = np.flatnonzero(np.diff(batches.seconds[order], prepend=-1)).tolist()

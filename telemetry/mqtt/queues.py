@@ -63,34 +63,31 @@ class LastWill:
 
 
 class PublishToken:
-    """Pending answer of the broker; ``awaited`` is the number of answers it needs."""
+    """Pending answer of the broker."""
 
     _completed: ClassVar = threading.Condition()  # one for all: many tokens, few waiting threads
 
-    __slots__ = ("_awaited", "_is_granted")
+    __slots__ = ("_is_granted",)
 
-    def __init__(self, awaited: int = 1) -> None:
-        self._awaited = awaited
-        self._is_granted = True
+    def __init__(self) -> None:
+        self._is_granted: bool | None = None
 
     def wait(self, timeout: float) -> bool:
         """Return whether the broker accepts, and answers within a time. [s]"""
         with PublishToken._completed:
             PublishToken._completed.wait_for(lambda: self.is_complete, timeout)
-        return self.is_complete and self._is_granted
+        return self._is_granted is True
 
     @property
     def is_complete(self) -> bool:
-        """Whether all answers have arrived, or none can arrive any more."""
-        return self._awaited <= 0
+        """Whether the answer has arrived, or cannot arrive any more."""
+        return self._is_granted is not None
 
     def complete(self, is_granted: bool) -> None:
-        """Record one answer."""
+        """Record the answer; a refusal stays."""
         with PublishToken._completed:
-            self._awaited -= 1
-            self._is_granted &= is_granted
-            if self._awaited <= 0:
-                PublishToken._completed.notify_all()
+            self._is_granted = is_granted and self._is_granted is not False
+            PublishToken._completed.notify_all()
 
 
 REJECTED: Final = PublishToken()

@@ -139,6 +139,7 @@ def test_wrong_interval_does_not_make_day_sparse(heard, way):
             seconds=np.full(2, int(START.astype("datetime64[s]").astype(int)) + 100),
             values=np.ones((2, 5, 3), dtype=np.float32),
             intervals=np.array([1.0, 61.0]),
+            subsecond_offsets=np.zeros(2, dtype=np.int16),
         )
         assert heard.archive.add_racks(wrong, JournalPosition(1, 9999)) == []
     heard.hear(tick(119))  # a plant with intervals of 15 min that reports in between
