@@ -145,9 +145,8 @@ def compare_policies(site: str, *, steps: int, path: Path) -> None:
     """
     case = synthetic_case(sites.load_site(site), steps=steps)
     runs = {
-        name: run_backtest_policy(
-            case, name, seed=0, on_progress=lambda *_: None
-        )  # seed of the plant
+        # with the seed of the plant
+        name: run_backtest_policy(case, name, seed=0, on_progress=lambda *_: None)
         for name in COMPARED_POLICIES
     }
     write_json_atomic(path, {name: asdict(run.summary) for name, run in runs.items()})

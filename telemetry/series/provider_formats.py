@@ -13,7 +13,7 @@ from typing import Annotated, Final
 from xml.etree import ElementTree as Xml
 
 import numpy as np
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import AliasPath, BaseModel, Field, ValidationError
 
 from telemetry.market_zones import EIC_BY_ZONE, normalise_zone
 from telemetry.messages.strict_json import parse_json
@@ -54,51 +54,25 @@ class OpenMeteoResponse(BaseModel):
     hourly: dict[str, list[JsonEntry]]
 
 
-class PvgisLocation(BaseModel):
-    """Location of a PVGIS request."""
-
-    latitude: Latitude
-    longitude: Longitude
-    elevation: Elevation = 0.0
-
-
-class PvgisSlope(BaseModel):
-    """Inclination of a plane. [deg]"""
-
-    value: float
-
-
-class PvgisPlane(BaseModel):
-    """A fixed plane."""
-
-    slope: PvgisSlope
-
-
-class PvgisMounting(BaseModel):
-    """Mounting of the plane; ``fixed`` is None if it tracks the sun."""
-
-    fixed: PvgisPlane | None = None
-
-
-class PvgisInputs(BaseModel):
-    """Inputs of a PVGIS request."""
-
-    location: PvgisLocation
-    mounting_system: PvgisMounting = PvgisMounting()
-
-
-class PvgisOutputs(BaseModel):
-    """Outputs of PVGIS: hours of actual years, or of a typical one."""
-
-    hourly: list[dict[str, JsonEntry]] | None = None
-    tmy_hourly: list[dict[str, JsonEntry]] | None = None
-
-
 class PvgisResponse(BaseModel):
-    """A response of PVGIS: one object an hour, in fixed units."""
+    """A response of PVGIS: one object an hour, in fixed units.
 
-    inputs: PvgisInputs
-    outputs: PvgisOutputs
+    The hours are those of actual years, or of a typical one. ``slope`` is the inclination of the
+    plane [deg]; None if it tracks the sun.
+    """
+
+    latitude: Latitude = Field(validation_alias=AliasPath("inputs", "location", "latitude"))
+    longitude: Longitude = Field(validation_alias=AliasPath("inputs", "location", "longitude"))
+    elevation: Elevation = Field(0.0, validation_alias=AliasPath("inputs", "location", "elevation"))
+    slope: float | None = Field(
+        None, validation_alias=AliasPath("inputs", "mounting_system", "fixed", "slope", "value")
+    )
+    hourly: list[dict[str, JsonEntry]] | None = Field(
+        None, validation_alias=AliasPath("outputs", "hourly")
+    )
+    tmy_hourly: list[dict[str, JsonEntry]] | None = Field(
+        None, validation_alias=AliasPath("outputs", "tmy_hourly")
+    )
 
 
 def json_numbers(source: str, entries: list[JsonEntry], *, name: str) -> np.ndarray:
@@ -342,7 +316,7 @@ def entsoe_prices(source: str, text: str) -> TextTable:
         raise series_error(
             source,
             source,
-            found=root.findtext("{*}Reason/{*}text") or "no TimeSeries".strip(),
+            found=(root.findtext("{*}Reason/{*}text") or "no TimeSeries").strip(),
             expected="series of prices",
             remedy=_OTHER_REQUEST_REMEDY,
             code=IssueCode.MISSING,

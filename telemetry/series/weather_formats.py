@@ -362,8 +362,8 @@ def read_pvgis(source: str, response: PvgisResponse) -> WeatherRows:
     ----------
     .. [1] European Commission, Joint Research Centre, "PVGIS user manual," 2024.
     """
-    rows = response.outputs.tmy_hourly or response.outputs.hourly or []
-    is_typical = response.outputs.tmy_hourly is not None
+    rows = response.tmy_hourly or response.hourly or []
+    is_typical = response.tmy_hourly is not None
     keys = dict.fromkeys(key for row in rows for key in row)
     columns = {key: [row.get(key) for row in rows] for key in keys}
     stamps = _pvgis_times(source, columns)
@@ -384,9 +384,9 @@ def read_pvgis(source: str, response: PvgisResponse) -> WeatherRows:
         stamps=None if is_typical else stamps,
         hours=hours if is_typical else None,
         values=values,
-        latitude=response.inputs.location.latitude,
-        longitude=response.inputs.location.longitude,
-        elevation=response.inputs.location.elevation,
+        latitude=response.latitude,
+        longitude=response.longitude,
+        elevation=response.elevation,
     )
 
 
@@ -419,12 +419,11 @@ def _horizontal_irradiance(
     parts = ["G(i)"] if "G(i)" in columns else [key for key in _PLANE_PARTS if key in columns]
     if not parts:
         return {}
-    plane = response.inputs.mounting_system.fixed
-    if plane is None or plane.slope.value != 0.0:
+    if response.slope != 0.0:
         raise series_error(
             source,
             f"{source}, mounting_system",
-            found="a tracking plane" if plane is None else f"slope {plane.slope.value:g}",
+            found="a tracking plane" if response.slope is None else f"slope {response.slope:g}",
             expected="irradiance on a horizontal plane",
             remedy="request a fixed plane of PVGIS with angle=0",
             code=IssueCode.UNSUPPORTED,
