@@ -263,12 +263,12 @@ def _plan_transfers(
         for site_run in site_runs
         if site_run.policy.plan_in_force
     }
-    found = decide_rolling(problems, previous=last)
+    decisions, net_sent = decide_rolling(problems, previous=last)
     by_name = {site_run.name: site_run for site_run in site_runs}
-    for name, decision in found.decisions.items():
+    for name, decision in decisions.items():
         by_name[name].policy.accept(decision, views[0].now)
     queues, hours = [site_run.queue for site_run in site_runs], float(REPLAN_INTERVAL / HOUR)
-    transfers = list(select_transfers(problems, found.net_sent_work, queues, hours=hours))
+    transfers = list(select_transfers(problems, net_sent, queues, hours=hours))
     for transfer in transfers:
         by_name[transfer.sending_site].remove_sent_jobs(transfer)
         by_name[transfer.receiving_site].add_jobs_in_transit(transfer)

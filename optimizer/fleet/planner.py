@@ -224,25 +224,14 @@ def decide_fleet(problems: Sequence[Problem]) -> FleetDecision:
     )
 
 
-@dataclass(frozen=True, kw_only=True)
-class RollingFleetDecision:
-    """Decisions of a fleet in closed loop.
-
-    - `net_sent_work`: work sent less work received by each site, ``(block, route)``, in work of the
-      fleet. [MWh]
-    """
-
-    decisions: Mapping[str, Decision]
-    net_sent_work: tuple[FloatArray, ...]
-
-
 def decide_rolling(
     problems: Sequence[Problem], *, previous: Mapping[str, Decision]
-) -> RollingFleetDecision:
+) -> tuple[dict[str, Decision], list[FloatArray]]:
     """Return the decisions of sites that exchange work, without isolated costs and bounds.
 
-    For those see :func:`decide_fleet`, which also names the errors. `previous` maps sites to the
-    decisions in force.
+    For those see :func:`decide_fleet`, which also names the errors. The second result is the work
+    sent less the work received by each site, ``(block, route)``, in work of the fleet [MWh].
+    `previous` maps sites to the decisions in force.
     """
     check_same_axes("decide_rolling", problems)
     last = [previous.get(problem.site.name) for problem in problems]
@@ -253,9 +242,7 @@ def decide_rolling(
     net_sent = _settled(solve_relaxation(problems))
     decisions = _decide_each(problems, net_sent, previous=previous)
     names = [problem.site.name for problem in problems]
-    return RollingFleetDecision(
-        decisions=dict(zip(names, decisions, strict=True)), net_sent_work=tuple(net_sent)
-    )
+    return dict(zip(names, decisions, strict=True)), net_sent
 
 
 def _decide_each(

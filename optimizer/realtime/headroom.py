@@ -372,10 +372,7 @@ def _simulate_curve(case: _LoadCurveKey) -> SiteLoadCurve:
         pool.racks * pool.rack_idle_power, pool.racks * pool.rack_power, LOAD_LEVEL_COUNT
     )
     air = Weather.from_arrays({name: np.array([value]) for name, value in case.air})
-    capacities = {
-        plant.name: CoolingCapacity.from_plant(plant, air)
-        for plant in site.machines_of(CoolingPlant)
-    }
+    capacities = CoolingCapacity.by_plant(site, air)
     run = simulate_arrays(
         site,
         state_values(initial_state(site)),  # steady results do not depend on it

@@ -122,12 +122,12 @@ def verify(site: Site, state: xr.Dataset, schedule: xr.Dataset) -> ScheduleVerdi
         consistency.service_only_power(site, schedule),
         VERIFIED_MARGIN_SHARE * site.margins.power,
     )
-    at_connection = connection.check_connection(
+    avoidable, at_connection = connection.check_connection(
         site, state, schedule, replay=replay, floor=floor, safety_margin=margin
     )
     violations = [
         *_check_limits(site, state, replay, time),
-        *at_connection.avoidable,
+        *avoidable,
         *_check_service(site, schedule, time),
         *_check_orders(site, schedule, replay, time),
         *_check_simultaneous(site, schedule, time),
@@ -150,7 +150,7 @@ def verify(site: Site, state: xr.Dataset, schedule: xr.Dataset) -> ScheduleVerdi
         ),
         coverage=covered,
         banks_with_extra_units=tuple(_find_extra_units(schedule, replay, time)),
-        unavoidable_violations=at_connection.all_violations,
+        unavoidable_violations=tuple(at_connection),
     )
 
 

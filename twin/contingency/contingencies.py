@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from functools import partial
 from typing import Final
 
 from twin.equipment import (
@@ -138,72 +139,33 @@ def _hint(normalised: str, units: list[str]) -> str:
 
 
 def _machine_contingencies(site: Site, owner: str) -> Iterator[Contingency]:
-    machine = site.equipment[owner]
+    machine, failure = site.equipment[owner], partial(_failure, owner)
     match machine:
         case CduBank():
-            first = f"{owner}/001"
-            yield Contingency(
-                name=first,
-                failed_machine=owner,
-                failed_part=FailedPart.CDU,
-                equivalent_units=machine.count,
-            )
-            yield Contingency(
-                name=f"{first}/pump",
-                failed_machine=owner,
-                failed_part=FailedPart.CDU_PUMP,
-                equivalent_units=machine.count,
-            )
+            yield failure(FailedPart.CDU, "/001", machine.count)
+            yield failure(FailedPart.CDU_PUMP, "/001/pump", machine.count)
         case CoolingPlant():
-            yield from _plant_contingencies(site, machine)
+            yield failure(FailedPart.PUMP, "/pump_1", site.contingency.pumps)
+            if machine.chillers is not None:
+                yield failure(FailedPart.CHILLER, "/chiller_1", machine.chillers.count)
+            cooler = machine.rejection
+            yield failure(FailedPart.REJECTION, f"/{cooler.kind}_1", cooler.count)
+            yield failure(FailedPart.POWER, "/power")
+            yield failure(FailedPart.PLANT)
         case UpsBank():
-            blocks = ups_blocks(site, machine)
-            yield Contingency(
-                name=f"{owner}/block_1",
-                failed_machine=owner,
-                failed_part=FailedPart.BLOCK,
-                equivalent_units=blocks,
-            )
+            yield failure(FailedPart.BLOCK, "/block_1", ups_blocks(site, machine))
         case TransformerBank():
-            name = f"{owner}/unit_1"
-            yield Contingency(
-                name=name,
-                failed_machine=owner,
-                failed_part=FailedPart.TRANSFORMER,
-                equivalent_units=machine.count,
-            )
+            yield failure(FailedPart.TRANSFORMER, "/unit_1", machine.count)
         case HeatReuse():
-            yield Contingency(name=owner, failed_machine=owner, failed_part=FailedPart.HEAT_PUMP)
+            yield failure(FailedPart.HEAT_PUMP)
         case ChilledWaterTank():
-            yield Contingency(name=owner, failed_machine=owner, failed_part=FailedPart.TANK)
+            yield failure(FailedPart.TANK)
 
 
-def _plant_contingencies(site: Site, plant: CoolingPlant) -> Iterator[Contingency]:
-    owner, cooler = plant.name, plant.rejection
-    pumps = site.contingency.pumps
-    yield Contingency(
-        name=f"{owner}/pump_1",
-        failed_machine=owner,
-        failed_part=FailedPart.PUMP,
-        equivalent_units=pumps,
+def _failure(owner: str, part: FailedPart, unit: str = "", alike: int = 1) -> Contingency:
+    return Contingency(
+        name=owner + unit, failed_machine=owner, failed_part=part, equivalent_units=alike
     )
-    if plant.chillers is not None:
-        count = plant.chillers.count
-        yield Contingency(
-            name=f"{owner}/chiller_1",
-            failed_machine=owner,
-            failed_part=FailedPart.CHILLER,
-            equivalent_units=count,
-        )
-    name = f"{owner}/{cooler.kind}_1"
-    yield Contingency(
-        name=name,
-        failed_machine=owner,
-        failed_part=FailedPart.REJECTION,
-        equivalent_units=cooler.count,
-    )
-    yield Contingency(name=f"{owner}/power", failed_machine=owner, failed_part=FailedPart.POWER)
-    yield Contingency(name=owner, failed_machine=owner, failed_part=FailedPart.PLANT)
 
 
 def ups_blocks(site: Site, ups: UpsBank) -> int:

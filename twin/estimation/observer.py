@@ -363,10 +363,7 @@ def propagate_with_sensitivity(
     states.check_state(site, state)
     dispatch = simulate.dispatch_arrays(site, operation)
     weather, hours = Weather.from_dataset(operation), operation["duration"].to_numpy()
-    capacities = {
-        plant.name: CoolingCapacity.from_plant(plant, weather)
-        for plant in site.machines_of(CoolingPlant)
-    }
+    capacities = CoolingCapacity.by_plant(site, weather)
 
     def end(begin: Mapping[VariableKey, float]) -> dict[VariableKey, float]:
         result = simulate_arrays(

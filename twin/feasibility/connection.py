@@ -14,7 +14,6 @@ At full power near an end of its window, a battery's controller reduces the powe
 slowly, a large battery must approach its end more gently.
 """
 
-from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
@@ -44,18 +43,6 @@ with a tenth as margin. Longer intervals use the same share.
 """
 
 
-@dataclass(frozen=True, kw_only=True)
-class ConnectionVerdict:
-    """Violations of the ramp limit and of partners' limits.
-
-    - ``avoidable``: Violations that a schedule could avoid.
-    - ``all_violations``: All violations.
-    """
-
-    avoidable: tuple[Violation, ...]
-    all_violations: tuple[Violation, ...]
-
-
 def check_connection(
     site: Site,
     state: xr.Dataset,
@@ -64,14 +51,14 @@ def check_connection(
     replay: xr.Dataset,
     floor: FloatArray,
     safety_margin: float,
-) -> ConnectionVerdict:
-    """Return the violations of a schedule at the connection.
+) -> tuple[list[Violation], list[Violation]]:
+    """Return the violations at the connection that a schedule could avoid, and all of them.
 
     - ``floor``: Power of all halls with the inference service alone, ``(time,)``. [MW]
     - ``safety_margin``: Share of the limit to keep free. [1]
     """
     time = schedule["time"].to_numpy()
-    ramp = check_ramp(site, state, schedule, replay=replay, floor=floor)
+    ramp_ratio, avoidable_ratio = check_ramp(site, state, schedule, replay=replay, floor=floor)
     excess = partial(
         import_limit_excess, site, state, schedule, replay=replay, safety_margin=safety_margin
     )
@@ -93,12 +80,9 @@ def check_connection(
         unit="MW",
         remedy="raise grid_import_limit, or announce it earlier",
     )
-    return ConnectionVerdict(
-        avoidable=(
-            *find_ramp(ramp.avoidable_ratio),
-            *find_import(excess(unavoidable_import=min_import)),
-        ),
-        all_violations=(*find_ramp(ramp.ramp_ratio), *find_import(excess())),
+    return (
+        find_ramp(avoidable_ratio) + find_import(excess(unavoidable_import=min_import)),
+        find_ramp(ramp_ratio) + find_import(excess()),
     )
 
 
@@ -106,23 +90,13 @@ PLANNED_DRAW_ERROR_SHARE: Final = 0.02
 """Share of the connection within which plans know the draw of a site. [1]"""
 
 
-@dataclass(frozen=True, kw_only=True)
-class RampCheck:
-    """Change of net import into each interval.
-
-    - ``ramp_ratio``: Change over the ramp limit, ``(time,)``; above 1 it is violated. [1]
-    - ``avoidable_ratio``: The same where the change could be smaller, elsewhere at most 1,
-      ``(time,)``. [1]
-    """
-
-    ramp_ratio: FloatArray
-    avoidable_ratio: FloatArray
-
-
 def check_ramp(
     site: Site, state: xr.Dataset, schedule: xr.Dataset, *, replay: xr.Dataset, floor: FloatArray
-) -> RampCheck:
-    """Return the changes of the promised net import, and where they are avoidable.
+) -> tuple[FloatArray, FloatArray]:
+    """Return the changes of the promised net import over the ramp limit, ``(time,)``. [1]
+
+    Above 1 the limit is violated. The second result is the same where a change could be smaller,
+    elsewhere at most 1.
 
     A rise is avoidable as far as work could stop, batteries discharge more, or more of sun and wind
     be used. A fall is avoidable as far as batteries could charge more, or less of sun and wind be
@@ -142,10 +116,7 @@ def check_ramp(
         step > 0.0, work + battery_decrease + unused, np.minimum(battery_increase + used, headroom)
     )
     is_avoidable = possible_change > PLANNED_DRAW_ERROR_SHARE * site.grid_connection.import_limit
-    return RampCheck(
-        ramp_ratio=ramp_ratio,
-        avoidable_ratio=np.where(is_avoidable, ramp_ratio, np.minimum(ramp_ratio, 1.0)),
-    )
+    return ramp_ratio, np.where(is_avoidable, ramp_ratio, np.minimum(ramp_ratio, 1.0))
 
 
 def _battery_flexibility(site: Site, ran: xr.Dataset) -> tuple[FloatArray, FloatArray]:

@@ -178,23 +178,12 @@ def planned_rebate_class(tariff: Tariff) -> ConstantLoadClass | None:
     return rebate_class(band, declared_decimal(prices.expected), band.expected_energy or None)
 
 
-@dataclass(frozen=True, kw_only=True)
-class RebatePeakLimit:
-    """The peak up to which the band-load class is kept.
+def rebate_peak_limit(tariff: Tariff) -> tuple[float, float] | None:
+    """Return the peak up to which the class is kept, and the price beyond it. [MW; EUR MW-1]
 
-    - `max_import`: greatest import at which the expected energy of the year keeps its class. [MW]
-    - `rebate_loss_price`: loss of the class, spread over a small share of that peak. [EUR MW-1]
-    """
-
-    max_import: float
-    rebate_loss_price: float
-
-
-def rebate_peak_limit(tariff: Tariff) -> RebatePeakLimit | None:
-    """Return the peak up to which the class is kept; None without expected energy or class.
-
-    The class is lost at once, which no linear price expresses. The loss is therefore spread over
-    the first :data:`REBATE_LOSS_SPREAD` of the excess.
+    At this peak the expected energy of the year just keeps the band-load class; None without
+    expected energy or class. The class is lost at once, which no linear price expresses. The loss
+    is therefore spread over the first :data:`REBATE_LOSS_SPREAD` of the excess.
     """
     reached, band, prices = planned_rebate_class(tariff), tariff.band_load, tariff.utilisation
     if reached is None or band is None or prices is None or not band.expected_energy:
@@ -203,10 +192,7 @@ def rebate_peak_limit(tariff: Tariff) -> RebatePeakLimit | None:
     below = [smaller.share for smaller in band.classes if smaller.hours < reached.hours]
     lost = min(below, default=1.0) - reached.share
     charge = published_charge(prices, band.expected_energy, max_import)
-    return RebatePeakLimit(
-        max_import=max_import,
-        rebate_loss_price=tariff.tax_factor * lost * charge / (REBATE_LOSS_SPREAD * max_import),
-    )
+    return max_import, tariff.tax_factor * lost * charge / (REBATE_LOSS_SPREAD * max_import)
 
 
 def _prices(prices: UtilisationPrices) -> tuple[float, float]:
@@ -478,7 +464,7 @@ def rebate_terms(billing: BillingRules, instants: InstantArray) -> DemandChargeT
     for index in range(int(slot[-1]) + 1):
         limit = rebate_peak_limit(billing.tariff_at(moments[np.searchsorted(slot, index)]))
         if limit is not None:
-            free[index], price[index] = limit.max_import, limit.rebate_loss_price
+            free[index], price[index] = limit
     return _period_terms(slot, free, price)
 
 

@@ -88,10 +88,7 @@ def simulate_arrays(
     ):
         return _simulate_in_blocks(site, initial_states, dispatch, weather, durations, shape)
     if capacities is None:
-        capacities = {
-            plant.name: CoolingCapacity.from_plant(plant, weather)
-            for plant in site.machines_of(CoolingPlant)
-        }
+        capacities = CoolingCapacity.by_plant(site, weather)
     simulation = _SimulationRun(
         site,
         initial_states,

@@ -13,6 +13,7 @@ from twin.physics import FloatArray
 from twin.physics.heat_exchangers import economiser_temperature_difference
 from twin.physics.thermal_transients import RECOVERY_TIME_LAGS
 from twin.relations import Store
+from twin.site import Site
 from twin.weather import Weather
 
 CAPACITY_LINE_SHARES = (0.5, 1.0)
@@ -64,6 +65,12 @@ class CoolingCapacity:
             cooler_capacity_at_set_point=low + rise * (target - cool),
             cooler_capacity_slope=rise,
         )
+
+    @classmethod
+    def by_plant(cls, site: Site, weather: Weather) -> dict[str, Self]:
+        """Return the capacity of each plant of a site in some weather."""
+        plants = site.machines_of(CoolingPlant)
+        return {plant.name: cls.from_plant(plant, weather) for plant in plants}
 
     def plannable(self, plant: CoolingPlant) -> FloatArray:
         """Return the capacity that plans may use, on the line of :meth:`from_plant`. [MW]

@@ -12,7 +12,7 @@ import xarray as xr
 
 from twin import time_axes, units, variables
 from twin.argument_checks import check_argument_types, negative_value_issues
-from twin.equipment import CoolingPlant, Genset, HeatReuse, ITHall, Renewable
+from twin.equipment import Genset, HeatReuse, ITHall, Renewable
 from twin.errors import IssueCode, SiteError, StateError, ValidationIssue
 from twin.physics import FloatArray
 from twin.physics.psychrometrics import standard_pressure
@@ -474,8 +474,5 @@ def cooling_capacities(site: Site, weather: Weather) -> dict[str, CoolingCapacit
     changes = (np.diff(rows) != 0.0).any(axis=tuple(range(rows.ndim - 1)))
     is_new = np.append(True, changes)
     first_rows, stretch = np.flatnonzero(is_new), np.cumsum(is_new) - 1
-    distinct = weather.select(first_rows)
-    return {
-        plant.name: CoolingCapacity.from_plant(plant, distinct).select(stretch)
-        for plant in site.machines_of(CoolingPlant)
-    }
+    found = CoolingCapacity.by_plant(site, weather.select(first_rows))
+    return {name: capacity.select(stretch) for name, capacity in found.items()}

@@ -32,7 +32,7 @@ def judged(before, after, *, level=2.0, work=0.0, sun=(0.0, 0.0), **flows):
     ).assign_coords(battery=["battery"])
     state = xr.Dataset({"grid_import_power": max(before, 0.0), "grid_export_power": 0.0})
     found = check_ramp(PLACE, state, ahead, replay=ran, floor=np.array([3.0]))
-    return float(found.ramp_ratio[0]), float(found.avoidable_ratio[0])
+    return tuple(float(ratio[0]) for ratio in found)
 
 
 def test_kept_ramp_is_not_excessive():
