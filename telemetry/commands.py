@@ -17,7 +17,7 @@ import msgspec
 import numpy as np
 import structlog
 
-from telemetry.durable_files import json_with_checksum, read_state_file, write_atomic
+from telemetry.durable_files import json_with_checksum, read_json_with_checksum, write_atomic
 from telemetry.messages import encode
 from telemetry.messages.bms_contract import REPEAT_PERIOD
 from telemetry.messages.samples import (
@@ -320,7 +320,7 @@ def read_last_commands(path: Path) -> tuple[PlantCommands | None, int, np.dateti
     A missing or invalid file gives (None, 0, None).
     """
     try:
-        stored = read_state_file(path, _StoredCommands)
+        stored = read_json_with_checksum(path, _StoredCommands)
         issued = stored.get("issued")
         issue_time = None if issued is None else np.datetime64(issued, "us")
     except FileNotFoundError:

@@ -170,10 +170,11 @@ def json_with_checksum(content: Mapping[str, object]) -> str:
     return json.dumps({**content, CHECKSUM_KEY: checksum(json.dumps(content))})
 
 
-def read_json_with_checksum(path: Path) -> dict[str, object]:
-    """Return the object in a file; a file of an older version has no checksum.
+def read_json_with_checksum[T](path: Path, kind: type[T]) -> T:
+    """Return the object in a file as a type such as a TypedDict; older files have no checksum.
 
-    It raises OSError for an unreadable file, and ValueError for invalid JSON or a wrong checksum.
+    It raises OSError for an unreadable file, and ValueError for invalid JSON, a wrong checksum or
+    an object of another type.
     """
     try:
         match json.loads(path.read_bytes()):
@@ -185,15 +186,7 @@ def read_json_with_checksum(path: Path) -> dict[str, object]:
         raise ValueError("its brackets are nested too deep") from error
     if stored is not None and stored != checksum(json.dumps(content)):
         raise ValueError("its checksum differs")
-    return content
-
-
-def read_state_file[T](path: Path, kind: type[T]) -> T:
-    """Return the object in a file as a type, such as a TypedDict; ValueError if it has none of it.
-
-    The file is one of :func:`json_with_checksum`; OSError if it cannot be read.
-    """
-    return msgspec.convert(read_json_with_checksum(path), kind, str_keys=True)
+    return msgspec.convert(content, kind, str_keys=True)
 
 
 @contextmanager

@@ -172,7 +172,7 @@ def site_of_folder(folder: Path) -> str:
 def read_state_file(path: Path) -> dict[str, object]:
     """Return the object in a file; an empty one if it is missing or damaged."""
     try:
-        return read_json_with_checksum(path)
+        return read_json_with_checksum(path, dict[str, object])
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as error:

@@ -15,7 +15,7 @@ from typing import Final, TypedDict
 import numpy as np
 import structlog
 
-from telemetry.durable_files import json_with_checksum, read_state_file, write_atomic
+from telemetry.durable_files import json_with_checksum, read_json_with_checksum, write_atomic
 from telemetry.feed.revisions import read_documents
 from telemetry.messages.feed_documents import QUARTER_MS
 from twin.physics import FloatArray
@@ -182,7 +182,7 @@ class ActualStore:
         self._folder.mkdir(parents=True, exist_ok=True)
         path = self._folder / "reported.json"
         try:
-            content = read_state_file(path, _StoredReports)
+            content = read_json_with_checksum(path, _StoredReports)
             self._reported = {
                 start: MeasuredInterval(
                     start_ms=start, revision=revision, power=power, coverage=coverage

@@ -19,7 +19,7 @@ import numpy as np
 import structlog
 from numpy.typing import NDArray
 
-from telemetry.durable_files import json_with_checksum, read_state_file, write_atomic
+from telemetry.durable_files import json_with_checksum, read_json_with_checksum, write_atomic
 from telemetry.feed.flex_messages import LoadTarget, LoadTargetMessage
 from telemetry.messages.strict_json import to_datetime, to_milliseconds
 from twin.errors import IssueCode, JournalError, MessageError
@@ -403,7 +403,7 @@ class LoadTargetStore:
         """Read the file; an invalid one is renamed and logged, and replay memory begins again."""
         broken = self._path.with_suffix(".broken")
         try:
-            content = read_state_file(self._path, _StoredTargets)
+            content = read_json_with_checksum(self._path, _StoredTargets)
             self._targets = _merge_targets(
                 (), [_from_json(one) for one in content["held"]], BEFORE_ALL_TARGETS
             )

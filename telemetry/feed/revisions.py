@@ -16,7 +16,7 @@ import structlog
 from telemetry.durable_files import (
     disk_error,
     json_with_checksum,
-    read_state_file,
+    read_json_with_checksum,
     write_atomic,
 )
 from telemetry.messages.strict_json import MIN_MESSAGE_TIME_MS
@@ -110,7 +110,7 @@ class RevisionStore:
         """Read the state file; a broken one is renamed, and the documents give the revision."""
         (self.folder / "documents").mkdir(parents=True, exist_ok=True)
         try:
-            state = read_state_file(self._state, _StoredState)
+            state = read_json_with_checksum(self._state, _StoredState)
             self._partners = state[PARTNERS_KEY]
             self.last = max(state["revision"], self._newest_document())
             self.status_time = self._stored_status_time = state.get("status_time", 0)

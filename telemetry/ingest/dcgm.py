@@ -18,7 +18,7 @@ from typing import Final
 import numpy as np
 import structlog
 
-from telemetry.durable_files import read_state_file, write_atomic
+from telemetry.durable_files import read_json_with_checksum, write_atomic
 from telemetry.messages.samples import RackBatch
 from telemetry.series.table import check_web_address, series_error
 from twin.errors import IssueCode, JournalError, SeriesError, ValidationIssue
@@ -345,7 +345,7 @@ def _absent_chip(number: int) -> DcgmChip:
 def _read_positions(path: Path) -> dict[str, list[str]]:
     """Return the positions in a file; none if it does not exist or is damaged."""
     try:
-        positions = read_state_file(path, dict[str, list[str]])
+        positions = read_json_with_checksum(path, dict[str, list[str]])
         return {url: known[:MAX_CHIPS_PER_HOST] for url, known in positions.items()}
     except FileNotFoundError:
         return {}

@@ -83,13 +83,13 @@ def test_every_flipped_bit_is_detected(tmp_path):
     path, content = tmp_path / "kept.json", {"halls": {"hall_1": 1.5}, "text": "grün", "none": None}
     write_atomic(path, json_with_checksum(content))
     whole = path.read_bytes()
-    assert read_json_with_checksum(path) == content
+    assert read_json_with_checksum(path, dict) == content
     for place in range(8 * len(whole)):
         spoilt = bytearray(whole)
         spoilt[place // 8] ^= 1 << place % 8
         path.write_bytes(spoilt)
         try:
-            found = read_json_with_checksum(path)
+            found = read_json_with_checksum(path, dict)
         except ValueError:
             continue
         found = {name: value for name, value in found.items() if value != checksum_of(content)}
@@ -99,13 +99,13 @@ def test_every_flipped_bit_is_detected(tmp_path):
 def test_keys_that_are_numbers_are_sealed_as_json_writes_them(tmp_path):
     path = tmp_path / "kept.json"
     write_atomic(path, json_with_checksum({"promised": {1781568000000: {0: 1.1}}}))
-    assert read_json_with_checksum(path) == {"promised": {"1781568000000": {"0": 1.1}}}
+    assert read_json_with_checksum(path, dict) == {"promised": {"1781568000000": {"0": 1.1}}}
 
 
 def test_a_file_of_before_the_checksum_is_read(tmp_path):
     path = tmp_path / "kept.json"
     path.write_text('{\n  "a": 1\n}\n')
-    assert read_json_with_checksum(path) == {"a": 1}
+    assert read_json_with_checksum(path, dict) == {"a": 1}
 
 
 @pytest.mark.parametrize("text", ["", "[]", "null", "{", "[" * 99_999, '{"a": 1, "checksum": 7}'])
@@ -113,7 +113,7 @@ def test_content_without_valid_checksum_is_refused(tmp_path, text):
     path = tmp_path / "kept.json"
     path.write_text(text)
     with pytest.raises(ValueError, match=r"."):
-        read_json_with_checksum(path)
+        read_json_with_checksum(path, dict)
 
 
 def test_file_is_replaced_only_when_written_without_an_error(tmp_path):
