@@ -15,6 +15,7 @@ from optimizer.backtesting.run_folder import read_trajectory, save_comparison, w
 from optimizer.backtesting.runner import run_backtest_policy as run_policy
 from optimizer.cli import app
 from optimizer.cli.backtest import _show
+from sites.catalogue import SITES_DIR
 from tests.support import small_days
 from tests.support.summaries import results, summary
 
@@ -210,7 +211,7 @@ def test_missing_file_is_refused(run, tmp_path):
 
 def test_invalid_site_file_is_refused(run, tmp_path):
     site = tmp_path / "broken.toml"
-    text = (sites.catalogue.SITES_DIR / "small.toml").read_text()
+    text = (SITES_DIR / "small.toml").read_text()
     site.write_text(text.replace('import_limit = "4.7 MW"', 'import_limit = "4.7 MWh"'))
     refused(run(site=site), "import_limit", "MWh")
 

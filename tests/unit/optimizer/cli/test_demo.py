@@ -16,6 +16,7 @@ import sites
 from optimizer.cli.demo import _result, _table
 from optimizer.demo import DemoConfig, DemoRun, simulated_day
 from optimizer.demo.simulated_day import ChildProcess
+from sites.catalogue import find_site_file
 from telemetry.messages.feed_documents import document_schema
 from twin.errors import ServiceError
 
@@ -78,7 +79,7 @@ def test_demo_shows_every_schedule_arrive(tmp_path):
 @pytest.mark.slow
 def test_demo_runs_the_site_of_the_file(tmp_path):
     """Sensitivity: plant and service ran the declared site of the file's name, if there is one."""
-    (tmp_path / "mine.toml").write_bytes(sites.catalogue.find_site_file("small").read_bytes())
+    (tmp_path / "mine.toml").write_bytes(find_site_file("small").read_bytes())
     document, _ = demo(tmp_path, "--site", "mine.toml")
     assert document["site"] == "mine"
     assert document["partner_received"] == STEPS
