@@ -24,6 +24,7 @@ from twin.site import Site
 from twin.time_axes import DAY, METERING_PERIOD_MIN, QUARTER_HOUR
 from twin.weather import WEATHER_VARIABLES
 from twin.workload.announced_work import assess_announced_work
+from twin.workload.arrival_scenarios import arrival_ensemble
 from twin.workload.jobs import Workload, workload_from_jobs
 from twin.workload.queue import JobQueue, RackPool, open_queue, split_over_halls
 
@@ -142,6 +143,13 @@ class BacktestCase:
         kinds, racks = tuple(self.site.work.values()), self.site.rack_count
         past = self.workload.past(end)
         return assess_announced_work(made, past, end, kinds=kinds, racks=racks).describe()
+
+    def arrival_notes(self) -> list[str]:
+        """Return what makes the scenarios of arrivals at the start wider, such as a gap."""
+        past = self.workload.past(self.inputs.start)
+        kinds = tuple(self.site.work.values())
+        notices = arrival_ensemble(past, kinds, self.inputs.start).notices
+        return [f"scenarios at the start: {notice}" for notice in notices]
 
     def plausibility_issues(self) -> list[ValidationIssue]:
         """Return implausible values of the site, its series and its work; none keeps a run back."""

@@ -302,7 +302,11 @@ def _summarise(
         seeds=seeds,
         cpu_s=cpu_s,
         gaps=inputs.gaps,
-        notes=(*inputs.notes, *case.announcement_notes()),
+        notes=(
+            *inputs.notes,
+            *case.announcement_notes(),
+            *(case.arrival_notes() if "hedged" in ran else ()),
+        ),
         policies={name: PolicySummary.averaged(many) for name, many in summaries.items()},
         by_seed=summaries,
         accounts={name: mean_accounts([bill.accounts for bill in b]) for name, b in bills.items()},

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 import optimizer
@@ -114,3 +115,14 @@ def test_more_work_than_racks_can_do_is_doubted():
     ((code, location, text),) = doubts(load_scale=0.95)
     assert (code, location) == (IssueCode.IMPLAUSIBLE, "work")
     assert "the racks beside inference" in text
+
+
+def test_short_history_of_arrivals_is_noted():
+    """Proves: with jobs of five days before the start, the results say that scenarios are wider."""
+    here = small_days.setting()
+    assert here.arrival_notes() == []
+    past = here.workload.arrival_history
+    recent = past.arriving_between(here.inputs.start - np.timedelta64(5, "D"), here.inputs.end)
+    short = replace(here, workload=replace(here.workload, arrival_history=recent))
+    (note,) = short.arrival_notes()
+    assert note.startswith("scenarios at the start: the history of arrivals has ")
