@@ -114,9 +114,7 @@ def encode_history(history: JobHistory) -> tuple[str, bytes]:
 
 def decode_announcements(address: ParsedTopic, topic: str, payload: bytes) -> JobAnnouncements:
     """Return the jobs that are announced ahead, and what was announced in the last two weeks."""
-    record = _decode_job_list(topic, payload, JobAnnouncementsRecord)
-    expect_version(topic, record.v)
-    expect_names(topic, (record.site, address.site))
+    record = _expected(address, topic, _decode_job_list(topic, payload, JobAnnouncementsRecord))
     count = len(record.number)
     probability = record.probability or [1.0] * count
     withdrawn = record.withdrawn or [NOT_WITHDRAWN] * count
@@ -169,9 +167,7 @@ def encode_announcements(jobs: JobAnnouncements) -> tuple[str, bytes]:
 
 def decode_job_orders(address: ParsedTopic, topic: str, payload: bytes) -> JobOrders:
     """Return the jobs that are to run, with their caps."""
-    record = decode_json(topic, payload, JobOrdersRecord)
-    expect_version(topic, record.v)
-    expect_names(topic, (record.site, address.site))
+    record = _expected(address, topic, decode_json(topic, payload, JobOrdersRecord))
     if record.expires < record.issued:
         expected = "orders that expire after they are issued"
         raise MessageError(topic, record.expires, expected, code=IssueCode.TIME_ORDER)
@@ -191,23 +187,19 @@ def decode_job_orders(address: ParsedTopic, topic: str, payload: bytes) -> JobOr
 
 def encode_job_orders(orders: JobOrders) -> tuple[str, bytes]:
     """Return the topic and the payload of orders to jobs."""
-    topic = build_topic(TopicKind.JOB_ORDERS, site=orders.site)
-    document: dict[str, Json] = {
-        "v": MESSAGE_VERSION,
-        "site": orders.site,
-        "sequence": orders.sequence,
-        "issued": to_milliseconds(topic, orders.issued),
-        "expires": to_milliseconds(topic, orders.expires),
-        "caps": {str(number): cap for number, cap in orders.caps.items()},
-    }
-    return topic, encode_json(topic, document)
+    return _encoded(
+        TopicKind.JOB_ORDERS,
+        orders.site,
+        sequence=orders.sequence,
+        issued=orders.issued,
+        expires=orders.expires,
+        caps={str(number): cap for number, cap in orders.caps.items()},
+    )
 
 
 def decode_job_status(address: ParsedTopic, topic: str, payload: bytes) -> JobStatus:
     """Return whether orders to jobs are applied."""
-    record = decode_json(topic, payload, JobStatusRecord)
-    expect_version(topic, record.v)
-    expect_names(topic, (record.site, address.site))
+    record = _expected(address, topic, decode_json(topic, payload, JobStatusRecord))
     return JobStatus(
         site=record.site,
         sequence=record.sequence,
@@ -218,15 +210,8 @@ def decode_job_status(address: ParsedTopic, topic: str, payload: bytes) -> JobSt
 
 def encode_job_status(status: JobStatus) -> tuple[str, bytes]:
     """Return the topic and the payload of a job status."""
-    topic = build_topic(TopicKind.JOB_STATUS, site=status.site)
-    document: dict[str, Json] = {
-        "v": MESSAGE_VERSION,
-        "site": status.site,
-        "sequence": status.sequence,
-        "applied": status.is_applied,
-        "reason": status.reason,
-    }
-    return topic, encode_json(topic, document)
+    outcome: dict[str, Json] = {"applied": status.is_applied, "reason": status.reason}
+    return _encoded(TopicKind.JOB_STATUS, status.site, sequence=status.sequence, **outcome)
 
 
 def _decode_job_list[T](topic: str, payload: bytes, kind: type[T]) -> T:
@@ -262,11 +247,31 @@ type _Version = Annotated[int, _described("Major version of this format.", const
 type _Site = Annotated[str, _described("Name of the site, the same as in the topic.")]
 
 
-class JobHistoryRecord(msgspec.Struct):
-    """Jobs that arrived in the last twelve weeks, by order of arrival; columns of equal length."""
-
+class _SiteRecord(msgspec.Struct):
     v: _Version
     site: _Site
+
+
+def _expected[T: _SiteRecord](address: ParsedTopic, topic: str, record: T) -> T:
+    """Return a record if it has this version and the site of its topic."""
+    expect_version(topic, record.v)
+    expect_names(topic, (record.site, address.site))
+    return record
+
+
+def _encoded(kind: TopicKind, site: str, **fields: Json | np.datetime64) -> tuple[str, bytes]:
+    """Return the topic and the payload of a message, with times in epoch milliseconds."""
+    topic = build_topic(kind, site=site)
+    values: dict[str, Json] = {
+        name: to_milliseconds(topic, value) if isinstance(value, np.datetime64) else value
+        for name, value in fields.items()
+    }
+    return topic, encode_json(topic, {"v": MESSAGE_VERSION, "site": site} | values)
+
+
+class JobHistoryRecord(_SiteRecord):
+    """Jobs that arrived in the last twelve weeks, by order of arrival; columns of equal length."""
+
     time: Annotated[int, TIME_RANGE, _described("Time of this state.", "ms")]
     number: Annotated[
         list[_Number],
@@ -297,11 +302,9 @@ NOT_WITHDRAWN: Final = 0
 """Time of withdrawal of an announcement that is in force. [ms]"""
 
 
-class JobAnnouncementsRecord(msgspec.Struct):
+class JobAnnouncementsRecord(_SiteRecord):
     """Jobs that are expected to arrive, and those announced in the last two weeks, in any order."""
 
-    v: _Version
-    site: _Site
     time: Annotated[int, TIME_RANGE, _described("Time of this state.", "ms")]
     number: Annotated[
         list[_Number],
@@ -328,8 +331,7 @@ class JobAnnouncementsRecord(msgspec.Struct):
 
 def _decoded_columns(address: ParsedTopic, topic: str, record: JobHistoryRecord) -> JobColumns:
     """Return the columns if they are consistent and the site is that of the topic."""
-    expect_version(topic, record.v)
-    expect_names(topic, (record.site, address.site))
+    _expected(address, topic, record)
     columns = (record.kind, record.arrival, record.deadline, record.length_h, record.racks)
     if any(len(column) != len(record.number) for column in columns):
         raise MessageError(topic, "columns", "all columns of jobs have equally many entries")
@@ -400,11 +402,9 @@ type _Sequence = Annotated[
 ]
 
 
-class HallCapRecord(msgspec.Struct):
+class HallCapRecord(_SiteRecord):
     """The largest power of the racks of a hall until the order expires."""
 
-    v: _Version
-    site: _Site
     hall: _Hall
     sequence: _Sequence
     issued: _Issued
@@ -422,8 +422,8 @@ class HallCapRecord(msgspec.Struct):
 
 
 def _decoded_order(address: ParsedTopic, topic: str, record: HallCapRecord) -> CapOrder:
-    expect_version(topic, record.v)
-    expect_names(topic, (record.site, address.site), (record.hall, address.hall))
+    _expected(address, topic, record)
+    expect_names(topic, (record.hall, address.hall))
     if record.expires < record.issued:
         expected = "an order that expires after it is issued"
         raise MessageError(topic, record.expires, expected, code=IssueCode.TIME_ORDER)
@@ -478,11 +478,9 @@ class JobQueueRecord(JobHistoryRecord):
     running: Annotated[list[bool], _described("Whether it runs now.")]
 
 
-class JobOrdersRecord(msgspec.Struct):
+class JobOrdersRecord(_SiteRecord):
     """The jobs that run until the orders expire; all others wait."""
 
-    v: _Version
-    site: _Site
     sequence: _Sequence
     issued: _Issued
     expires: _Expires
@@ -496,11 +494,9 @@ class JobOrdersRecord(msgspec.Struct):
     ]
 
 
-class JobStatusRecord(msgspec.Struct):
+class JobStatusRecord(_SiteRecord):
     """Whether the scheduler applies job orders."""
 
-    v: _Version
-    site: _Site
     sequence: Annotated[
         int,
         msgspec.Meta(ge=-1, le=2**53),
@@ -517,9 +513,7 @@ class HallCapStatusRecord(HallCapRecord, kw_only=True):
     reason: _Reason
 
 
-class _TickRecord(msgspec.Struct):
-    v: int
-    site: str
+class _TickRecord(_SiteRecord):
     time: Annotated[int, TIME_RANGE]
     interval_s: Annotated[float, msgspec.Meta(gt=0, le=_MAX_TICK_INTERVAL_S)]
     step: Annotated[int, COUNT_RANGE]
@@ -529,18 +523,14 @@ class _TickRecord(msgspec.Struct):
     is_last: bool
 
 
-class _DecisionRecord(msgspec.Struct):
-    v: int
-    site: str
+class _DecisionRecord(_SiteRecord):
     time: Annotated[int, TIME_RANGE]
     sequence: Annotated[int, msgspec.Meta(ge=-1, le=2**53)]
 
 
 def decode_tick(address: ParsedTopic, topic: str, payload: bytes) -> SimulationTick:
     """Return a tick of simulated time."""
-    record = decode_json(topic, payload, _TickRecord)
-    expect_version(topic, record.v)
-    expect_names(topic, (record.site, address.site))
+    record = _expected(address, topic, decode_json(topic, payload, _TickRecord))
     return SimulationTick(
         site=record.site,
         time=to_datetime(topic, record.time),
@@ -555,37 +545,26 @@ def decode_tick(address: ParsedTopic, topic: str, payload: bytes) -> SimulationT
 
 def encode_tick(tick: SimulationTick) -> tuple[str, bytes]:
     """Return the topic and the payload of a tick."""
-    topic = build_topic(TopicKind.TICK, site=tick.site)
-    document: dict[str, Json] = {
-        "v": MESSAGE_VERSION,
-        "site": tick.site,
-        "time": to_milliseconds(topic, tick.time),
-        "interval_s": float(tick.interval / SECOND),
-        "step": tick.step,
-        "steps": tick.steps,
-        "batches": tick.batches,
-        "points": tick.points,
-        "is_last": tick.is_last,
-    }
-    return topic, encode_json(topic, document)
+    return _encoded(
+        TopicKind.TICK,
+        tick.site,
+        time=tick.time,
+        interval_s=float(tick.interval / SECOND),
+        step=tick.step,
+        steps=tick.steps,
+        batches=tick.batches,
+        points=tick.points,
+        is_last=tick.is_last,
+    )
 
 
 def decode_decision(address: ParsedTopic, topic: str, payload: bytes) -> DecisionNotice:
     """Return the service's answer to a tick."""
-    record = decode_json(topic, payload, _DecisionRecord)
-    expect_version(topic, record.v)
-    expect_names(topic, (record.site, address.site))
+    record = _expected(address, topic, decode_json(topic, payload, _DecisionRecord))
     time = to_datetime(topic, record.time)
     return DecisionNotice(site=record.site, time=time, sequence=record.sequence)
 
 
 def encode_decision(notice: DecisionNotice) -> tuple[str, bytes]:
     """Return the topic and the payload of the answer to a tick."""
-    topic = build_topic(TopicKind.DECISION, site=notice.site)
-    document: dict[str, Json] = {
-        "v": MESSAGE_VERSION,
-        "site": notice.site,
-        "time": to_milliseconds(topic, notice.time),
-        "sequence": notice.sequence,
-    }
-    return topic, encode_json(topic, document)
+    return _encoded(TopicKind.DECISION, notice.site, time=notice.time, sequence=notice.sequence)
