@@ -1,4 +1,4 @@
-from .catalogue import series_file, site_names
+from .catalogue import is_shipped, series_file, site_names
 from .loading import load_routes, load_site, load_tariffs, national_limits, standard_machine
 from .plausibility import design_loads, implausible_values, rated_outputs
 from .reference_docs import reference_pages
@@ -9,6 +9,7 @@ __all__ = [
     "declared_values",
     "design_loads",
     "implausible_values",
+    "is_shipped",
     "load_routes",
     "load_site",
     "load_tariffs",

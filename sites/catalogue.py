@@ -105,6 +105,12 @@ def find_site_file(site: str | Path) -> Path:
     )
 
 
+def is_shipped(site: str | Path) -> bool:
+    """Return whether the file of a site comes with this package."""
+    folder = find_site_file(site).resolve().parent
+    return any(folder == one.resolve() for one in SITE_DIRS.values())
+
+
 def read_toml(path: Path) -> TomlTable:
     """Return the table of a TOML file."""
     try:

@@ -302,8 +302,19 @@ class SafetyMargins(Declaration):
     )
 
 
+DEFAULT_SCENARIO_COUNT: Final = 3
+"""Number of scenarios of a decision. [1]"""
+
+MAX_SCENARIO_COUNT: Final = 30
+"""Largest number of scenarios of a decision. [1]"""
+
+
 class ScenarioSettings(Declaration):
-    """Number of scenarios of prices, weather and arrivals in a plan."""
+    """Number of scenarios of prices, weather and arrivals in a plan.
+
+    A service whose state folder is older than this default keeps its planner until the site file
+    states a number.
+    """
 
     count: Annotated[
         int,
@@ -311,6 +322,11 @@ class ScenarioSettings(Declaration):
             "1",
             "scenarios of a decision; 0: only the forecast",
             at_least=0,
-            at_most=30,
+            at_most=MAX_SCENARIO_COUNT,
         ),
-    ] = 0
+    ] = DEFAULT_SCENARIO_COUNT
+
+    @property
+    def is_stated(self) -> bool:
+        """Whether the number is stated, and not the default."""
+        return "count" in self.model_fields_set

@@ -20,7 +20,7 @@ from optimizer.fleet.routes import build_fleet_problems, check_fleet
 from optimizer.fleet.transfers import JobTransfer, select_transfers
 from optimizer.planner.decision import Decision
 from optimizer.policies.mpc import REPLAN_INTERVAL, MpcPolicy
-from optimizer.policies.policy import DEFAULT_PLANNER, Observation
+from optimizer.policies.policy import FORECAST_PLANNER, Observation
 from twin.errors import IssueCode, NoScheduleError, ProblemError, SolverError
 from twin.site_settings import FleetRoute
 from twin.time_axes import HOUR
@@ -111,7 +111,7 @@ class FleetSiteRun:
         return self.queue.with_jobs(self._incoming)
 
 
-INDEPENDENT_POLICY: Final = DEFAULT_PLANNER
+INDEPENDENT_POLICY: Final = FORECAST_PLANNER
 SHARED_RUN_NAME: Final = "shared"
 """Names of the runs: each site alone, and with the others."""
 

@@ -14,6 +14,7 @@ from optimizer.policies.policy import (
     CAPTURE_RULES,
     DEFAULT_PLANNER,
     PERFECT_FORESIGHT_POLICY,
+    PLANNERS,
     REFERENCE_RULE,
     resolve_policy,
 )
@@ -202,6 +203,8 @@ class BacktestResults:
     - `broken`: Policy -> violated limits with the plant, the minutes and the first time.
     - `fallbacks`: Policy -> plans that are not the optimum, for want of a safe one, each with the
       plant, the time and the reason.
+    - `risk`: Planner with scenarios -> level and weights of its
+      :class:`~optimizer.model.objective.RiskPreference`.
     """
 
     site: str
@@ -217,6 +220,12 @@ class BacktestResults:
     weighed: Mapping[str, Mapping[str, float]]
     broken: Mapping[str, Sequence[Mapping[str, object]]]
     fallbacks: Mapping[str, Sequence[Mapping[str, object]]] = field(default_factory=dict)
+    risk: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+
+    @property
+    def planner(self) -> str | None:
+        """Planner of the captures: the default one, else that for the forecast, else None."""
+        return next((name for name in PLANNERS if name in self.policies), None)
 
     @property
     def capture(self) -> float | None:
@@ -234,7 +243,7 @@ class BacktestResults:
         return {rule: self._capture(rule) for rule in CAPTURE_RULES}
 
     def _capture(self, rule: str) -> float | None:
-        names = (rule, DEFAULT_PLANNER, PERFECT_FORESIGHT_POLICY)
+        names = (rule, self.planner or DEFAULT_PLANNER, PERFECT_FORESIGHT_POLICY)
         if self.days < MIN_CAPTURE_DAYS or not set(names) <= set(self.policies):
             return None
         simple, planned, bound = (self.policies[name].objective for name in names)
@@ -247,13 +256,13 @@ class BacktestResults:
         return [
             f"{name} is late by {hours[name]:.1f} h, {rule} by {hours[rule]:.1f} h"
             for rule in CAPTURE_RULES
-            for name in (DEFAULT_PLANNER, PERFECT_FORESIGHT_POLICY)
+            for name in (*PLANNERS, PERFECT_FORESIGHT_POLICY)
             if {rule, name} <= set(hours) and hours[name] > hours[rule] + LATENESS_TOLERANCE_H
         ]
 
     def objectives(self, policy: str) -> list[float]:
         """Return the objective of a policy on every plant. [EUR]"""
-        return [summary.objective for summary in self.by_seed[resolve_policy(policy)]]
+        return [summary.objective for summary in self.by_seed[resolve_policy(policy, self.by_seed)]]
 
     @property
     def reference(self) -> str:
@@ -292,6 +301,7 @@ class BacktestResults:
             weighed=joined(earlier.weighed, self.weighed),
             broken=joined(earlier.broken, self.broken),
             fallbacks=joined(earlier.fallbacks, self.fallbacks),
+            risk=joined(earlier.risk, self.risk),
         )
 
     def as_json(self) -> dict[str, object]:
@@ -302,6 +312,7 @@ class BacktestResults:
             "days": self.days,
             "seeds": self.seeds,
             "cpu_s": round(self.cpu_s, 2),
+            "planner": self.planner,
             "capture": self.capture,
             "captures": self.captures,
             "reference": self.reference,
@@ -317,6 +328,7 @@ class BacktestResults:
             "fallbacks": {
                 name: [dict(row) for row in rows] for name, rows in self.fallbacks.items()
             },
+            "risk": {name: dict(values) for name, values in self.risk.items()},
         }
 
 

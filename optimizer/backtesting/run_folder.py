@@ -34,7 +34,7 @@ from optimizer.backtesting.results import BacktestResults
 from optimizer.backtesting.runner import PolicyRun
 from optimizer.inputs.series_files import RunInputs
 from optimizer.planner.decision import DecisionRecord
-from optimizer.policies.policy import PLANNER_ALIAS, resolve_policy
+from optimizer.policies.policy import PLANNER_ALIAS, PLANNERS, resolve_policy
 from optimizer.reporting.run_files import write_netcdf
 from telemetry.durable_files import replace_when_written, write_json_atomic
 from twin import plots, time_axes, units, variables
@@ -262,7 +262,7 @@ def read_backtest_decision(
     Raises StateError if the folder holds no decisions, none in force then, or damaged ones.
     """
     _check_version(folder)
-    policy = resolve_policy(policy)
+    policy = _stored_policy(folder, policy, seed)
     path = folder / f"{policy}_{seed}.decisions.json"
     if not path.exists():
         remedy = f"run gigatwin backtest with --out and the policy {policy} first"
@@ -285,6 +285,11 @@ def read_backtest_decision(
             remedy="name a time within the run",
         )
     return decisions[int(np.searchsorted(starts, moment, side="right")) - 1]
+
+
+def _stored_policy(folder: Path, policy: str, seed: int) -> str:
+    """Return the stored name of a policy; an alias stands for a planner that ran in the folder."""
+    return resolve_policy(policy, [p for p in PLANNERS if (folder / f"{p}_{seed}.nc").exists()])
 
 
 def _missing_file(path: Path, remedy: str) -> StateError:
@@ -312,7 +317,7 @@ def read_trajectory(folder: Path, *, policy: str = PLANNER_ALIAS, seed: int = 0)
     Raises StateError if it is missing or damaged, or the folder is of another version.
     """
     _check_version(folder)
-    policy = resolve_policy(policy)
+    policy = _stored_policy(folder, policy, seed)
     path = folder / f"{policy}_{seed}.nc"
     if not path.exists():
         raise _missing_file(path, f"run gigatwin backtest with --out and the policy {policy} first")

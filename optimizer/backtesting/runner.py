@@ -5,7 +5,7 @@ Each run has a trajectory in quarter-hours, a bill, a work balance and violation
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -17,6 +17,7 @@ from optimizer.backtesting.closed_loop import run_policy
 from optimizer.backtesting.reserve_calls import build_plant, count_violations, reserve_record
 from optimizer.backtesting.results import BacktestResults, PolicySummary, mean_accounts
 from optimizer.backtesting.settlement import Settlement, WorkBalance, settle
+from optimizer.model.objective import RiskPreference
 from optimizer.planner.decision import Decision
 from optimizer.policies.mpc import (
     MpcPolicy,
@@ -25,6 +26,7 @@ from optimizer.policies.mpc import (
     StochasticMpcPolicy,
 )
 from optimizer.policies.policy import (
+    DEFAULT_PLANNER,
     DEFAULT_POLICIES,
     FORESIGHT_POLICIES,
     KNOWN_POLICIES,
@@ -52,6 +54,7 @@ class PolicyRun:
     - `trajectory`: means of the plant, values of the plans and the queue, in quarter-hours.
     - `settlement`, `work`, `violated_minutes`: bill, work balance, and violated minutes by limit.
     - `decisions`: every decision of a planner; empty for a rule.
+    - `risk`: risk measure of a planner with scenarios; None of the others.
     """
 
     policy: str
@@ -61,6 +64,7 @@ class PolicyRun:
     work: WorkBalance
     violated_minutes: xr.DataArray
     decisions: tuple[Decision, ...]
+    risk: RiskPreference | None = None
 
     def without_series(self) -> "PolicyRun":
         """Return the run without its trajectory and optimal plans, which take much memory."""
@@ -141,6 +145,7 @@ def settle_policy_run(
         work=work,
         violated_minutes=count_violations(plant, case.site),
         decisions=tuple(decisions),
+        risk=next((one.explanation.hedge.risk for one in decisions if one.explanation.hedge), None),
     )
 
 
@@ -319,6 +324,7 @@ def _summarise(
         fallbacks={
             name: [row for run in many for row in run.fallbacks] for name, many in ran.items()
         },
+        risk={name: asdict(risk) for name, many in ran.items() if (risk := many[0].risk)},
     )
 
 
@@ -398,7 +404,7 @@ def build_policy(
     if name in RULE_ORDERS:
         return RulePolicy(site, record, RULE_ORDERS[name])
     settings = PlanningSettings(workload=case.workload, on_decision=on_decision, export=export)
-    if name == "hedged":
+    if name == DEFAULT_PLANNER:
         return StochasticMpcPolicy(site, record, **settings)
     if name in FORESIGHT_POLICIES:
         return PartialForesightPolicy(site, record, knows=FORESIGHT_POLICIES[name], **settings)

@@ -35,7 +35,8 @@ from optimizer.cli.output import (
     write_json,
 )
 from optimizer.inputs.series_files import RunInputs, SeriesFiles, read_run_inputs
-from optimizer.policies.policy import DEFAULT_PLANNER, DEFAULT_POLICIES, PERFECT_FORESIGHT_POLICY
+from optimizer.model.objective import RiskPreference
+from optimizer.policies.policy import DEFAULT_POLICIES, PERFECT_FORESIGHT_POLICY
 from telemetry.durable_files import write_atomic
 from twin.site import Site
 
@@ -139,7 +140,7 @@ def run(  # noqa: PLR0913  (one parameter an option of the command line)
     load_scale: LoadScaleOption = 0.6,
     zone: ZoneOption = None,
     policies: Annotated[
-        str, typer.Option(help="Also hedged, carbonscaler, optimal+prices.")
+        str, typer.Option(help="Also deterministic, carbonscaler, deterministic+prices.")
     ] = DEFAULT_POLICY_OPTION,
     seeds: Annotated[int, typer.Option(min=MIN_SEEDS, help="Simulated plants.")] = 1,
     export_mps: Annotated[
@@ -199,6 +200,8 @@ def _show(screen: Console, results: BacktestResults) -> None:
     for word, meaning in TABLE_WORD_MEANINGS.items():
         if any(word in heading for heading in (*headings, *accounts)):
             screen.print(f"{word}: {meaning}", style="dim")
+    for name, risk in results.risk.items():
+        screen.print(f"{name}: {RiskPreference(**risk).describe()}", style="dim")
     _show_fallbacks(screen, results)
     for name, rows in results.broken.items():
         for row in rows:
@@ -241,10 +244,10 @@ def _show_capture(screen: Console, results: BacktestResults) -> None:
     for rule, capture in results.captures.items():
         if capture is not None:
             screen.print(
-                f"capture {capture:.1%} over {rule}: the saving of {DEFAULT_PLANNER}, "
+                f"capture {capture:.1%} over {rule}: the saving of {results.planner}, "
                 "as a share of the saving of perfect foresight"
             )
-        elif {rule, DEFAULT_PLANNER, PERFECT_FORESIGHT_POLICY} <= set(results.policies):
+        elif {rule, results.planner, PERFECT_FORESIGHT_POLICY} <= set(results.policies):
             reason = f"perfect foresight saves nothing over {rule}"
             if results.days < MIN_CAPTURE_DAYS:
                 reason = f"it needs a run of {MIN_CAPTURE_DAYS} days or more"

@@ -4,6 +4,7 @@ import os
 import signal
 import time
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -16,7 +17,8 @@ import sites
 from optimizer.cli.options import CleartextOption, JsonFile
 from optimizer.cli.output import console, table, write_json
 from optimizer.demo import DemoConfig, DemoRun, run_demo
-from optimizer.policies.policy import DEFAULT_PLANNER
+from optimizer.model.objective import RiskPreference
+from optimizer.policies.policy import DEFAULT_PLANNER, site_planner
 from twin.errors import IssueCode, ServiceError, ValidationIssue
 
 app = typer.Typer(add_completion=False, help="Run a simulated day over real MQTT.")
@@ -87,6 +89,8 @@ def demo(  # noqa: PLR0913  (one parameter an option of the command line)
         result = _result(config, day, start_time)
         screen.print(_table(result["policies"]))
         screen.print(TABLE_NOTE, style="dim")
+        if result["risk"]:
+            screen.print(f"{DEFAULT_PLANNER}: {RiskPreference().describe()}", style="dim")
         if not day.other_policies:
             screen.print(
                 f"the results of other policies are missing; see {config.folder}/others.log"
@@ -154,7 +158,7 @@ class _Progress:
 
 def _result(config: DemoConfig, day: DemoRun, start_time: float) -> dict[str, object]:
     """Return the object that ``--json`` writes."""
-    policies = {DEFAULT_PLANNER: day.plant_result["summary"], **day.other_policies}
+    policies = {site_planner(config.site): day.plant_result["summary"], **day.other_policies}
     traffic = day.traffic
     return {
         "site": config.site.name,
@@ -167,6 +171,7 @@ def _result(config: DemoConfig, day: DemoRun, start_time: float) -> dict[str, ob
         "acknowledged": len(traffic.accepted),
         "violations": day.plant_result["summary"]["violations"],
         "policies": policies,
+        "risk": {DEFAULT_PLANNER: asdict(RiskPreference())} if DEFAULT_PLANNER in policies else {},
         "is_synthetic": True,
         "broker": day.broker,
         "page": day.page,

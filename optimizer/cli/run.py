@@ -103,6 +103,7 @@ def run(  # noqa: PLR0913  (one parameter an option of the command line)
         series_files=replace(all_files, zone=zone),
         is_shadow=shadow,
         clock_mode=clock,
+        is_shipped_site=sites.is_shipped(site),
         has_synthetic_series=has_synthetic_series,
         page_port=page,
         page_hosts=tuple(page_host or ()),

@@ -69,7 +69,7 @@ class HedgeSummary:
         worst = f"{1.0 - self.risk.level:.0%}"
         lines = [
             f"hedged over {self.scenario_count} scenarios: mean {self.mean:,.0f} EUR, "
-            f"mean of the worst {worst} {self.tail:,.0f} EUR"
+            f"mean of the worst {worst} {self.tail:,.0f} EUR; {self.risk.describe()}"
         ]
         for one in self.worst:
             apart = (_difference(name, value) for name, value in one.difference_from_mean.items())

@@ -109,6 +109,13 @@ class RiskPreference:
         ]
         ProblemError.raise_if_any("risk", issues)
 
+    def describe(self) -> str:
+        """Return level and weights as text."""
+        return (
+            f"risk level {self.level:g}, weight of the tail {self.weight:g}, "
+            f"of its violations {self.violations:g}"
+        )
+
 
 def cvar(costs: FloatArray, probability: FloatArray, level: float) -> float:
     r"""Return the conditional value at risk: the mean of the worst costs. [EUR]

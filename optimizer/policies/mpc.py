@@ -30,11 +30,12 @@ from optimizer.realtime.intra_interval import MeteringIntervalControl
 from optimizer.realtime.orders import DispatchOrders
 from optimizer.realtime.plan_follower import RealtimeController
 from optimizer.stochastic.planner import StochasticPlanner
-from optimizer.stochastic.scenarios import DEFAULT_SCENARIO_COUNT, ScenarioInputs
+from optimizer.stochastic.scenarios import MIN_SCENARIOS, ScenarioInputs
 from twin import time_axes
 from twin.errors import GigatwinError, NoScheduleError, SolverError
 from twin.forecast.outlook import outlook
 from twin.site import Site
+from twin.site_settings import DEFAULT_SCENARIO_COUNT
 from twin.workload.announced_work import assess_announced_work
 from twin.workload.cohorts import work_flexibility
 from twin.workload.jobs import Workload
@@ -255,8 +256,9 @@ class MpcPolicy:
 class StochasticMpcPolicy(MpcPolicy):
     """Plan as :class:`MpcPolicy` does, but with a hedged plan over several scenarios.
 
-    `count` is the largest number of scenarios [1]; the other parameters are those of
-    :class:`MpcPolicy`.
+    `count` is the largest number of scenarios, by default that of the site, or
+    :data:`~twin.site_settings.DEFAULT_SCENARIO_COUNT` if the site has none [1]. The other
+    parameters are those of :class:`MpcPolicy`.
     """
 
     def __init__(
@@ -265,11 +267,13 @@ class StochasticMpcPolicy(MpcPolicy):
         record: xr.Dataset,
         *,
         risk: RiskPreference | None = None,
-        count: int = DEFAULT_SCENARIO_COUNT,
+        count: int | None = None,
         **settings: Unpack[PlanningSettings],
     ) -> None:
         super().__init__(site, record, **settings)
-        self._planner, self._count = StochasticPlanner(risk), count
+        declared = site.scenarios.count
+        default = declared if declared >= MIN_SCENARIOS else DEFAULT_SCENARIO_COUNT
+        self._planner, self._count = StochasticPlanner(risk), count or default
 
     def _decide_problem(self, problem: Problem, observation: Observation) -> Decision:
         known = ScenarioInputs(

@@ -1,6 +1,6 @@
 """Interface and names of policies, which decide the next quarter-hour, and rule-based policies."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Final, Protocol
@@ -12,13 +12,20 @@ from optimizer.policies import price_rules
 from optimizer.problem.planning_outlook import ExternalRequests, no_requests
 from optimizer.realtime.intra_interval import MeteringIntervalControl
 from optimizer.realtime.orders import DispatchOrders
+from optimizer.stochastic.scenarios import MIN_SCENARIOS
 from twin import time_axes
 from twin.forecast.outlook import outlook
 from twin.markets.contracts import published_until
 from twin.site import Site
 from twin.workload.queue import JobQueue
 
-DEFAULT_PLANNER: Final = "deterministic"
+FORECAST_PLANNER: Final = "deterministic"
+"""Planner for the forecast alone."""
+
+DEFAULT_PLANNER: Final = "hedged"
+"""Planner for several scenarios."""
+
+PLANNERS: Final = (DEFAULT_PLANNER, FORECAST_PLANNER)
 PLANNER_ALIAS: Final = "optimal"
 """Name that stands for the default planner; results store the name of the planner."""
 
@@ -48,7 +55,7 @@ FORESIGHT_VARIABLES: Final = {
 }
 """Kind of foresight -> variables of the outlook that take their true values."""
 
-FORESIGHT_POLICIES: Final = {f"deterministic+{name}": name for name in FORESIGHT_VARIABLES}
+FORESIGHT_POLICIES: Final = {f"{FORECAST_PLANNER}+{name}": name for name in FORESIGHT_VARIABLES}
 """Policy name -> kind of foresight."""
 
 DEFAULT_POLICIES: Final = (
@@ -64,8 +71,8 @@ KNOWN_POLICIES: Final = (
     "immediate",
     *CAPTURE_RULES,
     "carbonscaler",
+    FORECAST_PLANNER,
     DEFAULT_PLANNER,
-    "hedged",
     *FORESIGHT_POLICIES,
     PERFECT_FORESIGHT_POLICY,
 )
@@ -127,7 +134,20 @@ class RulePolicy:
         return self._rule(known, observation.state, queue=observation.queue, site=self._site)
 
 
-def resolve_policy(name: str) -> str:
-    """Return the stored name of a policy; ``optimal`` is an alias of the default planner."""
+def site_planner(site: Site) -> str:
+    """Return the name of the planner of a site's service."""
+    return DEFAULT_PLANNER if site.scenarios.count >= MIN_SCENARIOS else FORECAST_PLANNER
+
+
+def resolve_policy(name: str, stored: Container[str] = PLANNERS) -> str:
+    """Return the stored name of a policy.
+
+    ``optimal`` is an alias of the default planner, or of the planner for the forecast if only its
+    results are ``stored``, as those of earlier versions are. With foresight of a series it stands
+    for the latter, as there is no other such planner.
+    """
     head, plus, series = name.partition("+")
-    return (DEFAULT_PLANNER if head == PLANNER_ALIAS else head) + plus + series
+    if head != PLANNER_ALIAS:
+        return name
+    planner = next((one for one in PLANNERS if one in stored), DEFAULT_PLANNER)
+    return (FORECAST_PLANNER if plus else planner) + plus + series

@@ -28,6 +28,7 @@ class ServiceConfig:
     - `series_files`: prices, carbon and weather.
     - `is_shadow`: plan and show everything; order and publish nothing.
     - `clock_mode`: which clock decides when a quarter-hour begins.
+    - `is_shipped_site`: the site file comes with gigatwin and is not written by an engineer.
     - `has_synthetic_series`: prices and weather are synthetic.
     - `page_port`: port of the page on loopback; 0 takes a free one, None serves no page.
     - `page_hosts`: further host names under which a proxy serves the page.
@@ -39,6 +40,7 @@ class ServiceConfig:
     series_files: SeriesFiles
     is_shadow: bool = False
     clock_mode: ClockMode = ClockMode.REAL
+    is_shipped_site: bool = False
     has_synthetic_series: bool = False
     page_port: int | None = DEFAULT_PAGE_PORT
     page_hosts: tuple[str, ...] = ()

@@ -27,7 +27,7 @@ from optimizer.service.operators import (
     identify_author,
     require_operator,
 )
-from optimizer.service.state_folder import StateFolder, read_state_file
+from optimizer.service.state_folder import StateFolder, earlier_service_files, read_state_file
 from telemetry.durable_files import (
     NO_FILE_STAMP,
     file_stamp,
@@ -58,9 +58,6 @@ PENDING_REASON: Final = "pending"
 
 SERVICE_AUTHOR: Final = "gigatwin"
 """Author of a HOLD that no person placed."""
-
-EARLIER_SERVICE_FILES: Final = ("audit.jsonl", "feed", "orders.json", "record.json", "targets.json")
-"""Names in a state folder that only a service that ran there, or a backup of it, has left."""
 
 logger = structlog.get_logger(__name__)
 
@@ -431,7 +428,7 @@ def read_holds(path: Path) -> tuple[tuple[Hold, ...], int]:
 
 def _of_missing_file(path: Path) -> tuple[tuple[Hold, ...], int]:
     """Return a HOLD of our own if the folder has other state, so that it may be a restored one."""
-    left = [name for name in EARLIER_SERVICE_FILES if (path.parent / name).exists()]
+    left = earlier_service_files(path.parent)
     if not left:
         return (), 0
     reason = (

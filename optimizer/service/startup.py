@@ -44,6 +44,8 @@ from optimizer.service.state_folder import (
     check_layout,
     check_privacy,
     check_site_of_folder,
+    record_planner,
+    with_planner_of_folder,
 )
 from optimizer.service.status import render_json
 from optimizer.service.watchdog import notify_systemd
@@ -75,6 +77,7 @@ def run_service(site: Site, config: ServiceConfig, path: Path) -> None:
     check_site_name(site)
     with ExitStack() as stack:
         folder = stack.enter_context(StateFolder(path, site=site.name)).path
+        site = _with_recorded_planner(site, config, folder)
         stop = stack.enter_context(stop_on_signals())
         register = HoldRegister(folder / HOLD_FILE)  # before others write into the folder
         register.create_file()
@@ -113,6 +116,15 @@ def run_service(site: Site, config: ServiceConfig, path: Path) -> None:
         logger.info("started", site=site.name, broker=link.url, state=str(folder))
         service.run(stop)
         notify_systemd("STOPPING=1")
+
+
+def _with_recorded_planner(site: Site, config: ServiceConfig, folder: Path) -> Site:
+    """Return the site with the planner of its state folder, which is recorded there."""
+    site, notice = with_planner_of_folder(site, folder, is_shipped=config.is_shipped_site)
+    if notice:
+        logger.warning("planner kept", site=site.name, because=notice)
+    record_planner(site, folder)
+    return site
 
 
 def real_environment(config: ServiceConfig) -> ServiceEnvironment:
@@ -212,7 +224,7 @@ def run_preflight_checks(
     checks: dict[PreflightSubject, Callable[[], str]] = {
         PreflightSubject.SITE: lambda: _site(site),
         PreflightSubject.SERIES: lambda: _series(site, config, now),
-        PreflightSubject.STATE: lambda: _state(site, path),
+        PreflightSubject.STATE: lambda: _state(site, config, path),
         PreflightSubject.PARTNERS: lambda: _partners(site, path / "keys"),
         PreflightSubject.PAGE: lambda: _page(config, path),
         PreflightSubject.ENCRYPTION: lambda: _encryption(config),
@@ -263,7 +275,7 @@ def _series(site: Site, config: ServiceConfig, now: np.datetime64) -> str:
     return ", ".join(f"{name} until {end}" for name, end in series.known_until.items())
 
 
-def _state(site: Site, path: Path) -> str:
+def _state(site: Site, config: ServiceConfig, path: Path) -> str:
     home = next(one for one in (path, *path.parents) if one.exists())
     if not (home.is_dir() and os.access(home, os.W_OK | os.X_OK)):
         raise ServiceError.single(
@@ -285,7 +297,8 @@ def _state(site: Site, path: Path) -> str:
         if read_operators(path)
         else ("; no operators, so nobody can release a HOLD: run gigatwin operators add NAME")
     )
-    return f"{path}{running}{operators}"
+    _, notice = with_planner_of_folder(site, path, is_shipped=config.is_shipped_site)
+    return f"{path}{running}{operators}" + (f"; {notice}" if notice else "")
 
 
 def _partners(site: Site, keys: Path) -> str:

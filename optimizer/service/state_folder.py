@@ -14,6 +14,8 @@ from telemetry.durable_files import (
     write_json_atomic,
 )
 from twin.errors import IssueCode, JournalError, ServiceError
+from twin.site import Site
+from twin.site_settings import MAX_SCENARIO_COUNT, ScenarioSettings
 
 STATE_LAYOUT_VERSION: Final = 1
 """Version of the folder's layout; a later one is refused. [1]"""
@@ -23,6 +25,12 @@ FORBIDDEN_PERMISSIONS: Final = 0o077
 
 LAYOUT_FILE: Final = "schema.json"
 """File with the version of the layout and the name of the site."""
+
+SCENARIO_COUNT_KEY: Final = "scenario_count"
+"""Key of that file with the number of scenarios in the plans of the service."""
+
+EARLIER_SERVICE_FILES: Final = ("audit.jsonl", "feed", "orders.json", "record.json", "targets.json")
+"""Names in a state folder that only a service that ran there, or a backup of it, has left."""
 
 logger = structlog.get_logger(__name__)
 
@@ -167,6 +175,45 @@ def site_of_folder(folder: Path) -> str:
     """Return the name of the site of a state folder; empty if it names none."""
     site = read_state_file(folder / LAYOUT_FILE).get("site")
     return site if isinstance(site, str) else ""
+
+
+def earlier_service_files(folder: Path) -> list[str]:
+    """Return which of :data:`EARLIER_SERVICE_FILES` a folder has."""
+    return [name for name in EARLIER_SERVICE_FILES if (folder / name).exists()]
+
+
+def with_planner_of_folder(
+    site: Site, folder: Path, *, is_shipped: bool = False
+) -> tuple[Site, str]:
+    """Return a site with the scenarios that its service uses, and a notice; empty without one.
+
+    Only an engineer changes the planner of a site that runs, no new version of gigatwin. So the
+    folder's number of scenarios holds until the site file states one. A folder of a version
+    without such a number was planned for the forecast alone, unless its site file states
+    otherwise. ``is_shipped`` is whether the site file comes with gigatwin, so that its number
+    is for new folders only.
+    """
+    declared = site.scenarios.count
+    recorded = read_state_file(folder / LAYOUT_FILE).get(SCENARIO_COUNT_KEY)
+    if not (isinstance(recorded, int) and 0 <= recorded <= MAX_SCENARIO_COUNT):
+        recorded = 0 if earlier_service_files(folder) else declared
+    is_declared = site.scenarios.is_stated and not is_shipped
+    if is_declared or recorded == declared:
+        return site, ""
+    before, new = (f"{n} scenarios" if n else "the forecast alone" for n in (recorded, declared))
+    notice = (
+        f"plans for {before}, as the service of this state folder did before; to plan for {new}, "
+        f"write [scenarios] count = {declared} into {'a copy of ' * is_shipped}the site file"
+    )
+    return site.model_copy(update={"scenarios": ScenarioSettings(count=recorded)}), notice
+
+
+def record_planner(site: Site, folder: Path) -> None:
+    """Store the number of scenarios that a service uses; the folder is open."""
+    path = folder / LAYOUT_FILE
+    content = read_state_file(path)
+    if content.get(SCENARIO_COUNT_KEY) != site.scenarios.count:
+        write_json_atomic(path, content | {SCENARIO_COUNT_KEY: site.scenarios.count})
 
 
 def read_state_file(path: Path) -> dict[str, object]:

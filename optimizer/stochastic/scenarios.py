@@ -23,6 +23,7 @@ from twin.forecast.forecast_errors import (
 from twin.forecast.outlook import AVAILABLE_POWER_VARIABLE, EXTRAPOLATION_RULES
 from twin.physics import FloatArray
 from twin.physics.numerics import IntArray
+from twin.site_settings import DEFAULT_SCENARIO_COUNT
 from twin.time_axes import DAY, HOUR, interval_axes
 from twin.units import format_minute
 from twin.workload.arrival_scenarios import ArrivalEnsemble, arrival_ensemble
@@ -116,8 +117,6 @@ HOURLY_PERIOD_H: Final = 48.0
 
 LATE_INTERVAL_H: Final = 4  # interval after the hourly period
 
-DEFAULT_SCENARIO_COUNT: Final = 3
-"""Number of scenarios of a decision. [1]"""
 
 WORK_TOLERANCE_SHARE: Final = 1e-6
 """Relative difference of work that is ignored. [1]"""

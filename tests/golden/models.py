@@ -13,7 +13,14 @@ from typing import Any
 import numpy as np
 
 from tests.golden.digests import model_facts
-from tests.golden.source_tree import SITES, TIME_LIMIT_S, CommandFailedError, SourceTree
+from tests.golden.source_tree import (
+    EARLIER_PLANNER,
+    FORECAST_PLANNER,
+    SITES,
+    TIME_LIMIT_S,
+    CommandFailedError,
+    SourceTree,
+)
 
 STARTS = (
     "2026-06-03T05:00Z",
@@ -40,7 +47,7 @@ def collect_models(tree: SourceTree, sites: tuple[str, ...] = SITES) -> dict[str
     machine: dict[str, Any] = {}
     for site in sites:
         for start in STARTS:
-            add(unique, machine, f"{site} {start}", first_model(tree, site, start, "optimal"))
+            add(unique, machine, f"{site} {start}", forecast_model(tree, site, start))
         if site in HEDGED_SITES:
             sizes, digest = model_facts(hedged_model(tree, site))
             machine[f"{site} {STARTS[3]} hedged"] = sizes | digest
@@ -80,6 +87,14 @@ def hedged_model(tree: SourceTree, site: str) -> Path:
         return first_model(tree, site, STARTS[3], "hedged")
     except CommandFailedError:
         return first_model(tree, site, STARTS[3], "cvar")
+
+
+def forecast_model(tree: SourceTree, site: str, start: str) -> Path:
+    """Return the first model of the planner for the forecast, by its present or earlier name."""
+    try:
+        return first_model(tree, site, start, FORECAST_PLANNER)
+    except CommandFailedError:
+        return first_model(tree, site, start, EARLIER_PLANNER)
 
 
 def first_model(tree: SourceTree, site: str, start: str, policy: str) -> Path:

@@ -15,6 +15,12 @@ START = "2026-06-16"
 
 SITES = ("rhine", "iberia", "gallia", "baltica", "small")
 
+FORECAST_PLANNER = "deterministic"
+"""Planner for the forecast alone."""
+
+EARLIER_PLANNER = "optimal"
+"""Its name in earlier versions."""
+
 TIME_LIMIT_S = 600.0
 """Longest run of one command. [s]"""
 
@@ -115,6 +121,18 @@ class SourceTree:
         named = ["--start", start, "--days", "1", "--policies", policies]
         return ["backtest", site, *named, *self.series_options]
 
+    def plan(self, site: str, out: str, models: str) -> None:
+        """Plan a day for the forecast alone, by the present or the earlier name of the planner."""
+        for policy in (FORECAST_PLANNER, EARLIER_PLANNER):
+            words = self.backtest_words(site, START, policy)
+            try:
+                self.command(*words, "--out", out, "--export-mps", models)
+            except CommandFailedError:
+                if policy == EARLIER_PLANNER:
+                    raise
+            else:
+                return
+
     def planned_day(self, site: str) -> tuple[Path, Path]:
         """Return the output folder and the model folder of a day planned by the optimiser.
 
@@ -122,6 +140,5 @@ class SourceTree:
         """
         out, models = self.folder(f"day/{site}"), self.folder(f"models/{site}")
         if not any(models.iterdir()):
-            words = self.backtest_words(site, START, "optimal")
-            self.command(*words, "--out", str(out), "--export-mps", str(models))
+            self.plan(site, str(out), str(models))
         return out, models

@@ -10,7 +10,7 @@ from tests.golden import digests, shapes
 from tests.golden.compare import ABSENT, compare, read_stored, write_stored
 from tests.golden.digests import LinearProgram
 from tests.golden.journals import collect_journal
-from tests.golden.models import STARTS, first_model
+from tests.golden.models import STARTS, forecast_model
 from tests.golden.outputs import CHEAP, collect_keys
 from tests.golden.service_day import without_echoes
 from tests.golden.simulations import collect_simulate
@@ -175,7 +175,7 @@ def test_payloads_are_json_signed_json_or_binary():
 def test_fast_golden_values_match_stored_ones(tmp_path):
     tree = SourceTree(root=ROOT, scratch=tmp_path)
     name = f"small {STARTS[0]}"
-    model, _ = digests.model_facts(first_model(tree, "small", STARTS[0], "optimal"))
+    model, _ = digests.model_facts(forecast_model(tree, "small", STARTS[0]))
     found = {
         "simulate": collect_simulate(tree, ("small",)),
         "journal": collect_journal(tree),

@@ -18,6 +18,13 @@ def test_every_declared_site_is_valid(site):
     assert site.relations
 
 
+def test_every_declared_site_states_its_planner(site, tmp_path):
+    """Proves: a change of the default changes none of them, and a copy belongs to its engineer."""
+    assert site.scenarios.is_stated
+    assert sites.is_shipped(site.name)
+    assert not sites.is_shipped(tmp_path / f"{site.name}.toml")
+
+
 @pytest.mark.parametrize("name", ["baltica", "gallia", "iberia", "rhine"])
 def test_a_gigafactory_has_about_100_000_accelerators(name):
     site = sites.load_site(name)

@@ -49,8 +49,8 @@ def test_all_misspelt_policies_are_reported_together():
 
 def test_repeated_policy_is_run_once():
     found = validate_policies(["optimal", "immediate", "deterministic", "optimal+jobs"])
-    assert found == ("deterministic", "immediate", "deterministic+jobs")
-    assert validate_policies("optimal") == ("deterministic",)
+    assert found == ("hedged", "immediate", "deterministic", "deterministic+jobs")
+    assert validate_policies("optimal") == ("hedged",)
 
 
 def test_known_policies_are_built_and_others_refused():

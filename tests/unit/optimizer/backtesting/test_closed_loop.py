@@ -1,7 +1,7 @@
 """The closed loop: five policies, one plant, the same work; files on disk."""
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -21,6 +21,7 @@ from optimizer.backtesting.runner import (
     build_policy,
     run_backtest_policy,
 )
+from optimizer.model.objective import RiskPreference
 from optimizer.policies.policy import Observation
 from optimizer.realtime.orders import DispatchOrders
 from tests.support import small_days
@@ -38,6 +39,7 @@ def trials():
     kept, progress = [], []
     results = backtest(
         small_days.setting(HOURS),
+        policies=POLICIES,
         on_progress=lambda *step: progress.append(step),
         on_run=kept.append,
     )
@@ -200,7 +202,7 @@ def test_a_moment_outside_the_run_is_refused(folder, at):
 
 
 def test_folder_without_decisions_is_refused_with_a_remedy(tmp_path):
-    with pytest.raises(StateError, match=r"deterministic_0\.decisions\.json.*backtest"):
+    with pytest.raises(StateError, match=r"hedged_0\.decisions\.json.*backtest"):
         read_backtest_decision(tmp_path)
 
 
@@ -219,14 +221,17 @@ def test_perfect_foresight_sees_the_run_or_a_week(days, ahead):
 
 @pytest.mark.slow
 def test_a_day_of_all_policies():
-    found = backtest(small_days.setting(24)).policies
+    results = backtest(small_days.setting(24))
+    found = results.policies
+    assert results.planner == "hedged"
+    assert results.risk == {"hedged": asdict(RiskPreference())}
     done = [summary.work_done for summary in found.values()]
     assert min(done) > 0.999 * max(done)
     assert sum(summary.violations for summary in found.values()) == 0
     objective = {name: summary.objective for name, summary in found.items()}
-    assert objective["deterministic"] < objective["threshold_capped"] < objective["immediate"]
+    assert objective["hedged"] < objective["threshold_capped"] < objective["immediate"]
     assert objective["perfect"] < objective["threshold_capped"]
-    assert found["deterministic"].lateness_h <= found["threshold_capped"].lateness_h + 1e-9
+    assert found["hedged"].lateness_h <= found["threshold_capped"].lateness_h + 1e-9
 
 
 def warm(setting):

@@ -41,6 +41,19 @@ def test_capture_is_the_share_of_foresight_savings(threshold, optimal, perfect, 
     assert replace(found, days=4).captures == {"threshold_capped": None, "threshold": None}
 
 
+def test_capture_is_of_the_default_planner_if_it_ran():
+    """Proves: results of earlier versions, without it, keep the capture of the other planner."""
+    both = {"deterministic": 70.0, "perfect": 60.0}
+    earlier = results(threshold_capped=100.0, **both)
+    assert (earlier.planner, earlier.capture) == ("deterministic", pytest.approx(0.75))
+    assert earlier.objectives("optimal") == [70.0]
+    now = results(threshold_capped=100.0, hedged=62.0, **both)
+    assert (now.planner, now.capture) == ("hedged", pytest.approx(0.95))
+    assert now.objectives("optimal") == [62.0]
+    assert now.as_json()["planner"] == "hedged"
+    assert results(immediate=1.0).as_json()["planner"] is None
+
+
 def test_added_policies_update_the_capture():
     """Proves: earlier results stay. Sensitivity: they were lost with the capture."""
     first = replace(results(threshold_capped=100.0, perfect=60.0), notes=("a",), cpu_s=2.0)

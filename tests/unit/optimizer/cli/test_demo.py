@@ -149,5 +149,13 @@ def test_result_is_shown_without_a_comparison(process, tmp_path):
         found,
         0.0,
     )
-    assert list(result["policies"]) == ["deterministic"]
+    assert (list(result["policies"]), result["risk"]) == (["deterministic"], {})
     assert [column.header for column in _table(result["policies"]).columns] == ["", "deterministic"]
+
+
+def test_risk_of_a_hedged_demo_is_in_its_result(tmp_path):
+    config = DemoConfig(site=sites.load_site("rhine"), site_name_or_file="rhine", folder=tmp_path)
+    day = DemoRun(broker="mqtt://here", plant_result={"summary": {"violations": 0}})
+    result = _result(config, day, 0.0)
+    assert list(result["policies"]) == ["hedged"]
+    assert set(result["risk"]["hedged"]) == {"level", "weight", "violations"}

@@ -27,6 +27,7 @@ from telemetry.runtime import ClockMode
 from tests.support import archives, small_days
 from tests.support.feeds import key
 from tests.support.waiting import DEADLINE
+from twin.site_settings import ScenarioSettings
 from twin.time_axes import to_utc
 
 SMALL = sites.load_site("small")
@@ -105,6 +106,16 @@ def test_state_that_others_may_read_is_an_error(tmp_path):
     found = run_checks(tmp_path / "state")["state"].error
     assert "mode 750" in found
     assert "chmod 700" in found
+
+
+def test_kept_planner_of_an_earlier_folder_is_reported(tmp_path):
+    with StateFolder(tmp_path / "state", site="small") as folder:
+        (folder.path / "feed").mkdir()
+    silent = SMALL.model_copy(update={"scenarios": ScenarioSettings()})
+    found = run_checks(tmp_path / "state", silent)["state"]
+    assert found.error == ""
+    assert "write [scenarios] count = 3 into the site file" in found.result
+    assert "[scenarios]" not in run_checks(tmp_path / "state")["state"].result
 
 
 def test_partners_are_named(tmp_path):

@@ -6,14 +6,18 @@ from pathlib import Path
 
 import pytest
 
+import sites
 from optimizer.service.state_folder import (
     STATE_LAYOUT_VERSION,
     StateFolder,
     read_state_file,
+    record_planner,
     site_of_folder,
+    with_planner_of_folder,
 )
 from telemetry.durable_files import default_state_folder, write_json_atomic
 from twin.errors import JournalFullError, ServiceError
+from twin.site_settings import DEFAULT_SCENARIO_COUNT, ScenarioSettings
 
 
 def test_a_folder_is_made_for_its_owner_alone(tmp_path):
@@ -73,6 +77,63 @@ def test_folder_remembers_its_site(tmp_path):
         StateFolder(tmp_path, site="rhine")
     with StateFolder(tmp_path):  # a folder of any site
         assert site_of_folder(tmp_path) == "small"
+
+
+SILENT = sites.load_site("small").model_copy(update={"scenarios": ScenarioSettings()})
+HEDGED = SILENT.model_copy(update={"scenarios": ScenarioSettings(count=5)})
+
+
+def start(folder, site, **settings):
+    """Return the number of scenarios of a service that starts on a folder, and the notice."""
+    with StateFolder(folder, site=site.name):
+        chosen, notice = with_planner_of_folder(site, folder, **settings)
+        record_planner(chosen, folder)
+    (folder / "feed").mkdir(exist_ok=True)  # as every service leaves it
+    return chosen.scenarios.count, notice
+
+
+def earlier_folder(folder):
+    """Make a folder of a version that recorded no planner."""
+    with StateFolder(folder, site="small"):
+        (folder / "feed").mkdir()
+    return folder
+
+
+@pytest.mark.parametrize("is_shipped", [False, True])
+def test_a_new_folder_gets_the_declared_planner_and_keeps_it(tmp_path, is_shipped):
+    for _ in range(2):
+        assert start(tmp_path, SILENT, is_shipped=is_shipped) == (DEFAULT_SCENARIO_COUNT, "")
+
+
+def test_an_upgrade_keeps_the_planner_until_the_site_file_states_one(tmp_path):
+    """Proves: an earlier folder keeps the plan for the forecast, and the notice names the line."""
+    folder = earlier_folder(tmp_path)
+    for _ in range(2):
+        count, notice = start(folder, SILENT)
+        assert count == 0
+        assert "the forecast alone" in notice
+        assert f"write [scenarios] count = {DEFAULT_SCENARIO_COUNT} into the site file" in notice
+    assert start(folder, HEDGED) == (5, "")
+    count, notice = start(folder, SILENT)  # the line was removed
+    assert count == 5
+    assert "5 scenarios" in notice
+
+
+def test_a_stated_planner_is_kept_by_an_upgrade(tmp_path):
+    assert start(earlier_folder(tmp_path), HEDGED) == (5, "")
+
+
+def test_a_shipped_site_file_does_not_change_the_planner_of_a_folder(tmp_path):
+    count, notice = start(earlier_folder(tmp_path), HEDGED, is_shipped=True)
+    assert count == 0
+    assert "count = 5 into a copy of the site file" in notice
+
+
+@pytest.mark.parametrize("damaged", ["3", -1, 10**6, None, 2.5])
+def test_a_damaged_record_counts_as_none(tmp_path, damaged):
+    path = earlier_folder(tmp_path) / "schema.json"
+    write_json_atomic(path, read_state_file(path) | {"scenario_count": damaged})
+    assert start(tmp_path, SILENT)[0] == 0
 
 
 def test_file_in_place_of_the_folder_is_reported(tmp_path):
