@@ -117,7 +117,6 @@ HOURLY_PERIOD_H: Final = 48.0
 
 LATE_INTERVAL_H: Final = 4  # interval after the hourly period
 
-
 WORK_TOLERANCE_SHARE: Final = 1e-6
 """Relative difference of work that is ignored. [1]"""
 
