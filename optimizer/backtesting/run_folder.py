@@ -288,8 +288,14 @@ def read_backtest_decision(
 
 
 def _stored_policy(folder: Path, policy: str, seed: int) -> str:
-    """Return the stored name of a policy; an alias stands for a planner that ran in the folder."""
-    return resolve_policy(policy, [p for p in PLANNERS if (folder / f"{p}_{seed}.nc").exists()])
+    """Return the stored name of a policy; an alias stands for a planner that ran in the folder.
+
+    One that ran on the plant of the seed comes before one of other plants.
+    """
+    for plant in (str(seed), "*"):
+        if stored := [one for one in PLANNERS if any(folder.glob(f"{one}_{plant}.*"))]:
+            return resolve_policy(policy, stored)
+    return resolve_policy(policy)
 
 
 def _missing_file(path: Path, remedy: str) -> StateError:

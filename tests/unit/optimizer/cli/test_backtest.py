@@ -298,7 +298,7 @@ def test_time_and_last_together_are_refused(folder):
 
 
 def test_folder_without_a_run_is_refused_with_a_remedy(tmp_path):
-    refused(explained(tmp_path), "deterministic_0.decisions.json", "gigatwin backtest")
+    refused(explained(tmp_path), "hedged_0.decisions.json", "gigatwin backtest")
 
 
 def test_run_by_rule_has_no_explanation(tmp_path):
@@ -320,10 +320,12 @@ def test_all_policies_run_a_day(run, tmp_path):
     assert list(document["policies"]) == [
         "immediate",
         "threshold_capped",
-        "deterministic",
+        "hedged",
         "perfect",
     ]
     assert "capture" in result.stdout
+    assert set(document["risk"]) == {"hedged"}
+    assert "hedged: risk level 0.9, weight of the tail 0.3" in result.stdout
     assert explained(tmp_path).exit_code == 0
 
 
