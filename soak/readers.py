@@ -31,7 +31,7 @@ from telemetry.mqtt.connection import parse_publishes
 from telemetry.mqtt.queues import MAX_PAYLOAD_BYTES
 from tests.support import feeds, flexing
 from tests.support.wire_messages import GOOD, TOPICS
-from twin.errors import BrokerError, SeriesError
+from twin.errors import BrokerError, MessageError, SeriesError
 
 pack_text = partial(gzip.compress, mtime=0)  # what a seed gives is the same at any time
 MOMENT = np.datetime64("2026-06-16T12:00", "us")
@@ -175,7 +175,7 @@ def _targets() -> list[Reader]:
             inside = signing.sign_document(
                 json.loads(raw), feeds.key("tso-1"), kind=signing.FLEX_KIND
             )
-        except (ValueError, RecursionError):
+        except (MessageError, ValueError, RecursionError):
             return raw  # nobody could sign it
         return json.dumps(whole_event | {"data": inside}).encode()
 
