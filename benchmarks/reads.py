@@ -29,7 +29,7 @@ from benchmarks.load import BOARDS, CHIPS, board_of, boards
 from telemetry.archive import Archive
 from telemetry.archive import open as open_archive
 from telemetry.archive.buffer import RackBatchBlock
-from telemetry.archive.layout import COMPACTED_HOURS, DAY_S, HOUR_S
+from telemetry.archive.layout import COMPACTED_HOURS_LEVEL, DAY_S, HOUR_S
 from telemetry.archive.recovery import commit_lock, open_or_recover
 from telemetry.journal.format import JournalPosition
 from telemetry.messages.samples import CHIP_VARIABLES
@@ -43,7 +43,7 @@ READS = 9
 
 NAME = "GIGATWIN_READS"
 IS_WHOLE = bool(os.environ.get("GIGATWIN_BENCH_READ_WHOLE"))
-LAID = RACKS if IS_WHOLE else min(RACKS, COMPACTED_HOURS.columns_per_shard["racks"])
+LAID = RACKS if IS_WHOLE else min(RACKS, COMPACTED_HOURS_LEVEL.columns_per_shard["racks"])
 SECONDS = DAY_S if IS_WHOLE else HOUR_S
 LABELS = [f"hall_1/r{rack + 1:04d}" for rack in range(RACKS)]
 

@@ -50,7 +50,8 @@ class Bare:
     def fits(self, inputs):
         """Return whether a question has as many segments as this model."""
         return all(
-            inputs.curves[owner].width.shape == at.shape for owner, at in self.segments.items()
+            inputs.curves[owner].segment_widths.shape == at.shape
+            for owner, at in self.segments.items()
         )
 
     def _declare(self, inputs):
@@ -58,7 +59,7 @@ class Bare:
         column, row, add = self.layout.column, self.layout.row, self.layout.add
         self.segments, self.secants, self.stores, self.trades = {}, {}, {}, {}
         for c in site.conversions:
-            pieces = inputs.curves[c.owner].width.shape[1]
+            pieces = inputs.curves[c.owner].segment_widths.shape[1]
             s = self.segments[c.owner] = column(n, pieces)
             add(self.balance[c.output_carrier][:, None], s, 1.0)
             for carrier in c.input_carriers:
@@ -149,13 +150,16 @@ class Bare:
         rest = {carrier: np.zeros(n) for carrier in self.balance}
         for c in self.site.conversions:
             curve, s = inputs.curves[c.owner], self.segments[c.owner]
-            high[s] = curve.width
-            rest[c.output_carrier] += curve.low
+            high[s] = curve.segment_widths
+            rest[c.output_carrier] += curve.min_output
             for carrier in c.input_carriers:
-                fed[f"{c.owner}/{carrier}"] = -curve.slope[carrier]
+                fed[f"{c.owner}/{carrier}"] = -curve.segment_slopes[carrier]
                 rest[carrier] -= curve.draw_at_min_output[carrier]
             if c.owner in self.secants:
-                lead = curve.slope[c.primary_input] - curve.secant(c.primary_input)[:, None]
+                lead = (
+                    curve.segment_slopes[c.primary_input]
+                    - curve.end_to_end_slope(c.primary_input)[:, None]
+                )
                 fed[f"{c.owner}/secant"] = lead
                 self.row_low[self.secants[c.owner]] = -np.inf
         for s in self.site.stores:

@@ -29,7 +29,7 @@ def test_arrays_by_hand_equal_compiled_arrays(many, place):
     mine = compile_model(signature_of(inputs)).with_parameter_values(parameter_values(inputs))
     bare = Bare(inputs)
     bare.fill(inputs)
-    cost, offset = mine.accounts.weighted(prices_of(inputs), len(mine.column_low))
+    cost, offset = mine.accounts.weighted_column_costs(prices_of(inputs), len(mine.column_low))
     pairs = [
         (mine.row_starts, bare.start), (mine.column_indices, bare.index),
         (mine.matrix_values, bare.value),

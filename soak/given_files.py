@@ -9,7 +9,7 @@ from sites import catalogue, loading
 from soak.mutating import Spoil
 from soak.ways_in import MESSAGE, TABLE, Reader
 from telemetry.points import plausible_ranges
-from telemetry.series import read_positions, read_reserves, recognise
+from telemetry.series import read_positions, read_reserves, recognise_series_kind
 from telemetry.series.bundle import read as read_bundle
 from telemetry.series.workload import read_load
 from twin.errors import SeriesError, SiteError
@@ -28,7 +28,9 @@ def files() -> list[Reader]:
 
         return from_bytes
 
-    series = in_file(lambda path: (recognise(path), read_bundle(path, year=2026)), "series")
+    series = in_file(
+        lambda path: (recognise_series_kind(path), read_bundle(path, year=2026)), "series"
+    )
     load = in_file(read_load, "load")
     bought, held = in_file(read_positions, "position"), in_file(read_reserves, "reserves")
     site = (catalogue.SITE_DIRS["decision"] / "small.toml").read_bytes()

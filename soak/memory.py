@@ -76,7 +76,7 @@ def _live(archive: Archive, hour: int, dice: np.random.Generator) -> None:
         for rack in range(RACKS):
             archive.add(batch(f"r{rack:04d}", second, value=dice.random()), JournalPosition(1, 30))
         archive.add(value(second, float(second)), JournalPosition(1, 30))
-        if archive.is_due:
+        if archive.is_commit_due:
             archive.commit()
     archive.maintain(is_whole=True)
 

@@ -21,8 +21,8 @@ from twin.time_axes import QUARTER_HOUR
 
 def broken_promises(stage: Stage, ear: Ear, result: dict, *, steps: int) -> Iterator[str]:
     """Yield the promises that do not hold after a clean end, in words."""
-    if stage.service.code != 0:
-        yield f"the service ended with code {stage.service.code}"
+    if stage.service.exit_code != 0:
+        yield f"the service ended with code {stage.service.exit_code}"
     yield from _revisions(ear)
     yield from _decisions(stage, result, steps=steps)
     yield from _samples(stage, ear, result)

@@ -17,8 +17,8 @@ from telemetry.ingest.dcgm import parse_exporter_text
 from telemetry.journal.format import (
     JournalPosition,
     decode_records,
+    encode_record_parts,
     intact_length,
-    record_parts,
     segment_header,
 )
 from telemetry.messages import feed_documents as documents
@@ -173,7 +173,7 @@ def _targets() -> list[Reader]:
             return raw  # the event around it would be refused unread
         try:
             inside = signing.sign_document(
-                json.loads(raw), feeds.key("tso-1"), kind=signing.FLEX_KIND
+                json.loads(raw), feeds.key("tso-1"), kind=signing.FLEX_DOCUMENT_KIND
             )
         except (MessageError, ValueError, RecursionError):
             return raw  # nobody could sign it
@@ -207,7 +207,9 @@ def _wire() -> list[Reader]:
         b"\x32\x10\x00\x05a/b/c\x00\x07\x00payload" * 3,
     ]
     segment = segment_header(1) + b"".join(
-        part for n in range(9) for part in record_parts("a/b", bytes(n), 1_781_611_200_000_000)
+        part
+        for n in range(9)
+        for part in encode_record_parts("a/b", bytes(n), 1_781_611_200_000_000)
     )
     return [
         Reader(

@@ -100,8 +100,8 @@ def main(url, folder):
         ahead = (second - first) / PACE - (time.monotonic() - begun)
         ended.wait(max(ahead, 0.0))
     reached, since = (0, 0), time.monotonic()
-    while (outbox.size or waiting) and time.monotonic() < since + PATIENCE:
-        now_at = (-outbox.size, client.counters["delivered"])
+    while (outbox.stored_bytes or waiting) and time.monotonic() < since + PATIENCE:
+        now_at = (-outbox.stored_bytes, client.counters["delivered"])
         if now_at != reached:  # a slow broker may first have to take what waits to be sent
             reached, since = now_at, time.monotonic()
         time.sleep(0.05)
@@ -109,7 +109,7 @@ def main(url, folder):
         waiting = {at: one for at, one in waiting.items() if not one.is_complete}
     publisher.stop()
     client.stop()
-    (folder / "left").write_text(f"{outbox.size} {publisher.counters['again']}")
+    (folder / "left").write_text(f"{outbox.stored_bytes} {publisher.counters['again']}")
 
 
 if __name__ == "__main__":

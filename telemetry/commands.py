@@ -62,13 +62,13 @@ class PlantCommands:
     - `job_caps`: Number of each job that runs -> its cap. [1]
     - `hall_caps`: Hall -> largest power. [MW]
     - `excluded_racks`: Hall -> racks that the cap of the hall does not apply to.
-    - `requests`: (variable, object) -> set point, in the unit of the variable.
+    - `set_point_requests`: (variable, object) -> set point, in the unit of the variable.
     """
 
     job_caps: Mapping[int, float] = field(default_factory=dict)
     hall_caps: Mapping[str, float] = field(default_factory=dict)
     excluded_racks: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    requests: Mapping[VariableKey, float] = field(default_factory=dict)
+    set_point_requests: Mapping[VariableKey, float] = field(default_factory=dict)
 
 
 class CommandPublisher:
@@ -96,12 +96,12 @@ class CommandPublisher:
         self._ordered_at = self._repeated_at = -np.inf
         self._tokens: dict[str, PublishToken] = {}
 
-    def apply(self, commands: PlantCommands, now: np.datetime64) -> int:
+    def publish_commands(self, commands: PlantCommands, now: np.datetime64) -> int:
         """Publish all commands, withdraw other requests, and return the sequence of job orders."""
         with self._lock:
             self.last_commands, self._hall_caps = commands, commands.hall_caps
             self._has_never_ordered = False
-            self._withdraw_obsolete(commands.requests, now)
+            self._withdraw_obsolete(commands.set_point_requests, now)
             return self._order(commands, now)
 
     def update_requests(self, requests: Mapping[VariableKey, float], now: np.datetime64) -> None:
@@ -113,10 +113,13 @@ class CommandPublisher:
             requested = self._requested or set()
             known = {key: value for key, value in requests.items() if key in requested}
             self.last_commands = replace(
-                self.last_commands, requests={**self.last_commands.requests, **known}
+                self.last_commands,
+                set_point_requests={**self.last_commands.set_point_requests, **known},
             )
             if self._ordered is not None:
-                self._ordered = replace(self._ordered, requests=self.last_commands.requests)
+                self._ordered = replace(
+                    self._ordered, set_point_requests=self.last_commands.set_point_requests
+                )
             self._publish_requests(known, now)
 
     def renew_last_caps(self, now: np.datetime64, reduced: PlantCommands | None = None) -> int:
@@ -138,14 +141,14 @@ class CommandPublisher:
                 self.last_commands = lower_commands(
                     replace(self.last_commands, hall_caps=self._hall_caps), reduced
                 )
-            return self._order(replace(self.last_commands, requests={}), now)
+            return self._order(replace(self.last_commands, set_point_requests={}), now)
 
     def withdraw_requests(self, now: np.datetime64) -> None:
         """Withdraw all requests."""
         with self._lock:
             self._requested, self._tokens = set(), {}
             if self._ordered is not None:
-                self._ordered = replace(self._ordered, requests={})
+                self._ordered = replace(self._ordered, set_point_requests={})
             for (variable, _), point in list(self._binder.integration_points.items()):
                 if variable not in SERVICE_HEARTBEAT_VARIABLES:
                     self._write(point, None, now)
@@ -205,13 +208,13 @@ class CommandPublisher:
             ):
                 return
             self._repeated_at = clock
-            self._publish_requests(self._ordered.requests, now)
+            self._publish_requests(self._ordered.set_point_requests, now)
 
     def _withdraw_obsolete(self, requests: Mapping[VariableKey, float], now: np.datetime64) -> None:
         """Withdraw requests that are no longer made, or whose point has changed its meaning."""
         for key, point in list(self._binder.integration_points.items()):
             was_requested = self._requested is None or key in self._requested
-            is_requested = key in requests and self._binder.get(point) is not None
+            is_requested = key in requests and self._binder.binding_of(point) is not None
             if was_requested and not is_requested and key[0] not in SERVICE_HEARTBEAT_VARIABLES:
                 self._write(point, None, now)
         self._requested = set(requests)
@@ -234,7 +237,7 @@ class CommandPublisher:
                     excluded_racks=commands.excluded_racks.get(hall, ()),
                 )
             )
-        self._publish_requests(commands.requests, now)
+        self._publish_requests(commands.set_point_requests, now)
         jobs = JobOrders(
             site=self._site, sequence=sequence, issued=now, expires=until, caps=commands.job_caps
         )
@@ -244,7 +247,7 @@ class CommandPublisher:
     def _publish_requests(self, requests: Mapping[VariableKey, float], now: np.datetime64) -> None:
         for key, value in requests.items():
             point = self._binder.integration_points.get(key)
-            binding = None if point is None else self._binder.get(point)
+            binding = None if point is None else self._binder.binding_of(point)
             if binding is not None:
                 self._write(binding.point, binding.to_wire(value), now)
 

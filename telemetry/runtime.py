@@ -110,14 +110,14 @@ def run_with_logging[*Given](work: Callable[[*Given], None], *given: *Given) -> 
 MAX_LOGGED_REFUSALS: Final = 20
 """Refusals of one sender that are logged singly within a period. [1]"""
 
-LIMIT_PERIOD_S: Final = 60.0
+RATE_LIMIT_PERIOD_S: Final = 60.0
 """Period of rate limits, after which suppressed events are summed up. [s]"""
 
 _logger = structlog.get_logger(__name__)
 
 
 class RateLimiter:
-    """Limit of the events of each sender within any period of :data:`LIMIT_PERIOD_S`.
+    """Limit of the events of each sender within any period of :data:`RATE_LIMIT_PERIOD_S`.
 
     It may be used from any thread. ``limit`` is the number of events that it allows [1]; ``clock``
     returns the time [s].
@@ -135,7 +135,7 @@ class RateLimiter:
         with self._lock:
             moment = self._clock()
             allowed = self._allowed.setdefault(sender, deque(maxlen=self._limit))
-            if len(allowed) < self._limit or moment - allowed[0] >= LIMIT_PERIOD_S:
+            if len(allowed) < self._limit or moment - allowed[0] >= RATE_LIMIT_PERIOD_S:
                 allowed.append(moment)
                 return True
             begin, count = self._suppressed.get(sender, (moment, 0))
@@ -149,7 +149,7 @@ class RateLimiter:
             over = [
                 sender
                 for sender, (begin, _) in self._suppressed.items()
-                if moment - begin >= LIMIT_PERIOD_S
+                if moment - begin >= RATE_LIMIT_PERIOD_S
             ]
             return [(sender, self._suppressed.pop(sender)[1]) for sender in over]
 

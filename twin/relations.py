@@ -314,14 +314,14 @@ class Obligation:
 class DemandChargeTerms:
     """The billed peaks to which the intervals of a plan belong.
 
-    - `peak_index`: Interval -> index of its peak, on ``(time,)``; or :data:`NO_PEAK`.
+    - `peak_index`: Interval -> index of its peak, on ``(time,)``; or :data:`NO_PEAK_INDEX`.
     - `uncharged_power`: Peak -> uncharged power, on ``(slot,)``. [MW]
     - `excess_price`: Peak -> price of the excess, on ``(slot,)``. [EUR MW-1]
     - `is_root_sum_square`: Peak -> whether it is the root of the sum of squares of all excesses
       instead of the greatest, on ``(slot,)``.
     - `running_peak_index`: the peak to which the running peak of the state belongs, already paid;
-      or :data:`NO_PEAK`.
-    - `mean_import_index`: the peak in which the mean import is also free; or :data:`NO_PEAK`.
+      or :data:`NO_PEAK_INDEX`.
+    - `mean_import_index`: the peak in which the mean import is also free; or :data:`NO_PEAK_INDEX`.
     """
 
     peak_index: NDArray[np.int64]
@@ -358,7 +358,7 @@ Relation = Conversion | Store | Exchange | FlexibleLoad | DemandCharge | Obligat
 OBLIGATION_UNITS: Final = {"net_import": "MWh", "import": "MWh", "carbon": "kg", "water": "m3"}
 """Unit of each sum."""
 
-NO_PEAK: Final = -1
+NO_PEAK_INDEX: Final = -1
 """Index of no peak. [1]"""
 
 

@@ -99,22 +99,22 @@ def interval_ends(data: xr.Dataset) -> NDArray[np.datetime64]:
     return np.asarray(data["time"].to_numpy() + length.astype("timedelta64[ms]"))
 
 
-TIME_BOUNDS: Final = "time_bnds"
+TIME_BOUNDS_VARIABLE: Final = "time_bnds"
 """Variable with the start and end of each interval, ``(time, bnds)``."""
 
 
 def with_time_bounds(data: xr.Dataset) -> xr.Dataset:
     """Return a dataset whose time axes follow the CF conventions, for readers outside.
 
-    ``time`` refers to :data:`TIME_BOUNDS`, if the dataset has durations.
+    ``time`` refers to :data:`TIME_BOUNDS_VARIABLE`, if the dataset has durations.
     """
     axis = {"standard_name": "time", "axis": "T"}
     found = data.assign_coords({"time": data["time"].assign_attrs(axis)})
     if "duration" in data.coords:
-        found["time"].attrs["bounds"] = TIME_BOUNDS
+        found["time"].attrs["bounds"] = TIME_BOUNDS_VARIABLE
         found["time"].encoding = {"units": "microseconds since 1970-01-01"}  # of both in a file
         edges = np.stack([data["time"].to_numpy(), interval_ends(data)], axis=-1)
-        found = found.assign({TIME_BOUNDS: (("time", "bnds"), edges)})
+        found = found.assign({TIME_BOUNDS_VARIABLE: (("time", "bnds"), edges)})
     return found
 
 

@@ -20,7 +20,11 @@ PLAUSIBLE_AIR: Final = {
 }
 """Plausible ranges of air in canonical units: meteorological records plus sensor errors."""
 
-ROUNDING_STEPS: Final = {"air_temperature": 0.1, "relative_humidity": 0.01, "air_pressure": -0.2}
+AIR_ROUNDING_STEPS: Final = {
+    "air_temperature": 0.1,
+    "relative_humidity": 0.01,
+    "air_pressure": -0.2,
+}
 """Rounding steps of air in canonical units; the sign is the direction of rounding."""
 
 ROUNDING_TOLERANCE: Final = 1e-6
@@ -63,16 +67,16 @@ def implausible_air_issues(weather: xr.Dataset) -> Iterator[ValidationIssue]:
 
 
 def rounded_air(outlook: xr.Dataset) -> dict[str, FloatArray]:
-    """Return air on the :data:`ROUNDING_STEPS`, so that similar hours become equal.
+    """Return air on the :data:`AIR_ROUNDING_STEPS`, so that similar hours become equal.
 
     Rounded air is never cooler, drier or denser than the original, so that no power is
     underestimated; its wet bulb may be 0.005 K lower, because it is thinner. ``outlook`` has
     ``air_temperature`` [degC], ``relative_humidity`` [1] and ``air_pressure`` [kPa].
     """
-    variables.check_variables(outlook, *ROUNDING_STEPS)
+    variables.check_variables(outlook, *AIR_ROUNDING_STEPS)
     return {
         name: np.ceil(outlook.variables[name].to_numpy() / step - ROUNDING_TOLERANCE) * step
-        for name, step in ROUNDING_STEPS.items()
+        for name, step in AIR_ROUNDING_STEPS.items()
     }
 
 
@@ -96,14 +100,14 @@ class Weather:
 
         It has ``air_temperature`` [degC], ``relative_humidity`` [1] and ``air_pressure`` [kPa].
         """
-        variables.check_variables(outlook, *ROUNDING_STEPS)
+        variables.check_variables(outlook, *AIR_ROUNDING_STEPS)
         return cls.from_arrays(
-            {name: outlook.variables[name].to_numpy() for name in ROUNDING_STEPS}
+            {name: outlook.variables[name].to_numpy() for name in AIR_ROUNDING_STEPS}
         )
 
     @classmethod
     def from_rounded(cls, outlook: xr.Dataset) -> Self:
-        """Return the weather on the :data:`ROUNDING_STEPS`."""
+        """Return the weather on the :data:`AIR_ROUNDING_STEPS`."""
         return cls.from_arrays(rounded_air(outlook))
 
     @classmethod

@@ -87,21 +87,21 @@ def run_interval(
     follow(orders)
     if policy.interval_control is None:
         plant.advance(METERING_PERIOD_MIN)
-        return work.result
+        return work.final_queue_and_progress
     plant.advance(CONTROL_INTERVAL_MIN)
     for minutes in range(CONTROL_INTERVAL_MIN, METERING_PERIOD_MIN, CONTROL_INTERVAL_MIN):
         if better := _controller_orders(plant, policy.interval_control, minutes):
             work.set_caps(better.jobs, minutes)
             follow(better)
         plant.advance(CONTROL_INTERVAL_MIN)
-    return work.result
+    return work.final_queue_and_progress
 
 
 def _controller_orders(
     plant: SimulatedFacility, interval_control: MeteringIntervalControl, minutes: int
 ) -> DispatchOrders | None:
     """Return the orders of the controller within a quarter-hour; None if orders stay."""
-    mean, latest = (plant.meter.mean(span) for span in (minutes, 1))
+    mean, latest = (plant.meter.mean_net_import(span) for span in (minutes, 1))
     cooler = interval_control.adjust_to_water(plant.supply_temperatures())
     return interval_control.adjust_to_meter(minutes=minutes, mean=mean, latest=latest) or cooler
 
@@ -157,7 +157,7 @@ class RunningJobs:
         return float(self._remaining.work_power.sum())
 
     @property
-    def result(self) -> tuple[JobQueue, QueueProgress]:
+    def final_queue_and_progress(self) -> tuple[JobQueue, QueueProgress]:
         """The queue at the end of the quarter-hour, and the progress within it."""
         return self._end, self._joined(self._remaining, METERING_PERIOD_MIN)
 

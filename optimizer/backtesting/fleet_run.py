@@ -60,7 +60,7 @@ class FleetSiteRun:
             self._plant, self.queue, reserve_caller=self._caller, decisions=self._decisions
         )
 
-    def with_incoming(self, observation: Observation) -> Observation:
+    def with_jobs_in_transit(self, observation: Observation) -> Observation:
         """Return the observation with the jobs in transit, which a plan includes."""
         return replace(observation, queue=self._all_jobs)
 
@@ -87,7 +87,7 @@ class FleetSiteRun:
         )
         self._steps.append((self._all_jobs.backlog, progress))
 
-    def result(self, name: str) -> PolicyRun:
+    def settled_run(self, name: str) -> PolicyRun:
         """Return the settled run under the name of what decided."""
         return settle_policy_run(
             self._case,
@@ -111,7 +111,7 @@ class FleetSiteRun:
         return self.queue.with_jobs(self._incoming)
 
 
-INDEPENDENT_POLICY: Final = FORECAST_PLANNER
+INDEPENDENT_RUN_NAME: Final = FORECAST_PLANNER
 SHARED_RUN_NAME: Final = "shared"
 """Names of the runs: each site alone, and with the others."""
 
@@ -123,33 +123,33 @@ type FleetProgressCallback = Callable[[str, str, int, int], None]
 class FleetRunResult:
     """Result of a fleet run, compared with each site alone on the same plants.
 
-    - `independent`, `shared`: Site -> its run alone, and with the others.
+    - `independent_runs`, `shared_runs`: Site -> its run alone, and with the others.
     - `transfers`: transfers in order of time.
     - `failed_plans`: Times without a common plan -> reason; each site decided alone then, and
       nothing moved.
     """
 
-    independent: Mapping[str, PolicyRun]
-    shared: Mapping[str, PolicyRun]
+    independent_runs: Mapping[str, PolicyRun]
+    shared_runs: Mapping[str, PolicyRun]
     transfers: tuple[JobTransfer, ...]
     failed_plans: Mapping[str, str]
 
     @property
     def move_cost(self) -> float:
         """Cost of the transfers. [EUR]"""
-        return sum(parcel.cost for parcel in self.transfers)
+        return sum(parcel.move_cost for parcel in self.transfers)
 
     @property
-    def saved(self) -> float:
+    def saved_objective(self) -> float:
         """Objective of all sites alone minus that with transfers and their cost. [EUR]"""
-        alone, shared = (_objective(runs) for runs in (self.independent, self.shared))
+        alone, shared = (_objective(runs) for runs in (self.independent_runs, self.shared_runs))
         return alone - shared - self.move_cost
 
-    def sent(self, site: str) -> float:
+    def sent_work(self, site: str) -> float:
         """Return the work that left a site. [MWh]"""
         return sum(parcel.energy for parcel in self.transfers if parcel.sending_site == site)
 
-    def received(self, site: str) -> float:
+    def received_work(self, site: str) -> float:
         """Return the work that came to a site. [MWh]"""
         return sum(parcel.energy for parcel in self.transfers if parcel.receiving_site == site)
 
@@ -157,20 +157,20 @@ class FleetRunResult:
         """Return the object that ``gigatwin fleet --days N --json`` writes."""
         sites = {
             name: {
-                "alone": asdict(self.independent[name].summary),
-                "shared": asdict(self.shared[name].summary),
-                "sends_mwh": round(self.sent(name), 3),
-                "takes_in_mwh": round(self.received(name), 3),
+                "alone": asdict(self.independent_runs[name].summary),
+                "shared": asdict(self.shared_runs[name].summary),
+                "sends_mwh": round(self.sent_work(name), 3),
+                "takes_in_mwh": round(self.received_work(name), 3),
             }
-            for name in self.independent
+            for name in self.independent_runs
         }
         return {
             "sites": sites,
             "parcels": [_transfer_row(parcel) for parcel in self.transfers],
-            "objective_alone": round(_objective(self.independent), 2),
-            "objective": round(_objective(self.shared) + self.move_cost, 2),
+            "objective_alone": round(_objective(self.independent_runs), 2),
+            "objective": round(_objective(self.shared_runs) + self.move_cost, 2),
             "move_cost": round(self.move_cost, 2),
-            "saved": round(self.saved, 2),
+            "saved": round(self.saved_objective, 2),
             "undecided": dict(self.failed_plans),
         }
 
@@ -198,7 +198,7 @@ def run_fleet(
     undecided: dict[str, str] = {}
     for number in range(count):
         views = [site_run.observe() for site_run in site_runs]
-        if site_runs[0].policy.is_due(views[0].now):
+        if site_runs[0].policy.is_plan_due(views[0].now):
             try:
                 transfers += _plan_transfers(site_runs, views, routes)
             except (NoScheduleError, SolverError) as error:  # each site decides alone
@@ -207,8 +207,10 @@ def run_fleet(
             site_run.run_interval(view)
         on_progress(SHARED_RUN_NAME, names, number + 1, count)
     return FleetRunResult(
-        independent=alone,
-        shared={site_run.name: site_run.result(SHARED_RUN_NAME) for site_run in site_runs},
+        independent_runs=alone,
+        shared_runs={
+            site_run.name: site_run.settled_run(SHARED_RUN_NAME) for site_run in site_runs
+        },
         transfers=tuple(transfers),
         failed_plans=undecided,
     )
@@ -219,9 +221,9 @@ def _alone(case: BacktestCase, *, seed: int, on_progress: FleetProgressCallback)
     name = case.site.name
     return run_backtest_policy(
         case,
-        INDEPENDENT_POLICY,
+        INDEPENDENT_RUN_NAME,
         seed=seed,
-        on_progress=lambda _, __, *steps: on_progress(INDEPENDENT_POLICY, name, *steps),
+        on_progress=lambda _, __, *steps: on_progress(INDEPENDENT_RUN_NAME, name, *steps),
     )
 
 
@@ -249,11 +251,11 @@ def _plan_transfers(
 ) -> list[JobTransfer]:
     """Plan for all sites, and start the transfers of now."""
     both = list(zip(site_runs, views, strict=True))
-    grids = [site_run.policy.horizon(view) for site_run, view in both]
+    grids = [site_run.policy.plan_axes(view) for site_run, view in both]
     grid = max(grids, key=lambda axes: axes.sizes["time"])
     problems = build_fleet_problems(
         [
-            site_run.policy.build_problem(site_run.with_incoming(view), grid)
+            site_run.policy.build_problem(site_run.with_jobs_in_transit(view), grid)
             for site_run, view in both
         ],
         routes,
@@ -266,7 +268,7 @@ def _plan_transfers(
     decisions, net_sent = decide_rolling(problems, previous=last)
     by_name = {site_run.name: site_run for site_run in site_runs}
     for name, decision in decisions.items():
-        by_name[name].policy.accept(decision, views[0].now)
+        by_name[name].policy.adopt_decision(decision, views[0].now)
     queues, hours = [site_run.queue for site_run in site_runs], float(REPLAN_INTERVAL / HOUR)
     transfers = list(select_transfers(problems, net_sent, queues, hours=hours))
     for transfer in transfers:
@@ -289,5 +291,5 @@ def _transfer_row(transfer: JobTransfer) -> dict[str, object]:
         "ready": format_minute(transfer.earliest_start),
         "jobs": len(transfer.jobs),
         "mwh": round(transfer.energy, 3),
-        "cost_eur": round(transfer.cost, 2),
+        "cost_eur": round(transfer.move_cost, 2),
     }

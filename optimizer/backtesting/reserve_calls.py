@@ -21,7 +21,7 @@ from twin.markets.contracts import LoadTargetContract
 from twin.markets.reserve_products import ReserveProduct, is_recovering
 from twin.physics import FloatArray
 from twin.physics.numerics import BoolArray
-from twin.simulation.limits import count_violations as limits_count_violations
+from twin.simulation.limits import count_violations
 from twin.site import Site
 from twin.time_axes import METERING_PERIOD_MIN, QUARTER_HOUR, interval_edges
 from twin.units import MINUTES_PER_HOUR
@@ -66,9 +66,9 @@ class ReserveCaller:
                 continue
             lasts = int(np.argmin(np.append(due[first:], False)))
             order = _call(name, first, plan, times=now + np.arange(-1, lasts) * QUARTER_HOUR)
-            if order.power > CAPACITY_TOLERANCE_MW:
+            if order.ordered_power > CAPACITY_TOLERANCE_MW:
                 self._orders.append(replace(order, baseline=order.baseline - called))
-                called += order.power
+                called += order.ordered_power
         return len(self._orders) > count
 
     def requested_outlook(self, axes: xr.Dataset) -> xr.Dataset:
@@ -96,16 +96,16 @@ class ReserveCaller:
     def _requested_import(self, order: ReserveOrder, edges: np.ndarray) -> FloatArray:
         """Return the lowest import that an order requires by interval, else infinity. [MW]"""
         found = np.full(len(edges) - 1, np.inf)
-        for number, baseline in enumerate(order.baseline, order.first):
+        for number, baseline in enumerate(order.baseline, order.first_quarter_hour):
             start = self._start + number * QUARTER_HOUR
             touches = (edges[:-1] < start + QUARTER_HOUR) & (edges[1:] > start)
-            found[touches] = np.minimum(found[touches], baseline - order.power)
+            found[touches] = np.minimum(found[touches], baseline - order.ordered_power)
         return found
 
     def _recovers(self, product: str, called: BoolArray, edges: np.ndarray) -> BoolArray:
         """Return the intervals in which a product is called or recovers from a call."""
         ends = [
-            self._start + (order.first + len(order.baseline)) * QUARTER_HOUR
+            self._start + (order.first_quarter_hour + len(order.baseline)) * QUARTER_HOUR
             for order in self._orders
             if order.product == product
         ]
@@ -119,7 +119,11 @@ def _call(product: str, first: int, plan: xr.Dataset, *, times: np.ndarray) -> R
     capacity, net = steps["reserve_capacity"].sel(product=product), net_import(steps).to_numpy()
     power = float(capacity[1:].min())
     return ReserveOrder(
-        product=product, first=first, baseline=net[1:], previous_net_import=net[0], power=power
+        product=product,
+        first_quarter_hour=first,
+        baseline=net[1:],
+        previous_net_import=net[0],
+        ordered_power=power,
     )
 
 
@@ -141,7 +145,7 @@ def build_plant(case: BacktestCase, *, seed: int) -> SimulatedFacility:
     if not site.reserves:
         return SimulatedFacility(site, case.boundary_conditions, case.initial_state, seed=seed)
     plant = ReserveFacility(site, case.boundary_conditions, case.initial_state, seed=seed)
-    signals = reserve_calls(site.reserves, case.boundary_conditions.sizes["time"], seed=seed)
+    signals = draw_reserve_calls(site.reserves, case.boundary_conditions.sizes["time"], seed=seed)
     plant.set_calls(signals, by_order=activation_contract_by_product(site))
     return plant
 
@@ -168,10 +172,10 @@ def hold_reserves(
     )
 
 
-def count_violations(plant: SimulatedFacility, site: Site) -> xr.DataArray:
+def count_violations_outside_calls(plant: SimulatedFacility, site: Site) -> xr.DataArray:
     """Return the violations of a run by :func:`twin.count_violations`, calls exempt."""
     called = plant.called_power() if isinstance(plant, ReserveFacility) else 0.0
-    return limits_count_violations(site, plant.record(), called_reserve_power=called)
+    return count_violations(site, plant.record(), called_reserve_power=called)
 
 
 def reserve_record(
@@ -183,7 +187,7 @@ def reserve_record(
     """
     if not isinstance(plant, ReserveFacility):
         return None
-    called = plant.activation()
+    called = plant.called_and_missed_power()
     if not decisions:
         return _undelivered(case, called.sizes["time"])
     time = called["time"].to_numpy()
@@ -231,7 +235,7 @@ def _undelivered(case: BacktestCase, count: int) -> xr.Dataset | None:
     return variables.tag_dataset(grid.merge({name: one.drop_attrs() for name, one in sold.items()}))
 
 
-def reserve_calls(
+def draw_reserve_calls(
     products: Mapping[str, ReserveProduct], minutes: int, *, seed: int, share: float | None = None
 ) -> dict[str, FloatArray]:
     """Return how the grid calls each product: full activations at random times.

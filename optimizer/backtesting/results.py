@@ -114,7 +114,7 @@ class PolicySummary:
         )
 
 
-CONFIDENCE: Final = 0.95
+CONFIDENCE_LEVEL: Final = 0.95
 """Probability with which the interval of a paired difference holds the true mean. [1]"""
 
 
@@ -124,12 +124,12 @@ class PairedDifference:
 
     - `mean`: mean of value less reference.
     - `half_width`: half of the width of the interval; None for a single pair.
-    - `pairs`: number of pairs. [1]
+    - `pair_count`: number of pairs. [1]
     """
 
     mean: float
     half_width: float | None
-    pairs: int
+    pair_count: int
 
     @property
     def is_significant(self) -> bool:
@@ -156,7 +156,7 @@ class PairedDifference:
             "mean_eur": self.mean,
             "low_eur": low,
             "high_eur": high,
-            "pairs": self.pairs,
+            "pairs": self.pair_count,
             "verdict": self.verdict,
         }
 
@@ -183,9 +183,9 @@ def paired_difference(values: Sequence[float], reference: Sequence[float]) -> Pa
     if count > 1:
         from scipy.stats import t as student_t  # noqa: PLC0415  (heavy, and for this alone)
 
-        quantile = float(student_t.ppf(0.5 + CONFIDENCE / 2.0, count - 1))
+        quantile = float(student_t.ppf(0.5 + CONFIDENCE_LEVEL / 2.0, count - 1))
         half_width = quantile * float(difference.std(ddof=1)) / np.sqrt(count)
-    return PairedDifference(mean=float(difference.mean()), half_width=half_width, pairs=count)
+    return PairedDifference(mean=float(difference.mean()), half_width=half_width, pair_count=count)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -265,17 +265,17 @@ class BacktestResults:
         return [summary.objective for summary in self.by_seed[resolve_policy(policy, self.by_seed)]]
 
     @property
-    def reference(self) -> str:
+    def reference_policy(self) -> str:
         """Policy with which the others are compared: the harder rule, else the first one."""
         return REFERENCE_RULE if REFERENCE_RULE in self.policies else next(iter(self.policies))
 
     @property
     def differences(self) -> dict[str, PairedDifference]:
-        """Policy -> its objective less that of :attr:`reference` on the same plants. [EUR]"""
+        """Policy -> its objective less that of the reference policy on the same plants. [EUR]"""
         return {
-            name: paired_difference(self.objectives(name), self.objectives(self.reference))
+            name: paired_difference(self.objectives(name), self.objectives(self.reference_policy))
             for name in self.policies
-            if name != self.reference
+            if name != self.reference_policy
         }
 
     def merged_with(self, earlier: "BacktestResults") -> "BacktestResults":
@@ -315,7 +315,7 @@ class BacktestResults:
             "planner": self.planner,
             "capture": self.capture,
             "captures": self.captures,
-            "reference": self.reference,
+            "reference": self.reference_policy,
             "differences": {name: one.as_json() for name, one in self.differences.items()},
             "later": self.lateness_warnings,
             "gaps": list(self.gaps),

@@ -40,7 +40,7 @@ from telemetry.durable_files import replace_when_written, write_json_atomic
 from twin import plots, time_axes, units, variables
 from twin.errors import GigatwinError, IssueCode, ProblemError, StateError
 from twin.site import DIGEST_BYTES, Site
-from twin.time_axes import TIME_BOUNDS
+from twin.time_axes import TIME_BOUNDS_VARIABLE
 from twin.units import format_minute
 
 RESULTS_FILE: Final = "results.json"
@@ -64,7 +64,7 @@ Trajectories once had the temperature at full load alone, under the earlier name
 both variables.
 """
 
-IDENTITY_VERSION: Final = 4
+IDENTITY_FORMAT_VERSION: Final = 4
 """Version of the identity. [1]
 
 Version 1 had no version, seeds and digests; 2 had earlier class names in the digest of the site;
@@ -81,7 +81,7 @@ class IdentityHeader(TypedDict):
 class BacktestIdentity(IdentityHeader):
     """Identity of a back-test.
 
-    - `version`: :data:`IDENTITY_VERSION`.
+    - `version`: :data:`IDENTITY_FORMAT_VERSION`.
     - `digests`: of the declared site, of the jobs, and of each series by its variable; empty in a
       converted folder.
     """
@@ -131,15 +131,17 @@ def identity_version(folder: Path) -> int | None:
 def _check_identity(folder: Path, identity: BacktestIdentity) -> None:
     """Refuse a folder of another back-test with the differences."""
     version = identity_version(folder)
-    if version != IDENTITY_VERSION:
-        found = f"has version {version} of {IDENTITY_FILE}; this gigatwin has {IDENTITY_VERSION}"
+    if version != IDENTITY_FORMAT_VERSION:
+        found = (
+            f"has version {version} of {IDENTITY_FILE}; this gigatwin has {IDENTITY_FORMAT_VERSION}"
+        )
         raise _folder_conflict(folder, found, IssueCode.WRONG_VERSION)
     path = folder / IDENTITY_FILE
     stored = validate_file_content(read_json_file(path), BacktestIdentity, path)
     if not stored["digests"]:
         found = "was converted from an earlier version, which cannot prove its site and series"
         raise _folder_conflict(folder, found, IssueCode.WRONG_VERSION)
-    if differences := list(describe_differences(stored, identity)):
+    if differences := list(describe_identity_differences(stored, identity)):
         head = f"holds another back-test of {stored['site']} from {stored['start']}"
         raise _folder_conflict(folder, f"{head} ({'; '.join(differences)})", IssueCode.INCONSISTENT)
 
@@ -217,7 +219,7 @@ def save_comparison(results: BacktestResults, path: Path) -> None:
     days = f"{results.days} days" if results.days > 1 else "1 day"
     figure = plots.plot_comparison(
         {name: asdict(summary) for name, summary in results.policies.items()},
-        beside=results.reference,
+        beside=results.reference_policy,
         title=f"{results.site}, {days} from {results.start}",
         half_widths={name: width for name, width in half_widths.items() if width is not None},
     )
@@ -242,14 +244,14 @@ def read_results(folder: Path) -> BacktestResults | None:
 def _check_version(folder: Path) -> None:
     """Refuse a folder of another version, in which names of policies may mean others."""
     version = identity_version(folder)
-    if version in (None, IDENTITY_VERSION):
+    if version in (None, IDENTITY_FORMAT_VERSION):
         return
     raise StateError.single(
         "run",
         IssueCode.WRONG_VERSION,
         str(folder / IDENTITY_FILE),
         found=f"version {version}",
-        expected=f"version {IDENTITY_VERSION}",
+        expected=f"version {IDENTITY_FORMAT_VERSION}",
         remedy="convert an earlier folder with gigatwin explain SITE --run DIR",
     )
 
@@ -310,11 +312,11 @@ def _decisions(path: Path) -> tuple[list[DecisionRecord], list[np.datetime64]]:
     validate_file_content(content, list[DecisionRecord], path)
     decisions = cast("list[DecisionRecord]", content)  # as read: later versions may add keys
     if not decisions:
-        raise damaged_file(path, "no decision")
+        raise damaged_file_error(path, "no decision")
     try:
         return decisions, [time_axes.to_utc(decision["start"]) for decision in decisions]
     except GigatwinError as error:
-        raise damaged_file(path, "a decision whose start is no time") from error
+        raise damaged_file_error(path, "a decision whose start is no time") from error
 
 
 def read_trajectory(folder: Path, *, policy: str = PLANNER_ALIAS, seed: int = 0) -> xr.Dataset:
@@ -338,15 +340,15 @@ def read_trajectory_file(path: Path) -> xr.Dataset:
     """
     try:
         with xr.open_dataset(path, engine="h5netcdf") as opened:
-            trajectory = opened.load().drop_vars(TIME_BOUNDS, errors="ignore")
+            trajectory = opened.load().drop_vars(TIME_BOUNDS_VARIABLE, errors="ignore")
     except (OSError, ValueError, KeyError, RuntimeError) as error:  # raised by the HDF5 library
-        raise damaged_file(path, "cut short, or no NetCDF") from error
+        raise damaged_file_error(path, "cut short, or no NetCDF") from error
     if absent := [
         name
         for name in ("time", "instant", *REQUIRED_TRAJECTORY_VARIABLES)
         if name not in trajectory.variables
     ]:
-        raise damaged_file(path, f"not a file of a back-test (without {', '.join(absent)})")
+        raise damaged_file_error(path, f"not a file of a back-test (without {', '.join(absent)})")
     for earlier, present in RENAMED_VARIABLES.items():
         if earlier in trajectory and present not in trajectory:
             trajectory = trajectory.rename_vars({earlier: present})
@@ -367,7 +369,7 @@ def read_json_file(path: Path) -> object:
     try:
         content: object = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:  # undecodable bytes are a ValueError too
-        raise damaged_file(path, f"cut short, or no JSON ({error})") from error
+        raise damaged_file_error(path, f"cut short, or no JSON ({error})") from error
     return content
 
 
@@ -381,10 +383,12 @@ def validate_file_content[T](content: object, shape: type[T], path: Path) -> T:
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"])) or "the whole"
-        raise damaged_file(path, f"not a file of a back-test ({place}: {first['msg']})") from error
+        raise damaged_file_error(
+            path, f"not a file of a back-test ({place}: {first['msg']})"
+        ) from error
 
 
-def damaged_file(path: Path, found: str) -> StateError:
+def damaged_file_error(path: Path, found: str) -> StateError:
     """Return the error of a damaged file."""
     return StateError.single(
         "run",
@@ -404,7 +408,7 @@ ANNOUNCED_DIGEST_KEY: Final = "announced"
 DIGESTED_JOB_COLUMNS: Final = ("arrival", "length", "size")
 """Columns of jobs that decide results; the id of a job decides none without announcements."""
 
-REQUESTED_VALUES: Final = {
+REQUESTED_VALUE_FORMATS: Final = {
     "start": "start {}",
     "days": "days {}",
     "load_scale": "load scale {:g}",
@@ -419,7 +423,7 @@ def build_identity(
     """Return the identity of a back-test; names of files do not matter, only their content."""
     series = {**inputs.series.coords, **inputs.series.data_vars}
     return BacktestIdentity(
-        version=IDENTITY_VERSION,
+        version=IDENTITY_FORMAT_VERSION,
         site=site.name,
         start=format_minute(inputs.start),
         days=round((inputs.end - inputs.start) / np.timedelta64(1, "D")),
@@ -438,14 +442,16 @@ def build_identity(
     )
 
 
-def describe_differences(found: BacktestIdentity, wanted: BacktestIdentity) -> Iterator[str]:
+def describe_identity_differences(
+    found: BacktestIdentity, wanted: BacktestIdentity
+) -> Iterator[str]:
     """Yield sentences on the differences of a stored identity from the wanted one."""
     if found["site"] != wanted["site"]:
         yield f"site {found['site']}, not {wanted['site']}"
         return
     stored: Mapping[str, object] = found
     requested: Mapping[str, object] = wanted
-    for key, form in REQUESTED_VALUES.items():
+    for key, form in REQUESTED_VALUE_FORMATS.items():
         if stored[key] != requested[key]:
             yield f"{form.format(stored[key])}, not {requested[key]}"
     names = sorted(found["digests"].keys() | wanted["digests"].keys())
@@ -473,7 +479,7 @@ def _digest(many: list[xr.DataArray]) -> str:
     return found.hexdigest()
 
 
-PRESENT_NAMES: Final = {
+PRESENT_POLICY_NAMES: Final = {
     "threshold": "threshold_capped",
     "uncapped": "threshold",
     "optimal": "deterministic",
@@ -493,10 +499,10 @@ _BY_POLICY: Final = ("policies", "by_seed", "accounts", "weighed", "broken")
 """Keys of the results whose values are objects by policy."""
 
 
-def present_name(policy: str) -> str:
+def present_policy_name(policy: str) -> str:
     """Return the present name of a policy that an earlier version named."""
     head, plus, series = policy.partition("+")
-    return PRESENT_NAMES.get(head, head) + plus + series
+    return PRESENT_POLICY_NAMES.get(head, head) + plus + series
 
 
 def convert_run_folder(folder: Path, site: Site) -> list[str]:
@@ -524,7 +530,7 @@ def convert_run_folder(folder: Path, site: Site) -> list[str]:
             expected="a writable folder, to convert it from an earlier version",
             remedy="copy the folder to a writable place and name the copy",
         ) from error
-    names = ", ".join(f"{old} is now {new}" for old, new in PRESENT_NAMES.items())
+    names = ", ".join(f"{old} is now {new}" for old, new in PRESENT_POLICY_NAMES.items())
     return [
         f"{folder} was written by an earlier version and has been converted: {names}",
         "no further policies can be added to it",
@@ -539,8 +545,8 @@ def _earlier_version(folder: Path) -> int | None:
     version = identity_version(folder)
     if version is None:
         is_earlier = any(folder.glob("optimal_*"))
-        return IDENTITY_VERSION - 1 if is_earlier else None
-    return version if version < IDENTITY_VERSION else None
+        return IDENTITY_FORMAT_VERSION - 1 if is_earlier else None
+    return version if version < IDENTITY_FORMAT_VERSION else None
 
 
 def _stage(folder: Path, staging: Path, site: Site, *, version: int) -> None:
@@ -549,7 +555,7 @@ def _stage(folder: Path, staging: Path, site: Site, *, version: int) -> None:
     staging.mkdir(exist_ok=True)
     for path in sorted(folder.iterdir()):
         if named := _POLICY_FILE.fullmatch(path.name):
-            policy = present_name(named["policy"])
+            policy = present_policy_name(named["policy"])
             path.replace(staging / f"{policy}_{named['seed']}{named['type']}")
     for path in sorted(staging.glob("*.nc")):
         policy, _, seed = path.stem.rpartition("_")
@@ -564,15 +570,15 @@ def _stage(folder: Path, staging: Path, site: Site, *, version: int) -> None:
     if path.exists():
         earlier = cast("Mapping[str, object]", read_json_file(path))
         seeds = earlier.get("seeds", results.seeds if results else 1)
-        changes = {"version": IDENTITY_VERSION, "converted_from": version, "seeds": seeds}
+        changes = {"version": IDENTITY_FORMAT_VERSION, "converted_from": version, "seeds": seeds}
         write_json_atomic(path, {**earlier, **changes, "digests": {}})
 
 
 def _converted_results(path: Path) -> BacktestResults | None:
-    return convert_results(read_json_file(path), path) if path.exists() else None
+    return convert_earlier_results(read_json_file(path), path) if path.exists() else None
 
 
-def convert_results(content: object, path: Path) -> BacktestResults:
+def convert_earlier_results(content: object, path: Path) -> BacktestResults:
     """Return the results in an object of an earlier version under present names.
 
     The energy for equal work stays unknown where the object lacks it. Raises StateError if the
@@ -581,7 +587,7 @@ def convert_results(content: object, path: Path) -> BacktestResults:
     present = validate_file_content(content, dict[str, object], path)
     for key in _BY_POLICY:
         by_policy = validate_file_content(present.get(key), dict[str, object], path)
-        present[key] = {present_name(name): value for name, value in by_policy.items()}
+        present[key] = {present_policy_name(name): value for name, value in by_policy.items()}
     summaries = validate_file_content(present["policies"], dict[str, dict[str, object]], path)
     by_seed = validate_file_content(present["by_seed"], dict[str, list[dict[str, object]]], path)
     unknown = {"energy_equal_work_mwh": None}

@@ -14,7 +14,11 @@ import xarray as xr
 
 from optimizer.backtesting.case import BacktestCase, PlannedSchedule
 from optimizer.backtesting.closed_loop import run_policy
-from optimizer.backtesting.reserve_calls import build_plant, count_violations, reserve_record
+from optimizer.backtesting.reserve_calls import (
+    build_plant,
+    count_violations_outside_calls,
+    reserve_record,
+)
 from optimizer.backtesting.results import BacktestResults, PolicySummary, mean_accounts
 from optimizer.backtesting.settlement import Settlement, WorkBalance, settle
 from optimizer.model.objective import RiskPreference
@@ -52,7 +56,8 @@ class PolicyRun:
     """One policy on one plant.
 
     - `trajectory`: means of the plant, values of the plans and the queue, in quarter-hours.
-    - `settlement`, `work`, `violated_minutes`: bill, work balance, and violated minutes by limit.
+    - `settlement`, `work_balance`: bill, and work done and left.
+    - `violated_minutes`: violated minutes by limit.
     - `decisions`: every decision of a planner; empty for a rule.
     - `risk`: risk measure of a planner with scenarios; None of the others.
     """
@@ -61,7 +66,7 @@ class PolicyRun:
     seed: int
     trajectory: xr.Dataset
     settlement: Settlement
-    work: WorkBalance
+    work_balance: WorkBalance
     violated_minutes: xr.DataArray
     decisions: tuple[Decision, ...]
     risk: RiskPreference | None = None
@@ -76,13 +81,13 @@ class PolicyRun:
         """Figures of the run."""
         return PolicySummary.of(
             self.settlement,
-            self.work,
+            self.work_balance,
             int(self.violated_minutes.sum()),
             fallbacks=sum(decision.is_fallback for decision in self.decisions),
         )
 
     @property
-    def fallbacks(self) -> list[dict[str, object]]:
+    def fallback_plans(self) -> list[dict[str, object]]:
         """Plans that are not the optimum, for want of a safe one: ``plant, time, reason``."""
         return [
             {
@@ -142,8 +147,8 @@ def settle_policy_run(
             peak_power=float(case.initial_state["peak_power"]),
             reserves=reserves,
         ),
-        work=work,
-        violated_minutes=count_violations(plant, case.site),
+        work_balance=work,
+        violated_minutes=count_violations_outside_calls(plant, case.site),
         decisions=tuple(decisions),
         risk=next((one.explanation.hedge.risk for one in decisions if one.explanation.hedge), None),
     )
@@ -322,7 +327,7 @@ def _summarise(
             name: [row for run in many for row in run.violated_limits] for name, many in ran.items()
         },
         fallbacks={
-            name: [row for run in many for row in run.fallbacks] for name, many in ran.items()
+            name: [row for run in many for row in run.fallback_plans] for name, many in ran.items()
         },
         risk={name: asdict(risk) for name, many in ran.items() if (risk := many[0].risk)},
     )

@@ -28,9 +28,9 @@ from optimizer.cli.output import (
     console,
     markdown_table,
     pluralise,
-    print_doubts,
+    print_implausible_values,
     print_series_notes,
-    print_synthetic,
+    print_synthetic_series,
     table,
     write_json,
 )
@@ -61,7 +61,7 @@ SUMMARY_COLUMNS: Final = (
 )
 """Columns of the table: key of the summary, heading, format."""
 
-UNIT_COLUMNS: Final = (
+UNIT_COMMITMENT_COLUMNS: Final = (
     ("starts", "starts", "{:,.0f}"),
     ("short_runs", "short runs", "{:,.0f}"),
     ("short_rests", "short rests", "{:,.0f}"),
@@ -169,10 +169,10 @@ def run(  # noqa: PLR0913  (one parameter an option of the command line)
         position=position,
         reserves=reserves,
     )
-    print_synthetic(screen, {"jobs": jobs})
+    print_synthetic_series(screen, {"jobs": jobs})
     inputs = _read(screen, loaded, files, start=start, days=days)
     case = BacktestCase.of(loaded, inputs, load_scale=load_scale)
-    print_doubts(screen, case.plausibility_issues())
+    print_implausible_values(screen, case.plausibility_issues())
     for note in case.announcement_notes():
         screen.print(note)
     if out is not None:
@@ -234,9 +234,9 @@ def _show_differences(screen: Console, results: BacktestResults) -> None:
     for name, one in results.differences.items():
         limits = one.as_json()
         screen.print(
-            f"objective of {name} less that of {results.reference}: {one.mean:+,.0f} EUR, "
+            f"objective of {name} less that of {results.reference_policy}: {one.mean:+,.0f} EUR, "
             f"95 % interval {limits['low_eur']:+,.0f} to {limits['high_eur']:+,.0f} EUR "
-            f"over {one.pairs} plants: {one.verdict}"
+            f"over {one.pair_count} plants: {one.verdict}"
         )
 
 
@@ -326,7 +326,7 @@ def _columns(results: BacktestResults) -> Sequence[tuple[str, str, str]]:
     """Return the columns with values; carbon is 0 where its intensity is unknown."""
     is_staged = any(summary.starts for summary in results.policies.values())
     has_carbon = any(summary.carbon_kg for summary in results.policies.values())
-    columns = (*SUMMARY_COLUMNS, *(UNIT_COLUMNS if is_staged else ()))
+    columns = (*SUMMARY_COLUMNS, *(UNIT_COMMITMENT_COLUMNS if is_staged else ()))
     if any(summary.fallbacks for summary in results.policies.values()):
         columns += FALLBACK_COLUMNS
     return [one for one in columns if has_carbon or one[0] != CARBON_COLUMN]

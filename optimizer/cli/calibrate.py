@@ -32,7 +32,7 @@ from telemetry.simulator import calibration_trial
 from telemetry.simulator.calibration_trial import (
     BOUND_COVERAGE,
     MAX_ACCEPTED_ERRORS,
-    PERIOD_DAYS,
+    TRIAL_PERIOD_DAYS,
     AcceptanceResult,
 )
 from twin import time_axes
@@ -54,7 +54,7 @@ from twin.units import QUARTER_HOURS_PER_DAY, format_minute, format_unit
 
 app = typer.Typer(add_completion=False, help="Fit a site's parameters to its telemetry.")
 
-DEFAULT_HISTORY: Final = np.timedelta64(7, "D")
+DEFAULT_HISTORY_LENGTH: Final = np.timedelta64(7, "D")
 """Length of the history if no start is given."""
 
 NUMBER_COLUMNS: Final = ("value", "site file", "error", "change")
@@ -125,7 +125,9 @@ def _history(
         is_included &= times < end if end is not None else True
         history = _cut(history, is_included)
     if start is None and history.sizes["time"]:
-        history = _cut(history, history["time"].to_numpy() > _last(history) - DEFAULT_HISTORY)
+        history = _cut(
+            history, history["time"].to_numpy() > _last(history) - DEFAULT_HISTORY_LENGTH
+        )
     return history
 
 
@@ -299,11 +301,11 @@ def run_acceptance(site: Site, seeds: int, json_file: str | None) -> None:
     """Test calibration and state estimation on simulated plants, and show the errors."""
     screen = console(json_file)
     surroundings = synthetic_case(
-        site, steps=2 * PERIOD_DAYS * QUARTER_HOURS_PER_DAY
+        site, steps=2 * TRIAL_PERIOD_DAYS * QUARTER_HOURS_PER_DAY
     ).boundary_conditions
     results = []
     shown = table(
-        f"{site.name}: calibrated on {PERIOD_DAYS} days",
+        f"{site.name}: calibrated on {TRIAL_PERIOD_DAYS} days",
         "seed",
         *ACCEPTANCE_COLUMNS,
         numbers=ACCEPTANCE_COLUMNS,
@@ -345,9 +347,9 @@ def run_acceptance(site: Site, seeds: int, json_file: str | None) -> None:
 
 def _row(result: AcceptanceResult) -> tuple[str, ...]:
     return (
-        f"{result.score.cv_rmse:.3%}",
-        f"{result.score.nmbe:+.3%}",
-        f"{result.score.temperature_rmse:.3f}",
+        f"{result.calibrated_score.cv_rmse:.3%}",
+        f"{result.calibrated_score.nmbe:+.3%}",
+        f"{result.calibrated_score.temperature_rmse:.3f}",
         f"{result.worst_identified_error:.2%} of {result.identified_count}: "
         f"{result.worst_parameter}",
         f"{result.samples_within_bounds / result.sample_count:.1%}",
@@ -365,9 +367,9 @@ def _temperature_cells(worst: dict[str, float]) -> tuple[str, ...]:
 def _worst(results: Sequence[AcceptanceResult]) -> dict[str, float]:
     """Return the worst of each figure; for the bounds, the coverage of all samples."""
     return {
-        "cv_rmse": max(result.score.cv_rmse for result in results),
-        "nmbe": max(abs(result.score.nmbe) for result in results),
-        "temperature_rmse": max(result.score.temperature_rmse for result in results),
+        "cv_rmse": max(result.calibrated_score.cv_rmse for result in results),
+        "nmbe": max(abs(result.calibrated_score.nmbe) for result in results),
+        "temperature_rmse": max(result.calibrated_score.temperature_rmse for result in results),
         "identified": max(result.worst_identified_error for result in results),
         "coverage": sum(r.samples_within_bounds for r in results)
         / sum(r.sample_count for r in results),

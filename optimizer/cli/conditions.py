@@ -25,7 +25,7 @@ from twin.weather import WEATHER_VARIABLES
 MAX_STEP_H: Final = 1.0
 """Longest interval of a simulation. [h]"""
 
-RELATIVE_TOLERANCE: Final = 1e-9
+RELATIVE_ROUNDING_TOLERANCE: Final = 1e-9
 """Relative difference below which numbers count as equal, after rounding of means. [1]"""
 
 
@@ -107,7 +107,10 @@ def time_axis(start: str, days: int, step: str) -> xr.Dataset:
     if not 0.0 < seconds <= MAX_STEP_H * SECONDS_PER_HOUR:
         raise invalid
     whole = round(seconds)
-    if abs(seconds - whole) > RELATIVE_TOLERANCE * seconds or (24 * SECONDS_PER_HOUR) % whole:
+    if (
+        abs(seconds - whole) > RELATIVE_ROUNDING_TOLERANCE * seconds
+        or (24 * SECONDS_PER_HOUR) % whole
+    ):
         raise invalid
     return time_axes.regular_axes(
         time_axes.to_utc(start), days * 24 * SECONDS_PER_HOUR // whole, np.timedelta64(whole, "s")
@@ -186,7 +189,7 @@ def _read_load(
     part = select_period(read_load(load, zone=zone), start=edges[0], end=edges[-1])
     total = _means(part, "hall_power", edges)
     limit = sum(hall.full_power for hall in site.machines_of(ITHall))
-    is_beyond = total > limit * (1.0 + RELATIVE_TOLERANCE)
+    is_beyond = total > limit * (1.0 + RELATIVE_ROUNDING_TOLERANCE)
     if is_beyond.any():
         first = int(np.argmax(is_beyond))
         raise ProblemError.single(
@@ -203,7 +206,7 @@ def _read_load(
 def _below_idle(site: Site, load: Path, total: FloatArray) -> SeriesNotes:
     """Return a note if the load is below the power of idle racks."""
     idle = sum(hall.idle_power for hall in site.machines_of(ITHall))
-    is_below = total < idle * (1.0 - RELATIVE_TOLERANCE)
+    is_below = total < idle * (1.0 - RELATIVE_ROUNDING_TOLERANCE)
     if not is_below.any():
         return SeriesNotes()
     count = f"{is_below.sum()} of {len(total)} intervals"

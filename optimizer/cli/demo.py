@@ -77,7 +77,7 @@ def demo(  # noqa: PLR0913  (one parameter an option of the command line)
         site_name_or_file=site,
         folder=folder,
         broker=broker,
-        steps=hours * INTERVALS_PER_HOUR,
+        interval_count=hours * INTERVALS_PER_HOUR,
         speed=speed,
         page_port=page,
         allow_cleartext=allow_cleartext,
@@ -98,7 +98,7 @@ def demo(  # noqa: PLR0913  (one parameter an option of the command line)
         _print_counts(screen, config, result)
         write_json(result, json_file)
         if not once:
-            screen.print(f"the page stays at {day.page}; Ctrl-C ends")
+            screen.print(f"the page stays at {day.page_url}; Ctrl-C ends")
             _wait()
     ServiceError.raise_if_any("demo", _unmet_expectations(result, config))
 
@@ -133,26 +133,28 @@ class _Progress:
     def listen(self, day: DemoRun) -> None:
         """Show the progress of the day."""
         traffic = day.traffic
-        if day.page and not self._page:
-            self._page = day.page
-            self._screen.print(f"page: {day.page}   broker: {day.broker}")
+        if day.page_url and not self._page:
+            self._page = day.page_url
+            self._screen.print(f"page: {day.page_url}   broker: {day.broker}")
         if traffic.first_accepted_at is not None and self._is_first:
             self._is_first = False
             delay = traffic.first_accepted_at - self._start_time
             self._screen.print(f"first schedule acknowledged after {delay:.1f} s")
-        if not traffic.steps:
+        if not traffic.interval_count:
             return
         power = (
             "" if traffic.scheduled_net_import is None else f"{traffic.scheduled_net_import:.1f} MW"
         )
-        acknowledged = f"{len(traffic.accepted)} of {len(traffic.revisions)} acknowledged"
+        acknowledged = (
+            f"{len(traffic.accepted_revisions)} of {len(traffic.published_revisions)} acknowledged"
+        )
         time_text = str(traffic.time.astype("datetime64[m]")).replace("T", " ")
         self._bar.update(
             self._task,
-            completed=traffic.step,
-            total=traffic.steps,
+            completed=traffic.plant_interval,
+            total=traffic.interval_count,
             time=f"{time_text} UTC",
-            text=f"{traffic.source} {power}, {acknowledged}",
+            text=f"{traffic.schedule_source} {power}, {acknowledged}",
         )
 
 
@@ -162,19 +164,19 @@ def _result(config: DemoConfig, day: DemoRun, start_time: float) -> dict[str, ob
     traffic = day.traffic
     return {
         "site": config.site.name,
-        "simulated_hours": config.steps / INTERVALS_PER_HOUR,
+        "simulated_hours": config.interval_count / INTERVALS_PER_HOUR,
         "first_schedule_s": None
         if traffic.first_accepted_at is None
         else round(traffic.first_accepted_at - start_time, 2),
-        "schedules_published": len(traffic.revisions),
-        "partner_received": day.received_schedules,
-        "acknowledged": len(traffic.accepted),
+        "schedules_published": len(traffic.published_revisions),
+        "partner_received": day.received_schedule_count,
+        "acknowledged": len(traffic.accepted_revisions),
         "violations": day.plant_result["summary"]["violations"],
         "policies": policies,
         "risk": {DEFAULT_PLANNER: asdict(RiskPreference())} if DEFAULT_PLANNER in policies else {},
         "is_synthetic": True,
         "broker": day.broker,
-        "page": day.page,
+        "page": day.page_url,
     }
 
 
@@ -203,9 +205,9 @@ def _print_counts(screen: Console, config: DemoConfig, result: Mapping[str, obje
 def _unmet_expectations(result: Mapping[str, object], config: DemoConfig) -> list[ValidationIssue]:
     """Return the expectations that the day did not meet."""
     expected = {
-        "schedules_published": config.steps,
-        "partner_received": config.steps,
-        "acknowledged": config.steps,
+        "schedules_published": config.interval_count,
+        "partner_received": config.interval_count,
+        "acknowledged": config.interval_count,
         "violations": 0,
     }
     return [

@@ -26,9 +26,9 @@ from optimizer.cli.output import (
     format_integer,
     option_error,
     pluralise,
-    print_doubts,
+    print_implausible_values,
     print_series_notes,
-    print_synthetic,
+    print_synthetic_series,
     table,
     write_json,
 )
@@ -134,7 +134,7 @@ def fleet(  # noqa: PLR0913  (one parameter an option of the command line)
     own_files = {
         k: None if sites.series_file(k) in v else v for k, v in files.items() if k != "carbon"
     }
-    print_synthetic(screen, own_files)
+    print_synthetic_series(screen, own_files)
     for name, route in fleet_routes.items():
         screen.print(f"{name}: {_describe_route(route)}")
     inputs = _read_inputs(
@@ -142,7 +142,7 @@ def fleet(  # noqa: PLR0913  (one parameter an option of the command line)
     )
     cases = list(map(_case, loaded, inputs, loads))
     for case in cases:
-        print_doubts(screen, case.plausibility_issues())
+        print_implausible_values(screen, case.plausibility_issues())
     _warn_unknown_carbon(screen, cases)
     if days:
         notes = _series_notes(inputs)
@@ -163,7 +163,7 @@ def _plan(
     for transfer in found.transfers:
         screen.print(str(transfer))
     screen.print(
-        f"sharing saves {format_integer(found.saved)} EUR; at most "
+        f"sharing saves {format_integer(found.saving_over_isolated_sites)} EUR; at most "
         f"{format_integer(max(found.cost - found.relaxation.cost, 0.0))} EUR could still be saved "
         f"({max(found.gap, 0.0):.3%})"
     )
@@ -284,14 +284,14 @@ def _plan_table(found: FleetDecision) -> Table:
     """Return the table of costs and migration by site."""
     shown = table("fleet over a week", "site", *PLAN_COLUMNS, numbers=PLAN_COLUMNS)
     totals = [0.0] * len(PLAN_COLUMNS)
-    for number, (name, cost) in enumerate(found.costs.items()):
+    for number, (name, cost) in enumerate(found.site_costs.items()):
         net = found.net_sent_work[number]
         cells = (
             found.isolated_costs[name],
             cost,
             float(net.clip(min=0.0).sum()),
             float((-net).clip(min=0.0).sum()),
-            found.incomes[number],
+            found.migration_incomes[number],
         )
         totals = [total + cell for total, cell in zip(totals, cells, strict=True)]
         shown.add_row(name, *map(format_integer, cells))
@@ -320,7 +320,9 @@ def run_closed_loop(
         )
     days = round((cases[0].inputs.end - cases[0].inputs.start) / np.timedelta64(1, "D"))
     screen.print(_run_table(found, f"fleet in closed loop, {pluralise(days, 'day')}"))
-    violated = [(name, row) for name, run in found.shared.items() for row in run.violated_limits]
+    violated = [
+        (name, row) for name, run in found.shared_runs.items() for row in run.violated_limits
+    ]
     for name, row in violated:
         text = f"{name}: {row['limit']}, {row['minutes']} min, first at {row['first']}"
         screen.print(text, style="red")
@@ -333,8 +335,8 @@ def run_closed_loop(
     screen.print(
         f"{format_integer(moved)} MWh moved in {pluralise(count, 'transfer')} "
         f"for {format_integer(found.move_cost)} EUR; "
-        f"sharing {'saved' if found.saved >= 0.0 else 'cost'} "
-        f"{format_integer(abs(found.saved))} EUR"
+        f"sharing {'saved' if found.saved_objective >= 0.0 else 'cost'} "
+        f"{format_integer(abs(found.saved_objective))} EUR"
     )
     result = {**found.as_json(), **notes}
     if out is not None:
@@ -348,14 +350,14 @@ def _run_table(found: FleetRunResult, title: str) -> Table:
     """Return the table of costs and migration by site in closed loop."""
     shown = table(title, "site", *RUN_COLUMNS, numbers=RUN_COLUMNS)
     rows = []
-    for name, shared in found.shared.items():
-        alone = found.independent[name].summary
+    for name, shared in found.shared_runs.items():
+        alone = found.independent_runs[name].summary
         rows.append(
             (
                 alone.objective,
                 shared.summary.objective,
-                found.sent(name),
-                found.received(name),
+                found.sent_work(name),
+                found.received_work(name),
                 alone.lateness_h,
                 shared.summary.lateness_h,
             )
@@ -370,20 +372,20 @@ def _write(folder: Path, cases: Sequence[BacktestCase], found: FleetRunResult) -
     for case in cases:
         own = folder / case.site.name
         own.mkdir(parents=True, exist_ok=True)
-        for runs in (found.independent, found.shared):
+        for runs in (found.independent_runs, found.shared_runs):
             write_policy_run(own, case.site, runs[case.site.name])
     figure = plot_fleet(
-        {name: run.trajectory for name, run in found.independent.items()},
-        {name: run.trajectory for name, run in found.shared.items()},
-        {name: _net_transfers(found, name) for name in found.shared},
-        title=f"{', '.join(found.shared)}: work exchanged",
+        {name: run.trajectory for name, run in found.independent_runs.items()},
+        {name: run.trajectory for name, run in found.shared_runs.items()},
+        {name: _net_transfers(found, name) for name in found.shared_runs},
+        title=f"{', '.join(found.shared_runs)}: work exchanged",
     )
     figure.savefig(folder / FIGURE_FILE)
 
 
 def _net_transfers(found: FleetRunResult, name: str) -> FloatArray:
     """Return the work that left a site less what arrived, until the next settlement. [MW]"""
-    starts = found.shared[name].trajectory["time"].to_numpy()
+    starts = found.shared_runs[name].trajectory["time"].to_numpy()
     power = np.zeros(len(starts))
     for transfer in found.transfers:
         direction = (transfer.sending_site == name) - float(transfer.receiving_site == name)

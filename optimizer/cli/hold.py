@@ -43,7 +43,7 @@ type OfAuthor = Annotated[
     str, typer.Option("--of", help="Author of that HOLD as you saw it; default: the present one.")
 ]
 
-UNTIL_RELEASED: Final = "until a person releases it"
+UNTIL_RELEASED_TEXT: Final = "until a person releases it"
 
 
 @app.command()
@@ -89,9 +89,9 @@ def hold(  # noqa: PLR0913  (one parameter an option of the command line)
     note = ""
     if answer := _send_hold(site, folder, order):
         placed, note = _row(answer), str(answer["said"])
-        end = UNTIL_RELEASED
+        end = UNTIL_RELEASED_TEXT
         if hours is not None and placed["until"] is not None:
-            end = f"for {hours:g} h" if resume else f"for {hours:g} h, then {UNTIL_RELEASED}"
+            end = f"for {hours:g} h" if resume else f"for {hours:g} h, then {UNTIL_RELEASED_TEXT}"
         text = f"{site} ({folder}) holds, HOLD {placed['number']} by {placed['author']}, {end}"
         screen.print(f"{text}: {placed['reason']}")
         if note:

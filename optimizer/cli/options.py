@@ -112,7 +112,7 @@ class MqttVersion(StrEnum):
     V5 = "5"
 
     @property
-    def version(self) -> Literal["3.1.1", "5"]:
+    def client_protocol(self) -> Literal["3.1.1", "5"]:
         """The version as clients expect it."""
         return "5" if self is MqttVersion.V5 else "3.1.1"
 

@@ -31,7 +31,7 @@ def option_error(
     )
 
 
-def print_synthetic(screen: Console, options: Mapping[str, object]) -> None:
+def print_synthetic_series(screen: Console, options: Mapping[str, object]) -> None:
     """Print which of the options (name without dashes -> file or None) use synthetic series."""
     for option, file in options.items():
         if file is None:
@@ -94,7 +94,7 @@ def print_series_notes(screen: Console, read: HasSeriesNotes) -> None:
         screen.print(f"note: {note}")
 
 
-def print_doubts(screen: Console, doubts: Iterable[ValidationIssue]) -> None:
+def print_implausible_values(screen: Console, doubts: Iterable[ValidationIssue]) -> None:
     """Print implausible values before a run, which they do not prevent."""
     for doubt in doubts:
         screen.print(f"doubtful: {doubt}", soft_wrap=True, style="yellow")

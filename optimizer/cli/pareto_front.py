@@ -16,9 +16,9 @@ from optimizer.cli.options import JsonFile, figure_option
 from optimizer.cli.output import (
     console,
     option_error,
-    print_doubts,
+    print_implausible_values,
     print_series_notes,
-    print_synthetic,
+    print_synthetic_series,
     table,
     write_json,
 )
@@ -68,11 +68,11 @@ def front(  # noqa: PLR0913  (one parameter an option of the command line)
         carbon=carbon,
         zone=zone,
     )
-    print_synthetic(screen, {"prices": prices, "weather": weather, "jobs": jobs})
+    print_synthetic_series(screen, {"prices": prices, "weather": weather, "jobs": jobs})
     inputs = read_run_inputs(loaded, files, start=start, days=MIN_COVERED_DAYS)
     print_series_notes(screen, inputs)
     case = BacktestCase.of(loaded, inputs, load_scale=load_scale)
-    print_doubts(screen, case.plausibility_issues())
+    print_implausible_values(screen, case.plausibility_issues())
     problem = case.build_problem()
     bar = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     with Progress(*bar, console=screen) as progress:
@@ -142,5 +142,5 @@ def _sensitivity_table(sensitivities: tuple[LimitSensitivity, ...]) -> Table:
     shown = table("limits over this week", "limit", "unit", *heads, numbers=heads)
     for one in sensitivities:
         value, holds = f"{one.marginal_value:,.2f}", f"{one.valid_for:,.3g}"
-        shown.add_row(one.limit, one.unit, value, holds, f"{one.hours:.1f}")
+        shown.add_row(one.limit, one.unit, value, holds, f"{one.binding_hours:.1f}")
     return shown

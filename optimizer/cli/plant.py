@@ -71,7 +71,7 @@ def plant(  # noqa: PLR0913  (one parameter an option of the command line)
     client = Client(
         broker,
         client_id=f"plant-{loaded.name}",
-        protocol=protocol.version,
+        protocol=protocol.client_protocol,
         tls=build_tls(ca, certificate, key, allow_cleartext=allow_cleartext),
     )
     scene = build_plant_scenario(case, seed=seed, out_of_service=out_of_service or ())

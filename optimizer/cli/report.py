@@ -36,7 +36,7 @@ INTEGER_UNITS: Final = {"kW", "kWh", "m3", "kg"}
 NATIONAL_LIMIT_COLUMNS: Final = ("limit of", "figure", "value", "limit", "binds from", "kept")
 """Columns of the table of limits."""
 
-UNKNOWN_DUTY: Final = "unknown: contracts and guarantees of origin count too"
+UNKNOWN_LIMIT_TEXT: Final = "unknown: contracts and guarantees of origin count too"
 
 
 @app.command()
@@ -163,7 +163,7 @@ def duties_as_json(assessments: Sequence[LimitAssessment]) -> list[dict[str, obj
 
 def _compliance(one: LimitAssessment) -> str:
     if one.is_met is None:
-        return "unknown" if np.isnan(one.indicator_value) else UNKNOWN_DUTY
+        return "unknown" if np.isnan(one.indicator_value) else UNKNOWN_LIMIT_TEXT
     return "yes" if one.is_met else "NO"
 
 

@@ -42,7 +42,7 @@ ReserveFile = Annotated[
 CHECK_OPTION = "--check"
 """Option of `gigatwin run` that checks and starts nothing."""
 
-Check = Annotated[
+CheckOption = Annotated[
     bool,
     typer.Option(CHECK_OPTION, help="Check everything that the service needs, and start nothing."),
 ]
@@ -90,7 +90,7 @@ def run(  # noqa: PLR0913  (one parameter an option of the command line)
     allow_cleartext: CleartextOption = False,
     protocol: Annotated[MqttVersion, typer.Option(help="MQTT version.")] = MqttVersion.V311,
     state: StateOption = None,
-    check: Check = False,
+    check: CheckOption = False,
 ) -> None:
     """Receive telemetry, plan every quarter-hour, order and publish, until SIGTERM or Ctrl-C."""
     loaded = sites.load_site(site)
@@ -108,7 +108,7 @@ def run(  # noqa: PLR0913  (one parameter an option of the command line)
         page_port=page,
         page_hosts=tuple(page_host or ()),
         tls=build_tls(ca, certificate, key, allow_cleartext=allow_cleartext),
-        protocol=protocol.version,
+        protocol=protocol.client_protocol,
     )
     _run_or_check(loaded, config, state or default_state_folder(loaded.name), is_check_only=check)
 

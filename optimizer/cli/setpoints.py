@@ -45,14 +45,14 @@ JobsFile = Annotated[
     typer.Option(help="Job file; each job runs when it arrives, as far as racks are free."),
 ]
 
-Start = Annotated[
+StartOption = Annotated[
     str | None,
     typer.Option(
         help="First instant; a date is 00:00 UTC. Default: 2023-01-01, or 2026-06-01 with "
         "synthetic weather."
     ),
 ]
-Days = Annotated[
+DaysOption = Annotated[
     int | None,
     typer.Option(min=1, max=400, help="Days to run; default: 364, or 30 with synthetic weather."),
 ]
@@ -76,8 +76,8 @@ SYNTHETIC_PERIOD: Final = "2026-06-01", 30
 def setpoints(  # noqa: PLR0913  (one parameter an option of the command line)
     site: Annotated[str, typer.Argument(help="Name of a declared site, or path of a site file.")],
     weather: WeatherFileOption = None,
-    start: Start = None,
-    days: Days = None,
+    start: StartOption = None,
+    days: DaysOption = None,
     step: Annotated[str, typer.Option(help="Length of an interval.")] = "1h",
     load: LoadFileOption = None,
     zone: LoadZoneOption = None,
@@ -212,7 +212,7 @@ def _sums(site: Site, profile: CoolingProfile, hours: FloatArray) -> dict[str, f
         "chip_limit_degc": min(hall.chip_temperature_limit for hall in site.machines_of(ITHall)),
         "supply_mean_degc": float(profile.supply_temperature.mean()),
         "supply_max_degc": float(profile.supply_temperature.max()),
-        "flow_mean": float(profile.flow.mean()),
+        "flow_mean": float(profile.flow_share.mean()),
         "fastest_k_per_min": float(steps.max(initial=0.0)),
         "ramp_k_per_min": site.set_points.temperature_ramp,
     }

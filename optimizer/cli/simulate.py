@@ -17,7 +17,7 @@ from rich.text import Text
 
 import sites
 from optimizer.cli.conditions import (
-    RELATIVE_TOLERANCE,
+    RELATIVE_ROUNDING_TOLERANCE,
     LoadFileOption,
     LoadZoneOption,
     WeatherFileOption,
@@ -64,7 +64,7 @@ CarbonFileOption = Annotated[
 Utilisation = Annotated[
     float | None, typer.Option(min=0.0, max=1.0, help="Share of racks at full power.")
 ]
-LevelStep = Annotated[
+DetailStepOption = Annotated[
     str | None, typer.Option(help="Step of racks or chips; default: 1 min, or 1 s.")
 ]
 Seed = Annotated[
@@ -104,10 +104,10 @@ ALL_TRIPS: Final = "all"
 MAX_PATH_ROWS: Final = 16
 """Approximate number of rows of a path. [1]"""
 
-ROW_INTERVALS_MIN: Final = (1, 2, 5, 10, 15, 30, 60)
+ALLOWED_PATH_ROW_INTERVALS_MIN: Final = (1, 2, 5, 10, 15, 30, 60)
 """Allowed distances between two rows. [min]"""
 
-PATH_WITHOUT_LIMIT_MIN: Final = 60
+UNLIMITED_PATH_LENGTH_MIN: Final = 60
 """Length of a path that reaches no limit. [min]"""
 
 PATH_LENGTH_FACTOR: Final = 1.25
@@ -151,7 +151,7 @@ def simulate(  # noqa: PLR0913  (one parameter an option of the command line)
     level: Annotated[
         DetailLevel, typer.Option(help="Detail of --out: site, rack or chip.")
     ] = DetailLevel.SITE,
-    level_step: LevelStep = None,
+    level_step: DetailStepOption = None,
     begin: Annotated[str | None, typer.Option("--from", help="Start of stored detail.")] = None,
     end: Annotated[str | None, typer.Option("--to", help="End of stored detail.")] = None,
     seed: Seed = None,
@@ -305,7 +305,7 @@ def _width(step: str) -> np.timedelta64:
     except UnitError as error:
         raise invalid from error
     whole = round(length)
-    if whole < 1 or abs(length - whole) > RELATIVE_TOLERANCE * length:
+    if whole < 1 or abs(length - whole) > RELATIVE_ROUNDING_TOLERANCE * length:
         raise invalid
     return np.timedelta64(whole, "ms")
 
@@ -468,7 +468,7 @@ def _print_trip(
     load = period.result["cooling_load"].sum("circuit").to_numpy()
     place = int(times.argmin() if np.isfinite(reached) else load.argmax())
     minutes = (
-        PATH_WITHOUT_LIMIT_MIN
+        UNLIMITED_PATH_LENGTH_MIN
         if np.isinf(reached)
         else int(np.ceil(PATH_LENGTH_FACTOR * reached)) + 2
     )
@@ -518,7 +518,8 @@ def _show_path(
     shown = table(title, "min", *heads, numbers=["min", *heads])
     last = path.sizes["instant"] - 1
     step = next(
-        (step for step in ROW_INTERVALS_MIN if last <= step * MAX_PATH_ROWS), ROW_INTERVALS_MIN[-1]
+        (step for step in ALLOWED_PATH_ROW_INTERVALS_MIN if last <= step * MAX_PATH_ROWS),
+        ALLOWED_PATH_ROW_INTERVALS_MIN[-1],
     )
     for minute in sorted({*range(0, last + 1, step), last}):
         cells = [_cell(float(values[minute]), high) for _, values, high in changing.values()]

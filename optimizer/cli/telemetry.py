@@ -113,7 +113,7 @@ def record(  # noqa: PLR0913  (one parameter an option of the command line)
         client_id="",
         topics={},
         folder="",
-        protocol=protocol.version,
+        protocol=protocol.client_protocol,
         ca=str(ca or ""),
         certificate=str(certificate or ""),
         key=str(key or ""),
@@ -202,7 +202,7 @@ def discover(  # noqa: PLR0913  (one parameter an option of the command line)
         screen.print(f"refused: {reason}")
     if (more := len(discovery.refused) - MAX_NAMES_LISTED) > 0:
         screen.print(f"refused on {more} more topics")
-    _write(discovery.draft(), out)
+    _write(discovery.draft_site_file(), out)
     differences: list[str] = []
     mismatched: list[str] = []
     if loaded is not None:

@@ -23,17 +23,17 @@ class AccountCosts:
     ``constant_cost`` is the constant cost of each account. All are in the unit of the account.
     """
 
-    names: tuple[str, ...]
+    account_names: tuple[str, ...]
     account_index: IntArray
     column_index: IntArray
     cost: FloatArray
     constant_cost: FloatArray
 
-    def weighted(
+    def weighted_column_costs(
         self, account_weights: Mapping[str, float], columns: int
     ) -> tuple[FloatArray, float]:
         """Return the weighted cost of every column, and the weighted constant. [EUR]"""
-        weight = np.array([account_weights[name] for name in self.names])
+        weight = np.array([account_weights[name] for name in self.account_names])
         cost = np.bincount(
             self.column_index, weights=weight[self.account_index] * self.cost, minlength=columns
         )
@@ -45,9 +45,9 @@ class ModelArrays:
     """A linear model: minimise the weighted accounts, with rows and columns within their bounds.
 
     ``row_starts``, ``column_indices`` and ``matrix_values`` are the matrix in compressed rows;
-    ``interval_of_column`` is the interval of every column. ``columns`` and ``rows`` map
-    ``block.component`` to positions, shaped as its index sets. ``limits`` are rows and bounds of
-    columns with a meaning.
+    ``interval_of_column`` is the interval of every column. ``columns_by_variable`` and
+    ``rows_by_constraint`` map ``block.component`` to positions, shaped as its index sets.
+    ``limits`` are rows and bounds of columns with a meaning.
     """
 
     row_starts: IntArray
@@ -60,8 +60,8 @@ class ModelArrays:
     row_high: FloatArray
     is_integer: BoolArray
     interval_of_column: IntArray
-    columns: Mapping[str, IntArray]
-    rows: Mapping[str, IntArray]
+    columns_by_variable: Mapping[str, IntArray]
+    rows_by_constraint: Mapping[str, IntArray]
     limits: tuple[Limit, ...] = ()
 
     def cost_by_account(
@@ -78,10 +78,10 @@ class ModelArrays:
         each = np.bincount(
             position,
             weights=costs.cost * values[costs.column_index],
-            minlength=len(costs.names) * steps,
-        ).reshape(len(costs.names), steps)
+            minlength=len(costs.account_names) * steps,
+        ).reshape(len(costs.account_names), steps)
         each[:, -1] += costs.constant_cost
-        return {name: account_weights[name] * each[i] for i, name in enumerate(costs.names)}
+        return {name: account_weights[name] * each[i] for i, name in enumerate(costs.account_names)}
 
 
 MAX_PARAMETERS_PER_TERM = 2
@@ -98,14 +98,14 @@ class AffineTerms:
     inputs, the last of which is 1.
     """
 
-    target: Positions
+    target_positions: Positions
     factor: FloatArray
     first_input_positions: Positions
     second_input_positions: Positions
 
     def with_targets(self, target: Positions) -> "AffineTerms":
         """Return the same terms at other positions."""
-        return replace(self, target=target)
+        return replace(self, target_positions=target)
 
     @staticmethod
     def concatenate(parts: "list[AffineTerms]") -> "AffineTerms":
@@ -113,13 +113,13 @@ class AffineTerms:
         if not parts:
             none = np.empty(0, dtype=np.int64)
             return AffineTerms(
-                target=none,
+                target_positions=none,
                 factor=np.empty(0),
                 first_input_positions=none,
                 second_input_positions=none,
             )
         return AffineTerms(
-            target=np.concatenate([part.target for part in parts]),
+            target_positions=np.concatenate([part.target_positions for part in parts]),
             factor=np.concatenate([part.factor for part in parts]),
             first_input_positions=np.concatenate([part.first_input_positions for part in parts]),
             second_input_positions=np.concatenate([part.second_input_positions for part in parts]),
@@ -130,39 +130,41 @@ class AffineTerms:
 class AffineMap:
     """One array as a function of the inputs: constants, and sums of products of inputs.
 
-    ``constants`` is zero at ``targets``, where inputs contribute. Targets of ``entries`` are
+    ``constants`` is zero at ``targets``, where inputs contribute. Targets of ``input_terms`` are
     positions among ``targets``.
     """
 
     constants: FloatArray
     targets: Positions
-    entries: AffineTerms
+    input_terms: AffineTerms
 
     @staticmethod
     def from_terms(entries: AffineTerms, size: int, one: int) -> "AffineMap":
         """Return the map of an array of some size; ``one`` is the position of the input 1."""
         is_variable = np.zeros(size, dtype=bool)
-        is_variable[entries.target[entries.first_input_positions != one]] = True
-        varies = is_variable[entries.target]
+        is_variable[entries.target_positions[entries.first_input_positions != one]] = True
+        varies = is_variable[entries.target_positions]
         base = np.bincount(
-            entries.target[~varies], weights=entries.factor[~varies], minlength=size
+            entries.target_positions[~varies], weights=entries.factor[~varies], minlength=size
         ).astype(float)
         number = np.cumsum(is_variable) - 1
         terms = AffineTerms(
-            target=number[entries.target[varies]],
+            target_positions=number[entries.target_positions[varies]],
             factor=entries.factor[varies],
             first_input_positions=entries.first_input_positions[varies],
             second_input_positions=entries.second_input_positions[varies],
         )
-        return AffineMap(constants=base, targets=np.flatnonzero(is_variable), entries=terms)
+        return AffineMap(constants=base, targets=np.flatnonzero(is_variable), input_terms=terms)
 
     def evaluate(self, inputs: FloatArray) -> FloatArray:
         """Return the array for inputs, the last of which is 1; sums keep the order of the model."""
-        array, terms = self.constants.copy(), self.entries
+        array, terms = self.constants.copy(), self.input_terms
         values = (
             terms.factor
             * inputs[terms.first_input_positions]
             * inputs[terms.second_input_positions]
         )
-        array[self.targets] = np.bincount(terms.target, weights=values, minlength=len(self.targets))
+        array[self.targets] = np.bincount(
+            terms.target_positions, weights=values, minlength=len(self.targets)
+        )
         return array

@@ -50,12 +50,12 @@ MAX_CACHED_STRUCTURES: Final = 8
 class CompiledModel:
     """A model without parameter values: affine maps to the arrays of ``constant_arrays``.
 
-    ``parameters`` maps ``<block>.<parameter>`` to the axes of its values. The matrix holds every
-    element that can be nonzero. ``row_bound_map`` is the bound of rows on the sides on which
+    ``parameter_axes`` maps ``<block>.<parameter>`` to the axes of its values. The matrix holds
+    every element that can be nonzero. ``row_bound_map`` is the bound of rows on the sides on which
     ``constant_arrays`` is finite. ``layouts`` are those of columns and of rows, by name.
     """
 
-    parameters: Mapping[str, tuple[int, ...]]
+    parameter_axes: Mapping[str, tuple[int, ...]]
     constant_arrays: ModelArrays
     matrix_value_map: AffineMap
     column_low: AffineMap
@@ -65,7 +65,7 @@ class CompiledModel:
     constant_cost_map: AffineMap
     layouts: tuple[Mapping[str, "ComponentLayout"], Mapping[str, "ComponentLayout"]]
 
-    def labels(self, instants: NDArray[np.datetime64]) -> tuple[list[str], list[str]]:
+    def column_and_row_names(self, instants: NDArray[np.datetime64]) -> tuple[list[str], list[str]]:
         """Return the names of all columns and rows: machine, quantity, time and other indices.
 
         An example is ``battery_1.charge(20260616T0015Z)``. The names are valid in MPS and LP files.
@@ -101,14 +101,16 @@ class CompiledModel:
 
     def _vector(self, numbers: Mapping[str, FloatArray]) -> FloatArray:
         """Return all inputs as one vector that ends with 1."""
-        if odd := numbers.keys() ^ self.parameters.keys():
+        if odd := numbers.keys() ^ self.parameter_axes.keys():
             message = f"model parameters: missing or unknown {', '.join(sorted(odd))}"
             raise SolverError(message, code=IssueCode.INCONSISTENT)
-        for name, axes in self.parameters.items():
+        for name, axes in self.parameter_axes.items():
             if numbers[name].shape != axes or np.isnan(numbers[name]).any():
                 message = f"{name}: expected finite or infinite numbers of shape {axes}"
                 raise SolverError(message, code=IssueCode.WRONG_AXES)
-        return np.concatenate([*(numbers[name].ravel() for name in self.parameters), np.ones(1)])
+        return np.concatenate(
+            [*(numbers[name].ravel() for name in self.parameter_axes), np.ones(1)]
+        )
 
 
 @lru_cache(maxsize=MAX_CACHED_STRUCTURES)
@@ -116,15 +118,15 @@ def compile_model(signature: ModelSignature) -> CompiledModel:
     """Return the compiled structure of a signature."""
     with PauseGC(), templatised_rules():
         reader = TemplateReader(build_model(signature))
-        start, index, value, bound, has_low, has_high = reader.matrix()
-        names, account, payer, cost, offset = reader.accounts()
-        low, high, is_integer = reader.bounds()
+        start, index, value, bound, has_low, has_high = reader.read_matrix()
+        names, account, payer, cost, offset = reader.read_account_costs()
+        low, high, is_integer = reader.read_column_bounds()
         fixed = ModelArrays(
             row_starts=start.astype(np.int32),
             column_indices=index.astype(np.int32),
             matrix_values=value.constants,
             accounts=AccountCosts(
-                names=names,
+                account_names=names,
                 account_index=account.astype(np.int32),
                 column_index=payer.astype(np.int32),
                 cost=cost.constants,
@@ -136,12 +138,12 @@ def compile_model(signature: ModelSignature) -> CompiledModel:
             row_high=np.where(has_high, 0.0, np.inf),
             is_integer=is_integer,
             interval_of_column=reader.column_intervals().astype(np.int32),
-            columns=reader.columns.places(),
-            rows=reader.rows.places(),
-            limits=tuple(reader.limits(has_high)),
+            columns_by_variable=reader.columns.positions_by_component(),
+            rows_by_constraint=reader.rows.positions_by_component(),
+            limits=tuple(reader.read_limits(has_high)),
         )
         return CompiledModel(
-            parameters={name: at.shape for name, at in reader.parameters.named.items()},
+            parameter_axes={name: at.shape for name, at in reader.parameters.named.items()},
             constant_arrays=fixed,
             matrix_value_map=value,
             column_low=low,
@@ -225,14 +227,14 @@ class ComponentLayout:
         return tuple(len(axis.members) for axis in self.axes)
 
     @property
-    def size(self) -> int:
+    def member_count(self) -> int:
         """Number of members."""
         return int(np.prod(self.shape, dtype=np.int64))
 
     @property
     def positions(self) -> Positions:
         """Positions of all members, shaped as the axes."""
-        return self.first_position + np.arange(self.size).reshape(self.shape)
+        return self.first_position + np.arange(self.member_count).reshape(self.shape)
 
     def positions_at(self, index: Sequence[Positions | int]) -> Positions:
         """Return the positions at index values, which broadcast against one another."""
@@ -259,10 +261,10 @@ class IndexLayout:
         self.named: dict[str, ComponentLayout] = {}
         for component in components:
             layout = ComponentLayout(self.size, component_axes(component))
-            self.size += layout.size
+            self.size += layout.member_count
             self._of[id(component)] = self.named[component.name] = layout
 
-    def places(self) -> dict[str, IntArray]:
+    def positions_by_component(self) -> dict[str, IntArray]:
         """Return the positions of each component, shaped as its axes."""
         return {name: at.positions.astype(np.int32) for name, at in self.named.items()}
 
@@ -395,7 +397,9 @@ class TemplateReader:
         self.parameters = IndexLayout(model.component_objects(pyo.Param))
         self.one = self.parameters.size
 
-    def matrix(self) -> tuple[Positions, Positions, AffineMap, AffineMap, BoolArray, BoolArray]:
+    def read_matrix(
+        self,
+    ) -> tuple[Positions, Positions, AffineMap, AffineMap, BoolArray, BoolArray]:
         """Return row starts, columns, affine maps of matrix and bounds, and the kinds of bounds."""
         has_low, has_high = (np.zeros(self.rows.size, dtype=bool) for _ in range(2))
         keys, elements, bounds = [], [], []
@@ -407,7 +411,7 @@ class TemplateReader:
             body, bound, is_low, is_high = _split(expression)
             for term in body:
                 entries, column = self._entries(term, templates, layout)
-                keys.append(entries.target * self.columns.size + column)
+                keys.append(entries.target_positions * self.columns.size + column)
                 elements.append(entries)
             bounds += [self._entries(term, templates, layout)[0] for term in bound]
             has_low[layout.positions], has_high[layout.positions] = is_low, is_high
@@ -424,7 +428,9 @@ class TemplateReader:
             has_high,
         )
 
-    def accounts(self) -> tuple[tuple[str, ...], Positions, Positions, AffineMap, AffineMap]:
+    def read_account_costs(
+        self,
+    ) -> tuple[tuple[str, ...], Positions, Positions, AffineMap, AffineMap]:
         """Return names, account and column of every cost, and affine maps of costs and
         constants.
         """
@@ -438,7 +444,7 @@ class TemplateReader:
                 if term.column is None:
                     offsets.append(entries)
                 else:
-                    keys.append(entries.target * self.columns.size + column)
+                    keys.append(entries.target_positions * self.columns.size + column)
                     paid.append(entries)
         found, place = np.unique(np.concatenate(keys), return_inverse=True)
         account, column = np.divmod(found, self.columns.size)
@@ -448,7 +454,7 @@ class TemplateReader:
         offset = AffineMap.from_terms(AffineTerms.concatenate(offsets), len(names), self.one)
         return tuple(names), account, column, cost, offset
 
-    def bounds(self) -> tuple[AffineMap, AffineMap, BoolArray]:
+    def read_column_bounds(self) -> tuple[AffineMap, AffineMap, BoolArray]:
         """Return affine maps of the bounds of columns, and the integer columns."""
         found: tuple[list[AffineTerms], list[AffineTerms]] = [], []
         is_integer = np.zeros(self.columns.size, dtype=bool)
@@ -473,14 +479,16 @@ class TemplateReader:
                 found[layout.positions] = np.maximum(intervals, 0).reshape(-1, *trailing)
         return found
 
-    def limits(self, has_high: BoolArray) -> Iterator[Limit]:
+    def read_limits(self, has_high: BoolArray) -> Iterator[Limit]:
         """Yield the rows and bounds of columns with a meaning, in the order of the model."""
         for variable in self.model.component_objects(pyo.Var):
             for spec, is_low in ((variable.upper_spec, False), (variable.lower_spec, True)):
                 if spec is not None:
                     yield _limit(variable, spec, self.columns[variable], is_low=is_low)
         for rows in self.model.component_objects(pyo.Constraint):
-            if (spec := getattr(rows, "spec", None)) is not None and (at := self.rows[rows]).size:
+            if (spec := getattr(rows, "spec", None)) is not None and (
+                at := self.rows[rows]
+            ).member_count:
                 is_low = not has_high[at.first_position]
                 yield _limit(rows, spec, at, is_low=is_low)
 
@@ -517,7 +525,7 @@ class TemplateReader:
         both = [*inputs, *[np.array(self.one)] * (MAX_PARAMETERS_PER_TERM - len(inputs))]
         first, second = (np.broadcast_to(place, target.shape).ravel() for place in both)
         return AffineTerms(
-            target=target.ravel(),
+            target_positions=target.ravel(),
             factor=np.full(target.size, factor),
             first_input_positions=first,
             second_input_positions=second,
@@ -533,7 +541,7 @@ def _limit(component: Any, spec: RowSpec, layout: ComponentLayout, *, is_low: bo
         block=parent.name,
         owner=parent.local_name if spec.owner is None else spec.owner,
         is_row=component.ctype is pyo.Constraint,
-        is_low=is_low,
+        is_lower_bound=is_low,
         intervals=np.arange(layout.shape[0]) if intervals is None else np.maximum(intervals, -1),
     )
 

@@ -84,16 +84,16 @@ class CurveSamples:
 class OperatingRange:
     """Smallest and largest output of a machine, ``(time,)`` [MW], with samples there and beyond."""
 
-    low: FloatArray
-    high: FloatArray
+    min_output: FloatArray
+    max_output: FloatArray
     samples: tuple[CurveSamples, ...]
 
     @classmethod
     def concatenate(cls, parts: Sequence[Self]) -> Self:
         """Concatenate ranges of one conversion in time."""
         return cls(
-            low=np.concatenate([part.low for part in parts]),
-            high=np.concatenate([part.high for part in parts]),
+            min_output=np.concatenate([part.min_output for part in parts]),
+            max_output=np.concatenate([part.max_output for part in parts]),
             samples=tuple(
                 CurveSamples.concatenate(each)
                 for each in zip(*(p.samples for p in parts), strict=True)
@@ -153,7 +153,7 @@ def operating_ranges(
         samples = tuple(
             CurveSamples.sample(convert, weather, span, setpoints=setpoints) for span in spans
         )
-        found[convert.owner] = OperatingRange(low=low, high=high, samples=samples)
+        found[convert.owner] = OperatingRange(min_output=low, max_output=high, samples=samples)
         draws = samples[0].draw_by_carrier
         if is_varied:
             varied |= set(convert.input_carriers)
@@ -228,9 +228,11 @@ def choose_setpoints(
     if rules.choice == "declared":
         return None
     heat = HeatLoadRange(
-        expected={owner: 0.5 * (reach.low + reach.high) for owner, reach in ranges.items()},
-        minimum={owner: reach.low for owner, reach in ranges.items()},
-        maximum={owner: reach.high for owner, reach in ranges.items()},
+        expected={
+            owner: 0.5 * (reach.min_output + reach.max_output) for owner, reach in ranges.items()
+        },
+        minimum={owner: reach.min_output for owner, reach in ranges.items()},
+        maximum={owner: reach.max_output for owner, reach in ranges.items()},
     )
     options = SetPointOptions(may_choose_flow=rules.choice == "cheapest")
     found = cheapest_set_points(problem.site, heat, weather, options=options)

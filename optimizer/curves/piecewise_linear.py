@@ -53,20 +53,20 @@ _CHOICES: Final = tuple(
 class ConvexSegments:
     """One conversion as segments that are filled from the left.
 
-    - `low`: output with all segments empty, ``(time,)``. [MW]
-    - `width`: lengths of the segments, ``(time, segment)``. [MW]
-    - `draw_at_min_output`: Carrier -> draw at ``low``, ``(time,)``. [MW; m3 h-1 for water]
-    - `slope`: Carrier -> draw per output, ``(time, segment)``. [1; m3 MWh-1 for water]
+    - `min_output`: output with all segments empty, ``(time,)``. [MW]
+    - `segment_widths`: lengths of the segments, ``(time, segment)``. [MW]
+    - `draw_at_min_output`: Carrier -> draw at ``min_output``, ``(time,)``. [MW; m3 h-1 for water]
+    - `segment_slopes`: Carrier -> draw per output, ``(time, segment)``. [1; m3 MWh-1 for water]
     - `mean_slope`: Carrier -> mean draw per output over the forward sampled range, ``(time,)``. [1;
       m3 MWh-1 for water]
     - `max_excess_over_curve`: Carrier -> largest distance of segments above the curve, ``(time,)``.
       [MW; m3 h-1]
     """
 
-    low: FloatArray
-    width: FloatArray
+    min_output: FloatArray
+    segment_widths: FloatArray
     draw_at_min_output: Mapping[str, FloatArray]
-    slope: Mapping[str, FloatArray]
+    segment_slopes: Mapping[str, FloatArray]
     mean_slope: Mapping[str, FloatArray]
     max_excess_over_curve: Mapping[str, FloatArray]
 
@@ -75,13 +75,13 @@ class ConvexSegments:
         water]
         """
         return self.draw_at_min_output[carrier] + (
-            self.slope[carrier] * self.output_by_segment(output)
+            self.segment_slopes[carrier] * self.output_by_segment(output)
         ).sum(axis=1)
 
     def output_by_segment(self, output: FloatArray) -> FloatArray:
         """Return segments filled in order up to an output, ``(time, segment)``. [MW]"""
-        before = np.cumsum(self.width, axis=1) - self.width
-        return np.clip((output - self.low)[:, None] - before, 0.0, self.width)
+        before = np.cumsum(self.segment_widths, axis=1) - self.segment_widths
+        return np.clip((output - self.min_output)[:, None] - before, 0.0, self.segment_widths)
 
     def restricted(self, low: FloatArray, high: FloatArray) -> "ConvexSegments":
         """Return the same curve between two outputs, ``(time,)``. [MW]
@@ -93,31 +93,34 @@ class ConvexSegments:
         (used,) = np.nonzero((width > 0.0).any(axis=0))
         columns = slice(used[0] if len(used) else -1, None)
         return ConvexSegments(
-            low=self.low + under.sum(axis=1),
-            width=width[:, columns],
+            min_output=self.min_output + under.sum(axis=1),
+            segment_widths=width[:, columns],
             draw_at_min_output={c: self.draw(c, low) for c in self.draw_at_min_output},
-            slope={c: slope[:, columns] for c, slope in self.slope.items()},
+            segment_slopes={c: slope[:, columns] for c, slope in self.segment_slopes.items()},
             mean_slope=self.mean_slope,
             max_excess_over_curve=self.max_excess_over_curve,
         )
 
-    def secant(self, carrier: str) -> FloatArray:
+    def end_to_end_slope(self, carrier: str) -> FloatArray:
         """Return the slope from end to end of the segments, ``(time,)``. [1; m3 MWh-1 for water]"""
-        rise = (self.slope[carrier] * self.width).sum(axis=1)
-        return np.asarray(rise / np.maximum(self.width.sum(axis=1), MIN_OUTPUT_RANGE_MW))
+        rise = (self.segment_slopes[carrier] * self.segment_widths).sum(axis=1)
+        return np.asarray(rise / np.maximum(self.segment_widths.sum(axis=1), MIN_OUTPUT_RANGE_MW))
 
-    def append(self, right: "ConvexSegments") -> "ConvexSegments":
+    def continued_by(self, right: "ConvexSegments") -> "ConvexSegments":
         """Return the curve continued by another, raised where the other begins higher."""
-        end = self.low + self.width.sum(axis=1)
+        end = self.min_output + self.segment_widths.sum(axis=1)
         gap = {c: right.draw_at_min_output[c] - self.draw(c, end) for c in self.draw_at_min_output}
         return ConvexSegments(
-            low=self.low,
-            width=np.concatenate([self.width, right.width], axis=1),
+            min_output=self.min_output,
+            segment_widths=np.concatenate([self.segment_widths, right.segment_widths], axis=1),
             draw_at_min_output={
                 c: self.draw_at_min_output[c] + np.maximum(gap[c], 0.0)
                 for c in self.draw_at_min_output
             },
-            slope={c: np.concatenate([s, right.slope[c]], axis=1) for c, s in self.slope.items()},
+            segment_slopes={
+                c: np.concatenate([s, right.segment_slopes[c]], axis=1)
+                for c, s in self.segment_slopes.items()
+            },
             mean_slope=right.mean_slope,
             max_excess_over_curve={
                 c: np.maximum(e, right.max_excess_over_curve[c]) + np.abs(gap[c])
@@ -127,13 +130,18 @@ class ConvexSegments:
 
     def at_intervals(self, rows: slice) -> "ConvexSegments":
         """Return the segments of some intervals."""
-        maps = (self.draw_at_min_output, self.slope, self.mean_slope, self.max_excess_over_curve)
+        maps = (
+            self.draw_at_min_output,
+            self.segment_slopes,
+            self.mean_slope,
+            self.max_excess_over_curve,
+        )
         offset, slope, mean, error = ({c: v[rows] for c, v in one.items()} for one in maps)
         return ConvexSegments(
-            low=self.low[rows],
-            width=self.width[rows],
+            min_output=self.min_output[rows],
+            segment_widths=self.segment_widths[rows],
             draw_at_min_output=offset,
-            slope=slope,
+            segment_slopes=slope,
             mean_slope=mean,
             max_excess_over_curve=error,
         )
@@ -148,8 +156,8 @@ def fit_piecewise_linear(convert: Conversion, operating_range: OperatingRange) -
         _fit_range(convert.primary_input, samples) for samples in operating_range.samples
     )
     for right in others:
-        lines = lines.append(right)
-    return lines.restricted(operating_range.low, operating_range.high)
+        lines = lines.continued_by(right)
+    return lines.restricted(operating_range.min_output, operating_range.max_output)
 
 
 def _fit_range(carrier: str, samples: CurveSamples) -> ConvexSegments:
@@ -172,10 +180,10 @@ def _fit_range(carrier: str, samples: CurveSamples) -> ConvexSegments:
         slope[input_carrier], offset[input_carrier] = rise.T, ends[0] + lift
         mean[input_carrier] = (ends[-1] - ends[0]) / np.maximum(at[-1] - at[0], MIN_OUTPUT_RANGE_MW)
     return ConvexSegments(
-        low=at[0],
-        width=width.T,
+        min_output=at[0],
+        segment_widths=width.T,
         draw_at_min_output=offset,
-        slope=slope,
+        segment_slopes=slope,
         mean_slope=mean,
         max_excess_over_curve=error,
     )

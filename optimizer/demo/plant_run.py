@@ -71,22 +71,24 @@ def build_plant_scenario(
 class SimulatedRunResult:
     """Result of a run over MQTT.
 
-    - `settlement`, `work`, `violated_minutes`: settled costs, work done, and minutes of violation
-      by limit.
+    - `settlement`, `work_balance`, `violated_minutes`: settled costs, work done, and minutes of
+      violation by limit.
     - `event_counts`: messages by kind, orders refused, and quarter-hours without decision.
     """
 
     seed: int
     trajectory: xr.Dataset
     settlement: Settlement
-    work: WorkBalance
+    work_balance: WorkBalance
     violated_minutes: xr.DataArray
     event_counts: Counter[str]
 
     @property
     def summary(self) -> PolicySummary:
         """Summary of the run, as those of a back-test."""
-        return PolicySummary.of(self.settlement, self.work, int(self.violated_minutes.sum()))
+        return PolicySummary.of(
+            self.settlement, self.work_balance, int(self.violated_minutes.sum())
+        )
 
     def as_json(self) -> dict[str, object]:
         """Return the object for the JSON file."""
@@ -125,7 +127,7 @@ def settle_run(case: BacktestCase, result: SimulationResult, *, seed: int) -> Si
         seed=seed,
         trajectory=trajectory,
         settlement=bill,
-        work=work,
+        work_balance=work,
         violated_minutes=count_violations(site, result.record),
         event_counts=result.event_counts,
     )

@@ -59,23 +59,24 @@ RETAINED_MESSAGES_QUIET_TIME_S: Final = 0.5
 class BrokerTraffic:
     """Messages seen on the broker.
 
-    - `revisions`, `accepted`: revisions of published schedules, and of those acknowledged with A01.
+    - `published_revisions`, `accepted_revisions`: revisions of published schedules, and of those
+      acknowledged with A01.
     - `refusal_count`: acknowledgements with A02. [1]
     - `first_accepted_at`: time of the first A01 since 1970; None before. [s]
-    - `step`, `steps`: interval that the plant has reached, and their total.
+    - `plant_interval`, `interval_count`: interval that the plant has reached, and their total.
     - `scheduled_net_import`: net import of the first interval of the last schedule. [MW]
-    - `source`: source of the last schedule: ``optimum`` or a fallback.
+    - `schedule_source`: source of the last schedule: ``optimum`` or a fallback.
     """
 
-    revisions: set[int] = field(default_factory=set)
-    accepted: set[int] = field(default_factory=set)
+    published_revisions: set[int] = field(default_factory=set)
+    accepted_revisions: set[int] = field(default_factory=set)
     refusal_count: int = 0
     first_accepted_at: float | None = None
-    step: int = 0
-    steps: int = 0
+    plant_interval: int = 0
+    interval_count: int = 0
     time: np.datetime64 = field(default_factory=lambda: np.datetime64("NaT", "us"))
     scheduled_net_import: float | None = None
-    source: str = ""
+    schedule_source: str = ""
     has_ended: bool = False
 
 
@@ -85,7 +86,7 @@ class DemoConfig:
 
     - `site_name_or_file`: name of a declared site, or path of its file, for the processes.
     - `folder`: folder for state, logs and results; an earlier demo in it is removed.
-    - `steps`: quarter-hours to run. [1]
+    - `interval_count`: quarter-hours to run. [1]
     - `speed`: simulated seconds per second; None for the fastest speed. [1]
     - `page_port`: port of the status page; 0 takes a free one.
     - `allow_cleartext`: whether ``mqtt://`` to another machine is allowed.
@@ -95,7 +96,7 @@ class DemoConfig:
     site_name_or_file: str
     folder: Path
     broker: str | None = None
-    steps: int = 96
+    interval_count: int = 96
     speed: float | None = None
     page_port: int = 0
     allow_cleartext: bool = False
@@ -106,15 +107,15 @@ class DemoRun:
     """A demo that runs, or has run.
 
     - `plant_result`: result of ``gigatwin plant``.
-    - `received_schedules`: schedules that the partner received, verified and accepted. [1]
+    - `received_schedule_count`: schedules that the partner received, verified and accepted. [1]
     - `other_policies`: policy -> its summary on the same plant; empty if unknown.
     """
 
     broker: str
-    page: str = ""
+    page_url: str = ""
     traffic: BrokerTraffic = field(default_factory=BrokerTraffic)
     plant_result: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
-    received_schedules: int = 0
+    received_schedule_count: int = 0
     other_policies: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
 
@@ -141,17 +142,19 @@ def run_demo(
         if config.broker:
             clear_retained(broker, name, clients=[f"gigatwin-{name}"], tls=tls)
         service = ChildProcess(config.folder, "service")
-        service.start(["run", config.site_name_or_file, *_service_options(config, broker, state)])
+        service.start_gigatwin(
+            ["run", config.site_name_or_file, *_service_options(config, broker, state)]
+        )
         stack.callback(service.terminate)
         monitor = stack.enter_context(BrokerMonitor(broker, name, tls=tls))
         plant = ChildProcess(config.folder, "plant")
-        plant.start(["plant", config.site_name_or_file, *_plant_options(config, broker)])
+        plant.start_gigatwin(["plant", config.site_name_or_file, *_plant_options(config, broker)])
         stack.callback(plant.terminate)
         partner = ChildProcess(config.folder, "partner")
         keys = config.folder / f"{PARTNER_NAME}.keys.json"
         options = ["--broker", broker, "--site", name, "--partner", PARTNER_NAME]
         options += ["--keys", str(keys), "--json", str(config.folder / "partner.jsonl")]
-        partner.run([str(PARTNER_SCRIPT), *options])
+        partner.start_python([str(PARTNER_SCRIPT), *options])
         stack.callback(partner.terminate)
         others = ChildProcess(config.folder, "others")
         stack.callback(others.terminate)
@@ -161,9 +164,9 @@ def run_demo(
             on_progress(day)
             if day.traffic.first_accepted_at is not None and not others.is_started:
                 # not earlier: it would delay the first schedule
-                module, steps = "optimizer.demo.plant_run", str(config.steps)
+                module, steps = "optimizer.demo.plant_run", str(config.interval_count)
                 output = str(config.folder / OTHER_POLICIES_FILE)
-                others.run(["-m", module, config.site_name_or_file, steps, output])
+                others.start_python(["-m", module, config.site_name_or_file, steps, output])
 
         _wait_for_end(
             day, monitor, (service, plant, partner), config=config, on_progress=check_progress
@@ -172,7 +175,7 @@ def run_demo(
         day.plant_result = _read(config.folder / "result.json")
         day.other_policies = _read_comparison(others, config.folder / OTHER_POLICIES_FILE)
         partner.terminate()
-        day.received_schedules = _count_accepted(config.folder / "partner.jsonl")
+        day.received_schedule_count = _count_accepted(config.folder / "partner.jsonl")
         yield day
 
 
@@ -184,11 +187,11 @@ class ChildProcess:
         self.name, self.log = name, folder / f"{name}.log"
         self._process: subprocess.Popen[bytes] | None = None
 
-    def start(self, arguments: Sequence[str]) -> None:
+    def start_gigatwin(self, arguments: Sequence[str]) -> None:
         """Start a sub-command of gigatwin."""
-        self.run(["-m", "optimizer.cli", *arguments])
+        self.start_python(["-m", "optimizer.cli", *arguments])
 
-    def run(self, arguments: Sequence[str]) -> None:
+    def start_python(self, arguments: Sequence[str]) -> None:
         """Start Python with arguments; the process has a session of its own."""
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
@@ -206,7 +209,7 @@ class ChildProcess:
         return self._process is not None
 
     @property
-    def code(self) -> int | None:
+    def exit_code(self) -> int | None:
         """Exit code; None while the process runs."""
         return None if self._process is None else self._process.poll()
 
@@ -289,7 +292,7 @@ def _broker_options(config: DemoConfig, broker: str) -> list[str]:
 
 
 def _plant_options(config: DemoConfig, broker: str) -> list[str]:
-    options = [*_broker_options(config, broker), "--steps", str(config.steps)]
+    options = [*_broker_options(config, broker), "--steps", str(config.interval_count)]
     if config.speed is not None:
         options += ["--speed", str(config.speed)]
     return [*options, "--out", str(config.folder)]
@@ -315,13 +318,13 @@ def _wait_for_end(
     timeout = max(STALL_TIMEOUT_S, 2.0 * 900.0 / config.speed) if config.speed else STALL_TIMEOUT_S
     while not _is_done(day.traffic):
         monitor.poll(MESSAGE_POLL_INTERVAL_S)
-        if not day.page and page.exists():
-            day.page = page.read_text(encoding="utf-8")
+        if not day.page_url and page.exists():
+            day.page_url = page.read_text(encoding="utf-8")
         on_progress(day)
         for process in processes:
-            if process.code is not None and not day.traffic.has_ended:
-                process.raise_failure(f"ended with code {process.code}")
-        now = day.traffic.step, len(day.traffic.accepted)
+            if process.exit_code is not None and not day.traffic.has_ended:
+                process.raise_failure(f"ended with code {process.exit_code}")
+        now = day.traffic.plant_interval, len(day.traffic.accepted_revisions)
         if now != before:
             last_progress, before = time.monotonic(), now
         if time.monotonic() - last_progress > timeout:
@@ -332,8 +335,8 @@ def _wait_for_end(
 
 def _is_done(traffic: BrokerTraffic) -> bool:
     """Return whether the plant has ended and the partner has acknowledged every schedule."""
-    return traffic.has_ended and len(traffic.accepted) + traffic.refusal_count >= len(
-        traffic.revisions
+    return traffic.has_ended and len(traffic.accepted_revisions) + traffic.refusal_count >= len(
+        traffic.published_revisions
     )
 
 
@@ -410,9 +413,9 @@ class BrokerMonitor:
                     self._process_tick(decode(message.topic, message.payload))
                 case TopicKind.SCHEDULE:
                     document = read_schedule(_payload(message))
-                    self.traffic.revisions.add(document["revision"])
+                    self.traffic.published_revisions.add(document["revision"])
                     self.traffic.scheduled_net_import = document["intervals"][0]["scheduled_mw"]
-                    self.traffic.source = document["meta"]["source"]
+                    self.traffic.schedule_source = document["meta"]["source"]
                 case _:
                     self._process_acknowledgement(read_acknowledgement(_payload(message)))
         except (GigatwinError, KeyError, ValueError, IndexError):
@@ -420,12 +423,12 @@ class BrokerMonitor:
 
     def _process_tick(self, tick: Sample) -> None:
         if isinstance(tick, SimulationTick):
-            self.traffic.step, self.traffic.steps = tick.step, tick.steps
+            self.traffic.plant_interval, self.traffic.interval_count = tick.step, tick.steps
             self.traffic.time, self.traffic.has_ended = tick.time, tick.is_last
 
     def _process_acknowledgement(self, answer: Acknowledgement) -> None:
         if answer["code"] == "A01":
-            self.traffic.accepted.add(answer["revision"])
+            self.traffic.accepted_revisions.add(answer["revision"])
             self.traffic.first_accepted_at = self.traffic.first_accepted_at or time.time()
         else:
             self.traffic.refusal_count += 1

@@ -113,18 +113,19 @@ class Explanation:
     account; accounts leave them out [EUR].
     Texts are ``changes`` since the last plan, further limits whose dual is
     uncertain, the reason of a degraded plan, reserve capacity by product and block, and chillers
-    beyond the plan. ``failures`` are single failures that lead to a limit, the soonest first, as in
+    beyond the plan. ``failures_reaching_limits`` are single failures that lead to a limit, the
+    soonest first, as in
     :meth:`twin.contingency.coverage.ContingencyCoverage.rows`.
     """
 
     accounts: Mapping[str, float]
-    binding: Sequence[BindingLimit]
+    binding_limits: Sequence[BindingLimit]
     changes: Sequence[str]
     limits_with_uncertain_dual: Sequence[str] = ()
     degradation_reason: str = ""
-    failures: Sequence[Mapping[str, object]] = ()
+    failures_reaching_limits: Sequence[Mapping[str, object]] = ()
     soft_constraints: Sequence[SoftConstraintViolation] = ()
-    reserves: Sequence[str] = ()
+    reserve_texts: Sequence[str] = ()
     extra_chiller_texts: Sequence[str] = ()
     hedge: HedgeSummary | None = None
     penalties: Mapping[str, float] = field(default_factory=dict)
@@ -139,13 +140,13 @@ class Explanation:
         return {
             "accounts": {name: round(money, 2) for name, money in self.accounts.items()},
             "penalties": {name: round(money, 2) for name, money in self.penalties.items()},
-            "binding": [limit.as_json() for limit in self.binding],
+            "binding": [limit.as_json() for limit in self.binding_limits],
             "changes": list(self.changes),
             "doubtful": list(self.limits_with_uncertain_dual),
             "degraded": self.degradation_reason,
-            "failures": [dict(row) for row in self.failures],
+            "failures": [dict(row) for row in self.failures_reaching_limits],
             "softened": [target.as_json() for target in self.soft_constraints],
-            "reserves": list(self.reserves),
+            "reserves": list(self.reserve_texts),
             "units": list(self.extra_chiller_texts),
             **({"hedge": self.hedge.as_json()} if self.hedge else {}),
         }
@@ -163,11 +164,11 @@ def explain_schedule(
             for name, money in solution.penalties.items()
             if (total := float(money.sum())) > MIN_PENALTY_EUR
         },
-        binding=binding_limits(solution, schedule),
+        binding_limits=binding_limits(solution, schedule),
         changes=() if previous is None else _changes(previous, schedule, fees),
         limits_with_uncertain_dual=uncertain_limits(solution),
         soft_constraints=soft_constraint_report(solution),
-        reserves=reserve_messages(solution, schedule),
+        reserve_texts=reserve_messages(solution, schedule),
         degradation_reason=str(schedule.attrs.get("degraded", "")),
     )
 
@@ -259,7 +260,7 @@ def _difference(word: str, value: float) -> str:
 
 _VARIABLE_LABELS: Final = {"work_most": "work that can be done"}
 
-DETAILED_PERIOD: Final = np.timedelta64(24, "h")
+DETAILED_OFFER_PERIOD: Final = np.timedelta64(24, "h")
 """Time in which offers are reported block by block; later ones are planned again before their gates
 close.
 """
@@ -292,7 +293,7 @@ def _lines(solution: Solution, schedule: xr.Dataset, product: ReserveProduct) ->
             yield f"{product.name}: {activated[begin]:.4g} MW called, or recovering, from {time}"
         if capacity[begin] > CAPACITY_TOLERANCE_MW:
             first = first if is_sold else min(first, edges[begin])
-            if not is_sold and edges[begin] - first >= DETAILED_PERIOD:
+            if not is_sold and edges[begin] - first >= DETAILED_OFFER_PERIOD:
                 later.append(capacity[begin])
                 continue
             cost = float(costs[span].sum() / hours[span].sum())

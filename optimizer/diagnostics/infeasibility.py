@@ -14,7 +14,7 @@ from optimizer.model.components.unit_commitment import MIN_OUTPUT_LABEL, RUNNING
 from optimizer.model.components.workload import carrier_shares
 from optimizer.model.formulation import parameter_values, signature_of
 from optimizer.model.model_data import ModelData, build_model_data
-from optimizer.model.rows import Limit, owned_label
+from optimizer.model.rows import Limit, label_with_owner
 from optimizer.model.terminal_value import delivered_cost
 from optimizer.problem.problem import Problem
 from optimizer.solver.highs import LpSolver, is_feasible
@@ -35,7 +35,7 @@ BALANCE_PREFIX: Final = "balance."
 RESOLVING_SERVICE_SHARE: Final = 0.9
 """Share of the demand of inference below which less inference surely resolves a shortage. [1]"""
 
-CAPACITY_WIDENING: Final = 1e-4
+IGNORED_CAPACITY_INCREASE_SHARE: Final = 1e-4
 """Relative increase of capacity that is ignored. [1]"""
 
 
@@ -79,8 +79,10 @@ def _widened(data: ModelData, arrays: ModelArrays) -> ModelArrays:
     """
     high = arrays.column_high.copy()
     for owner, curve in data.curves.items():
-        last = arrays.columns[f"{owner}.segment"][:, -1]
-        high[last] += CAPACITY_WIDENING * (curve.low + curve.width.sum(axis=1))
+        last = arrays.columns_by_variable[f"{owner}.segment"][:, -1]
+        high[last] += IGNORED_CAPACITY_INCREASE_SHARE * (
+            curve.min_output + curve.segment_widths.sum(axis=1)
+        )
     return replace(arrays, column_high=high)
 
 
@@ -107,12 +109,14 @@ def _shortages(
     shortage may be spread over the carriers that a carrier feeds; it is assigned to those whose
     limits cause it.
     """
-    every = [name for name in arrays.rows if name.startswith(BALANCE_PREFIX)]
+    every = [name for name in arrays.rows_by_constraint if name.startswith(BALANCE_PREFIX)]
     units = [one.name for one in arrays.limits if one.spec.label == RUNNING_OUTPUT_LABEL]
     for names in (every, [*every, *units] if units else []):
         if not names:
             continue
-        elastic_model = ElasticModel(arrays, np.concatenate([arrays.rows[name] for name in names]))
+        elastic_model = ElasticModel(
+            arrays, np.concatenate([arrays.rows_by_constraint[name] for name in names])
+        )
         elastic = elastic_model.minimise_violations()
         if elastic is not None:
             own = {f"{BALANCE_PREFIX}{carrier}" for carrier in _carriers(data, arrays, elastic)}
@@ -149,14 +153,16 @@ def _carriers(data: ModelData, arrays: ModelArrays, elastic: ElasticSolution) ->
     gives |= {exchange.owner: exchange.carrier for exchange in site.exchanges}
     found = {limit.owner for limit, _ in _causes(arrays, elastic)}
     found |= {
-        n.partition(".")[0] for n, at in arrays.rows.items() if elastic.causing_rows[at].any()
+        n.partition(".")[0]
+        for n, at in arrays.rows_by_constraint.items()
+        if elastic.causing_rows[at].any()
     }
     bounds = elastic.causing_lower_bounds | elastic.causing_upper_bounds
     found |= {
         limit.owner
         for limit in arrays.limits
         if not (limit.is_row or limit.spec.label in CAPACITY_LABELS)
-        and bounds[arrays.columns[limit.name]].any()
+        and bounds[arrays.columns_by_variable[limit.name]].any()
     }
     return {gives[owner] for owner in found if owner in gives}
 
@@ -222,12 +228,14 @@ def _causes(arrays: ModelArrays, elastic: ElasticSolution) -> Iterator[tuple[Lim
         arrays.limits, key=lambda one: (one.is_row, one.spec.label != MIN_OUTPUT_LABEL)
     ):
         if limit.is_row:
-            hits = elastic.causing_rows[arrays.rows[limit.name]]
+            hits = elastic.causing_rows[arrays.rows_by_constraint[limit.name]]
         else:
-            at = arrays.columns[limit.name]
-            hits = (elastic.causing_lower_bounds if limit.is_low else elastic.causing_upper_bounds)[
-                at
-            ]
+            at = arrays.columns_by_variable[limit.name]
+            hits = (
+                elastic.causing_lower_bounds
+                if limit.is_lower_bound
+                else elastic.causing_upper_bounds
+            )[at]
         if limit.spec.label in CAPACITY_LABELS:
             hits[:, :-1] = False
         if limit.spec.label and hits.any() and limit.name not in found:
@@ -240,16 +248,16 @@ def _describe_limit(data: ModelData, arrays: ModelArrays, limit: Limit, hits: Bo
     label, unit = limit.spec.label, limit.spec.unit
     if label in CAPACITY_LABELS:
         curve = data.curves[limit.owner]
-        most = float((curve.low + curve.width.sum(axis=1))[hits[:, -1]].max())
+        most = float((curve.min_output + curve.segment_widths.sum(axis=1))[hits[:, -1]].max())
         return f"{limit.owner} (at most {most:.4g} MW)"
     if label == MIN_OUTPUT_LABEL:
         least = parameter_values(data)[f"{limit.block}.unit_min_output"][hits].max()
-        return owned_label(label, f"{limit.owner}, {least:.4g} MW each")
+        return label_with_owner(label, f"{limit.owner}, {least:.4g} MW each")
     if limit.is_row:
         return limit.label
-    bounds = arrays.column_low if limit.is_low else arrays.column_high
-    value = float(bounds[arrays.columns[limit.name][hits]].max())
-    return owned_label(label, f"{limit.owner}, {value:.4g} {unit}".removeprefix(", "))
+    bounds = arrays.column_low if limit.is_lower_bound else arrays.column_high
+    value = float(bounds[arrays.columns_by_variable[limit.name][hits]].max())
+    return label_with_owner(label, f"{limit.owner}, {value:.4g} {unit}".removeprefix(", "))
 
 
 def _describe_time(problem: Problem, steps: IntervalNumbers) -> str:
@@ -266,7 +274,7 @@ def _describe_time(problem: Problem, steps: IntervalNumbers) -> str:
     return f"{period} and {times} until {format_minute(instants[steps.max() + 1])}"
 
 
-DUAL_TOLERANCE: Final = 1e-6
+MIN_CAUSE_DUAL: Final = 1e-6
 """Dual below which a limit is not a cause. [1]"""
 
 
@@ -280,7 +288,7 @@ class ElasticModel:
     def __init__(self, arrays: ModelArrays, rows: IntArray) -> None:
         self._rows = rows.astype(np.int32)
         self._columns = len(arrays.column_low)
-        self._solver = LpSolver(arrays, dict.fromkeys(arrays.accounts.names, 0.0))
+        self._solver = LpSolver(arrays, dict.fromkeys(arrays.accounts.account_names, 0.0))
         self._solver.add_elastic_columns(self._rows)
 
     def minimise_violations(self, may: BoolArray | None = None) -> ElasticSolution | None:
@@ -300,7 +308,7 @@ class ElasticModel:
         prices = found.reduced_costs[: self._columns]
         return ElasticSolution(
             violations=np.array([1.0, -1.0]) @ added,
-            causing_rows=np.abs(found.duals) > DUAL_TOLERANCE,
-            causing_lower_bounds=prices > DUAL_TOLERANCE,
-            causing_upper_bounds=prices < -DUAL_TOLERANCE,
+            causing_rows=np.abs(found.duals) > MIN_CAUSE_DUAL,
+            causing_lower_bounds=prices > MIN_CAUSE_DUAL,
+            causing_upper_bounds=prices < -MIN_CAUSE_DUAL,
         )

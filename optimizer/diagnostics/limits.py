@@ -23,7 +23,7 @@ from optimizer.model.objective import (
     SOC_RETURN_PENALTY_EUR_PER_MWH_H,
     account_weights,
 )
-from optimizer.model.rows import Limit, owned_label
+from optimizer.model.rows import Limit, label_with_owner
 from optimizer.problem.obligations_and_reserves import obligations_in_outlook
 from optimizer.problem.problem import ramp_limited_intervals
 from optimizer.solver.solution import Solution
@@ -49,9 +49,9 @@ class BindingLimit:
     """
 
     limit: str
-    first: np.datetime64
-    last: np.datetime64
-    count: int
+    first_interval: np.datetime64
+    last_interval: np.datetime64
+    interval_count: int
     shadow_price: float
     unit: str
 
@@ -59,9 +59,9 @@ class BindingLimit:
         """Return the binding limit as plain values."""
         return {
             "limit": self.limit,
-            "from": format_minute(self.first),
-            "to": format_minute(self.last),
-            "intervals": self.count,
+            "from": format_minute(self.first_interval),
+            "to": format_minute(self.last_interval),
+            "intervals": self.interval_count,
             "price_eur": round(self.shadow_price, 3),
             "unit": self.unit,
         }
@@ -73,9 +73,9 @@ def binding_limits(solution: Solution, schedule: xr.Dataset) -> tuple[BindingLim
     found = [
         BindingLimit(
             limit=label,
-            first=time[bound[0]],
-            last=time[bound[-1]],
-            count=len(bound),
+            first_interval=time[bound[0]],
+            last_interval=time[bound[-1]],
+            interval_count=len(bound),
             shadow_price=float(prices.sum() if limit.spec.periods else prices.max()),
             unit=limit.spec.unit,
         )
@@ -97,19 +97,19 @@ def _limit_prices(solution: Solution) -> Iterator[tuple[Limit, str, FloatArray]]
     ``duals`` are the saving per unit, not negative, to first order; if many limits meet, one of
     many possible values. A demand charge is one limit for each billing period. [EUR per its unit]
     """
-    numbers, steps = plan_numbers(solution), len(solution.data.interval_hours)
+    numbers, steps = parameters_and_values(solution), len(solution.data.interval_hours)
     for limit in solution.limits:
         if not limit.spec.label or not limit.spec.is_priced:
             continue
         duals = solution.duals[limit.name]
-        share = limit.shares(limit.spec.change_per_unit, numbers, duals.shape)
+        share = limit.changes_per_unit(limit.spec.change_per_unit, numbers, duals.shape)
         savings = usable_limit_share(solution.data, limit) * limit.savings(duals, share)
-        prices = limit.by_interval(savings, numbers, steps)
+        prices = limit.largest_by_interval(savings, numbers, steps)
         if limit.spec.periods is None:
             yield limit, limit.label, prices
         else:
             for label, is_within in limit.spec.periods(limit.block_numbers(numbers)):
-                yield limit, owned_label(label, limit.owner), np.where(is_within, prices, 0.0)
+                yield limit, label_with_owner(label, limit.owner), np.where(is_within, prices, 0.0)
 
 
 def _is_uncertain(limit: Limit, prices: FloatArray) -> bool:
@@ -117,14 +117,14 @@ def _is_uncertain(limit: Limit, prices: FloatArray) -> bool:
     return bool(prices.max(initial=0.0) > max(limit.spec.max_trusted_dual, MIN_DUAL_EUR))
 
 
-def plan_numbers(solution: Solution) -> Mapping[str, FloatArray]:
+def parameters_and_values(solution: Solution) -> Mapping[str, FloatArray]:
     """Return all parameters and values of a plan, by ``<block>.<name>``."""
-    return {**solution.parameters, **solution.values}
+    return {**solution.parameter_values, **solution.values}
 
 
 def usable_limit_share(data: ModelData, limit: Limit) -> float:
     """Return the share of a limit that a plan may use; the rest is margin. [1]"""
-    margin = limit.spec.margin
+    margin = limit.spec.margin_name
     return 1.0 - float(getattr(data.problem.margins, margin)) if margin else 1.0
 
 
@@ -136,19 +136,19 @@ VIOLATION_TOLERANCE: Final = 1e-3
 class SoftConstraintViolation:
     """A violated soft constraint: its label, and first and last interval of the violation.
 
-    ``above`` and ``below`` are the deviation over all of them [``unit``]; ``cost`` is what a
-    partner is paid for it, negative where the deviation earns [EUR]. ``penalty`` is the weight of
+    ``excess`` and ``shortfall`` are the deviation over all of them [``unit``]; ``payment`` is what
+    a partner is paid for it, negative where the deviation earns [EUR]. ``penalty`` is the weight of
     the deviation in the objective, which nobody is paid [EUR]. A hard obligation is violated only
     if nothing else is feasible.
     """
 
     target: str
-    first: np.datetime64
-    last: np.datetime64
+    first_interval: np.datetime64
+    last_interval: np.datetime64
     unit: str
-    above: float = 0.0
-    below: float = 0.0
-    cost: float = 0.0
+    excess: float = 0.0
+    shortfall: float = 0.0
+    payment: float = 0.0
     penalty: float = 0.0
     is_hard: bool = False
 
@@ -156,12 +156,12 @@ class SoftConstraintViolation:
         """Return the violation as plain values."""
         return {
             "target": self.target,
-            "from": format_minute(self.first),
-            "to": format_minute(self.last),
-            "above": round(self.above, 3),
-            "below": round(self.below, 3),
+            "from": format_minute(self.first_interval),
+            "to": format_minute(self.last_interval),
+            "above": round(self.excess, 3),
+            "below": round(self.shortfall, 3),
             "unit": self.unit,
-            "paid_eur": round(self.cost, 2),
+            "paid_eur": round(self.payment, 2),
             "penalty_eur": round(self.penalty, 2),
             "is_hard": self.is_hard,
         }
@@ -176,7 +176,7 @@ def soft_constraint_report(solution: Solution) -> tuple[SoftConstraintViolation,
         for violation in _obligation(solution, obligation)
     ]
     found += [*_ramp(solution), *_connection_limit(solution), *_soc_return(solution)]
-    return tuple(sorted(found, key=lambda one: -(one.cost + one.penalty)))
+    return tuple(sorted(found, key=lambda one: -(one.payment + one.penalty)))
 
 
 def penalty_costs(data: ModelData) -> dict[str, tuple[str, FloatArray]]:
@@ -246,13 +246,13 @@ def _obligation(solution: Solution, obligation: Obligation) -> Iterator[SoftCons
         exceeded = HARD_OBLIGATION_PENALTY[obligation.quantity] * float(above[off & hard].sum())
         first, last = _period(solution, np.isin(terms.window_index, np.flatnonzero(off)))
         yield SoftConstraintViolation(
-            target=owned_label(_TARGET_LABELS[obligation.account], obligation.owner),
-            first=first,
-            last=last,
-            above=float(above[off].sum()),
-            below=float(below[off].sum()),
+            target=label_with_owner(_TARGET_LABELS[obligation.account], obligation.owner),
+            first_interval=first,
+            last_interval=last,
+            excess=float(above[off].sum()),
+            shortfall=float(below[off].sum()),
             unit=OBLIGATION_UNITS[obligation.quantity],
-            cost=weight * paid,
+            payment=weight * paid,
             penalty=weight * exceeded,
             is_hard=bool((hard & (above > VIOLATION_TOLERANCE)).any()),
         )
@@ -275,10 +275,10 @@ def _ramp(solution: Solution) -> Iterator[SoftConstraintViolation]:
         steps = np.array(ramp_limited_intervals(exchange, problem))[off]
         first, last = _period(solution, np.isin(np.arange(len(problem.interval_hours)), steps))
         yield SoftConstraintViolation(
-            target=owned_label("ramp of the connection", grid),
-            first=first,
-            last=last,
-            above=float(excess.sum()),
+            target=label_with_owner("ramp of the connection", grid),
+            first_interval=first,
+            last_interval=last,
+            excess=float(excess.sum()),
             unit="MW",
             penalty=RAMP_PENALTY_EUR_PER_MW * float(excess.sum()) * problem.weights["money"],
         )
@@ -292,10 +292,10 @@ def _connection_limit(solution: Solution) -> Iterator[SoftConstraintViolation]:
         imported = solution.values[f"{grid}.import_power"][off]
         first, last = _period(solution, off)
         yield SoftConstraintViolation(
-            target=owned_label("external import limit of the connection", grid),
-            first=first,
-            last=last,
-            above=float(
+            target=label_with_owner("external import limit of the connection", grid),
+            first_interval=first,
+            last_interval=last,
+            excess=float(
                 np.maximum(imported - problem.series(IMPORT_LIMIT_VARIABLE)[off], 0.0).max()
             ),
             unit="MW",
@@ -315,11 +315,11 @@ def _soc_return(solution: Solution) -> Iterator[SoftConstraintViolation]:
             cost = SOC_RETURN_PENALTY_EUR_PER_MWH_H * float(problem.interval_hours @ distance)
             first, last = _period(solution, off)
             yield SoftConstraintViolation(
-                target=owned_label("return of the store to its window", store.owner),
-                first=first,
-                last=last,
-                above=0.0 if is_below else float(distance.max()),
-                below=float(distance.max()) if is_below else 0.0,
+                target=label_with_owner("return of the store to its window", store.owner),
+                first_interval=first,
+                last_interval=last,
+                excess=0.0 if is_below else float(distance.max()),
+                shortfall=float(distance.max()) if is_below else 0.0,
                 unit="MWh",
                 penalty=cost * problem.weights["money"],
             )

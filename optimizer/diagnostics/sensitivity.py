@@ -18,11 +18,11 @@ from optimizer.compiler.structure import compile_model
 from optimizer.diagnostics.limits import (
     MIN_DUAL_EUR,
     exceeded_columns,
-    plan_numbers,
+    parameters_and_values,
     usable_limit_share,
 )
 from optimizer.model.objective import account_weights
-from optimizer.model.rows import Limit, owned_label
+from optimizer.model.rows import Limit, label_with_owner
 from optimizer.solver.highs import LpSolver
 from optimizer.solver.reserve_bidding import ActivationRows, bid_blocks
 from optimizer.solver.solution import Solution
@@ -78,7 +78,7 @@ class SensitivityModel:
 
     def __init__(self, solution: Solution) -> None:
         problem, signature = solution.data.problem, solution.warm_start.model_signature
-        arrays = compile_model(signature).with_parameter_values(solution.parameters)
+        arrays = compile_model(signature).with_parameter_values(solution.parameter_values)
         self._arrays = _with_fixed_columns(solution, _without_unreachable_rows(solution, arrays))
         self._is_fixed = (self._arrays.column_low != arrays.column_low) | (
             self._arrays.column_high != arrays.column_high
@@ -87,7 +87,7 @@ class SensitivityModel:
         self._solver = LpSolver(self._arrays, weights, basis=solution.warm_start.basis)
         self.objective = self._objective()
 
-    def value_of(self, limit: PlanLimit) -> float:
+    def saving_per_unit(self, limit: PlanLimit) -> float:
         """Return the saving per unit of a limit, to first order. [EUR per its unit]
 
         All bounds are relaxed together; the first one gives the step.
@@ -134,7 +134,7 @@ class SensitivityModel:
         by = step * bound.change_per_unit
         if not bound.limit.is_row:
             by = np.where(self._is_fixed[places], 0.0, by)
-        if not bound.limit.is_low:
+        if not bound.limit.is_lower_bound:
             high = high + by
         elif bound.limit.is_row:
             low = low - by
@@ -149,7 +149,7 @@ class SensitivityModel:
         """Return the largest of the bounds that are relaxed."""
         first = limit.bounds[0]
         _, low, high = self._bounds(first.limit)
-        values = low if first.limit.is_low else high
+        values = low if first.limit.is_lower_bound else high
         is_relaxed = np.isfinite(values) & (first.change_per_unit > 0.0)
         return float(np.abs(values[is_relaxed]).max(initial=0.0))
 
@@ -157,9 +157,9 @@ class SensitivityModel:
         """Return the places and bounds of a row or variable."""
         arrays = self._arrays
         if limit.is_row:
-            places = arrays.rows[limit.name]
+            places = arrays.rows_by_constraint[limit.name]
             return places, arrays.row_low[places], arrays.row_high[places]
-        places = arrays.columns[limit.name]
+        places = arrays.columns_by_variable[limit.name]
         return places, arrays.column_low[places], arrays.column_high[places]
 
     def _objective(self) -> float:
@@ -174,7 +174,7 @@ def _without_unreachable_rows(solution: Solution, arrays: ModelArrays) -> ModelA
     """Return a model without the activation rows that the bids of a plan cannot touch."""
     problem = solution.data.problem
     bids = {name: solution.values[f"{name}_reserve.offered"] for name in problem.site.reserves}
-    rows, _, high = ActivationRows(arrays, problem).bounds(bids)
+    rows, _, high = ActivationRows(arrays, problem).reachable_row_bounds(bids)
     highs = arrays.row_high.copy()
     highs[rows] = high
     return replace(arrays, row_high=highs)
@@ -200,14 +200,14 @@ def _fixed(
     for one in solution.fixed_segments:
         places, low, high = one.column_bounds(arrays)
         yield places.ravel(), low.ravel(), high.ravel()
-    exceeded = exceeded_columns(solution.data, arrays.columns, values)
+    exceeded = exceeded_columns(solution.data, arrays.columns_by_variable, values)
     yield exceeded, values[exceeded], values[exceeded]
 
 
 def plan_limits(solution: Solution) -> dict[str, PlanLimit]:
     """Return the limits of a plan that people set, each once, by label."""
     relaxed = [
-        (limit, owned_label(label, limit.owner), shares)
+        (limit, label_with_owner(label, limit.owner), shares)
         for limit in solution.limits
         for label, shares in _relaxations(limit, solution)
     ]
@@ -226,10 +226,14 @@ def plan_limits(solution: Solution) -> dict[str, PlanLimit]:
 
 def _relaxations(limit: Limit, solution: Solution) -> Iterator[tuple[str, FloatArray]]:
     """Yield the labels of the limits in which a bound is relaxed, each with its shares."""
-    spec, shape, numbers = limit.spec, solution.duals[limit.name].shape, plan_numbers(solution)
+    spec, shape, numbers = (
+        limit.spec,
+        solution.duals[limit.name].shape,
+        parameters_and_values(solution),
+    )
     if spec.periods is None:
         for label, share in (spec.relaxed_with or {spec.label: spec.change_per_unit}).items():
-            yield label, limit.shares(share, numbers, shape)
+            yield label, limit.changes_per_unit(share, numbers, shape)
         return
     periods: dict[str, FloatArray] = {}
     for label, is_within in spec.periods(limit.block_numbers(numbers)):
@@ -239,12 +243,12 @@ def _relaxations(limit: Limit, solution: Solution) -> Iterator[tuple[str, FloatA
 
 def binding_intervals(solution: Solution, limit: PlanLimit) -> BoolArray:
     """Return the intervals in which any row or column of a limit has a dual, ``(time,)``."""
-    numbers, steps = plan_numbers(solution), len(solution.data.interval_hours)
+    numbers, steps = parameters_and_values(solution), len(solution.data.interval_hours)
     found = np.zeros(steps, dtype=bool)
     for bound in limit.bounds:
         if bound.limit.spec.is_bound_of_limit:
             savings = bound.limit.savings(solution.duals[bound.limit.name], bound.change_per_unit)
-            found |= bound.limit.by_interval(savings, numbers, steps) > MIN_DUAL_EUR
+            found |= bound.limit.largest_by_interval(savings, numbers, steps) > MIN_DUAL_EUR
     return found
 
 
@@ -257,7 +261,7 @@ class LimitSensitivity:
     limit: str
     unit: str
     marginal_value: float
-    hours: float
+    binding_hours: float
     valid_for: float
 
     def as_json(self) -> dict[str, object]:
@@ -266,7 +270,7 @@ class LimitSensitivity:
             "limit": self.limit,
             "unit": self.unit,
             "worth": self.marginal_value,
-            "hours": self.hours,
+            "hours": self.binding_hours,
             "valid_for": self.valid_for,
         }
 
@@ -290,14 +294,14 @@ def limit_values(
     binding = [(limit, at) for limit, at in each if at.any()]
     model, hours, found = SensitivityModel(solution), solution.data.interval_hours, []
     for number, (limit, is_binding) in enumerate(binding):
-        value = model.value_of(limit)
+        value = model.saving_per_unit(limit)
         if value > MIN_DUAL_EUR:
             found.append(
                 LimitSensitivity(
                     limit=limit.label,
                     unit=limit.unit,
                     marginal_value=value,
-                    hours=float(hours[is_binding].sum()),
+                    binding_hours=float(hours[is_binding].sum()),
                     valid_for=model.valid_range(limit),
                 )
             )

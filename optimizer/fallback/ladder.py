@@ -22,7 +22,7 @@ from optimizer.fallback.plan_by_rule import (
     with_connection_power,
 )
 from optimizer.planner.decision import Decision
-from optimizer.planner.schedule import COPIED_VARIABLES
+from optimizer.planner.schedule import COPIED_OUTLOOK_VARIABLES
 from optimizer.problem.problem import Problem
 from optimizer.verification.verifier import ScheduleVerdict, verify
 from twin import time_axes, variables
@@ -51,7 +51,7 @@ NOTHING_TO_SHED: Final = "no work runs that could be shed: other orders cannot r
 FALLBACK_PLAN_PERIOD: Final = np.timedelta64(1, "h")
 """How long a plan that is not optimal is used; later targets do not reduce work now."""
 
-TARGET_TOLERANCE_MW: Final = 0.01
+LOAD_TARGET_TOLERANCE_MW: Final = 0.01
 """Power above a target that is ignored. [MW]"""
 
 logger = structlog.get_logger(__name__)
@@ -225,7 +225,7 @@ def _with_current_outlook(problem: Problem, remaining: xr.Dataset) -> xr.Dataset
     known, wanted = time_axes.interval_edges(problem.outlook), time_axes.interval_edges(remaining)
     if wanted[-1] > known[-1]:
         raise NoScheduleError("the previous plan reaches beyond the forecasts")
-    for name in (*COPIED_VARIABLES, "renewable_available_power"):
+    for name in (*COPIED_OUTLOOK_VARIABLES, "renewable_available_power"):
         if name in remaining:
             current = problem.outlook[name].transpose(..., "time")
             values = time_axes.regrid(current.to_numpy(), known, wanted)
@@ -363,4 +363,4 @@ def exceeds_load_targets(outlook: xr.Dataset, schedule: xr.Dataset) -> bool:
     near = time[time < time[0] + FALLBACK_PLAN_PERIOD]
     target = outlook["grid_import_target"].min("contract").sel(time=near, method="pad")
     net = net_import(schedule).sel(time=near)
-    return bool((net.to_numpy() > target.to_numpy() + TARGET_TOLERANCE_MW).any())
+    return bool((net.to_numpy() > target.to_numpy() + LOAD_TARGET_TOLERANCE_MW).any())

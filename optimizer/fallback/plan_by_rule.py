@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 import xarray as xr
 
-from optimizer.planner.schedule import COPIED_VARIABLES
+from optimizer.planner.schedule import COPIED_OUTLOOK_VARIABLES
 from optimizer.problem.problem import Problem
 from optimizer.realtime.dispatch import limit_caps, must_run
 from optimizer.realtime.headroom import Headroom, compute_headroom, max_export
@@ -33,10 +33,10 @@ from twin.workload.queue import (
 MIN_PARTIAL_HORIZON_H: Final = 1.0
 """Shortest horizon that is worth a plan. [h]"""
 
-SMOOTHED_INTERVALS: Final = 8
+SMOOTHED_INTERVAL_COUNT: Final = 8
 """Intervals whose ramps batteries smooth; two hours suffice for any change of load. [1]"""
 
-CURTAILMENT_PASSES: Final = 3
+CURTAILMENT_PASS_COUNT: Final = 3
 """Iterations of curtailment; curtailed power also reduces losses. [1]"""
 
 BATTERY_FLOWS: Final = ("battery_charge", "battery_discharge")
@@ -79,7 +79,7 @@ def shorten_to_safe_horizon(problem: Problem) -> Problem | None:
 def curtailed_constant_work_plan(problem: Problem, work_power: float) -> xr.Dataset:
     """Return the plan of :func:`_constant_work` without renewable power that has no use."""
     plan = with_connection_power(problem, _constant_work(problem, work_power))
-    for _ in range(CURTAILMENT_PASSES):
+    for _ in range(CURTAILMENT_PASS_COUNT):
         curtailed = curtail_surplus(problem, plan)
         if curtailed is plan:
             break
@@ -90,7 +90,7 @@ def curtailed_constant_work_plan(problem: Problem, work_power: float) -> xr.Data
 def _constant_work(problem: Problem, work_power: float) -> xr.Dataset:
     """Return an operation with constant work above idle. [MW]"""
     outlook = problem.outlook
-    plan = outlook[[name for name in COPIED_VARIABLES if name in outlook]].copy()
+    plan = outlook[[name for name in COPIED_OUTLOOK_VARIABLES if name in outlook]].copy()
     plan = plan.assign_coords(instant=outlook["instant"])
     plan["hall_power"] = hall_power(problem.site, plan, work_power)
     if "renewable_available_power" in outlook:
@@ -174,7 +174,7 @@ def _smoothing_power(
     flow = np.zeros(len(net))
     for i in range(len(net)):
         limited = (
-            np.clip(net[i], before - step, before + step) if i < SMOOTHED_INTERVALS else net[i]
+            np.clip(net[i], before - step, before + step) if i < SMOOTHED_INTERVAL_COUNT else net[i]
         )
         wanted = float(min(limited, max_import[i]))
         flow[i] = wanted - net[i]
@@ -216,7 +216,7 @@ def orders_by_rule(
     return DispatchOrders(jobs=caps_by_job(queue, caps), renewable_cap=renewable_caps, **batteries)
 
 
-def with_urgent_jobs(queue: JobQueue, caps: FloatArray, service_racks: float) -> FloatArray:
+def caps_with_urgent_jobs(queue: JobQueue, caps: FloatArray, service_racks: float) -> FloatArray:
     """Return caps of running jobs, and of jobs that cannot wait, as far as racks are free. [1]"""
     caps, must = caps.copy(), must_run(queue, QUARTER_HOUR_H)
     free = queue.pool.racks - service_racks - queue.jobs.racks[caps > 0].sum()

@@ -41,26 +41,26 @@ class FleetRelaxation:
     - `relaxed_site_costs`: cost of each site without payments for migration. [EUR]
     - `net_sent_work`: work sent less work received by each site, ``(block, route)``, in work of the
       fleet. [MWh]
-    - `prices`: prices of the routes, ``(block, route)``. [EUR MWh-1]
-    - `values`: ``<site>.<owner>.<variable>`` -> values.
+    - `route_prices`: prices of the routes, ``(block, route)``. [EUR MWh-1]
+    - `variable_values`: ``<site>.<owner>.<variable>`` -> values.
     """
 
     relaxed_site_costs: tuple[float, ...]
     net_sent_work: tuple[FloatArray, ...]
-    prices: FloatArray
-    values: Mapping[str, FloatArray]
+    route_prices: FloatArray
+    variable_values: Mapping[str, FloatArray]
 
     @property
     def cost(self) -> float:
         """Cost of the fleet, a lower bound of what its decisions cost. [EUR]"""
         return sum(self.relaxed_site_costs)
 
-    def income(self, net: FloatArray) -> float:
+    def migration_income(self, net: FloatArray) -> float:
         """Return what a site earns at the prices by the work it receives, less what it pays. [EUR]
 
         `net` is the work sent less the work received, ``(block, route)``. [MWh]
         """
-        return 0.0 - float((self.prices * net).sum())
+        return 0.0 - float((self.route_prices * net).sum())
 
 
 def solve_relaxation(problems: Sequence[Problem]) -> FleetRelaxation:
@@ -72,7 +72,7 @@ def solve_relaxation(problems: Sequence[Problem]) -> FleetRelaxation:
     names = tuple(problem.site.name for problem in problems)
     routes = _routes(problems[0])
     balance = MigrationBalanceSignature(
-        sites=names, route_count=len(routes.migration_routes), starts=routes.edges[:-1]
+        sites=names, route_count=len(routes.migration_routes), starts=routes.block_edges[:-1]
     )
     signature = replace(signature_of(*model_data), couplings=(("sharing", balance),))
     arrays = compile_model(signature).with_parameter_values(parameter_values(*model_data))
@@ -90,15 +90,15 @@ def solve_relaxation(problems: Sequence[Problem]) -> FleetRelaxation:
             "plan each site alone to see which limit is too low"
         )
     paid = arrays.cost_by_account(found.values, weights)
-    values = {name: found.values[at] for name, at in arrays.columns.items()}
+    values = {name: found.values[at] for name, at in arrays.columns_by_variable.items()}
     return FleetRelaxation(
         relaxed_site_costs=tuple(
             sum(float(cost.sum()) for account, cost in paid.items() if _is_of(account, name))
             for name in names
         ),
         net_sent_work=tuple(values[f"{name}.migration.net"] for name in names),
-        prices=-found.duals[arrays.rows["sharing.migration_balance"]],
-        values=values,
+        route_prices=-found.duals[arrays.rows_by_constraint["sharing.migration_balance"]],
+        variable_values=values,
     )
 
 
@@ -125,17 +125,17 @@ class FleetDecision:
     relaxation: FleetRelaxation
 
     @property
-    def costs(self) -> dict[str, float]:
+    def site_costs(self) -> dict[str, float]:
         """Cost of each site's decision. [EUR]"""
         return {name: decision.explanation.cost for name, decision in self.decisions.items()}
 
     @property
     def cost(self) -> float:
         """Cost of all decisions. [EUR]"""
-        return sum(self.costs.values())
+        return sum(self.site_costs.values())
 
     @property
-    def saved(self) -> float:
+    def saving_over_isolated_sites(self) -> float:
         """Saving of the fleet over isolated sites; not negative where all decide. [EUR]"""
         return sum(self.isolated_costs.values()) - self.cost
 
@@ -148,15 +148,15 @@ class FleetDecision:
         return (self.cost - self.relaxation.cost) / max(abs(self.relaxation.cost), 1.0)
 
     @property
-    def incomes(self) -> tuple[float, ...]:
+    def migration_incomes(self) -> tuple[float, ...]:
         """Income of each site from migration, at the prices. [EUR]"""
-        return tuple(self.relaxation.income(net) for net in self.net_sent_work)
+        return tuple(self.relaxation.migration_income(net) for net in self.net_sent_work)
 
     def as_json(self) -> dict[str, object]:
         """Return the object that ``gigatwin fleet --json`` writes."""
-        relaxed, costs = self.relaxation, self.costs
+        relaxed, costs = self.relaxation, self.site_costs
         bounds = [
-            cost - relaxed.income(net)
+            cost - relaxed.migration_income(net)
             for cost, net in zip(relaxed.relaxed_site_costs, relaxed.net_sent_work, strict=True)
         ]
         sites = {
@@ -164,7 +164,7 @@ class FleetDecision:
                 "objective_alone": round(self.isolated_costs[name], 2),
                 "objective": round(costs[name], 2),
                 "bound": round(bounds[number], 2),
-                "earned_by_moves": round(self.incomes[number], 2),
+                "earned_by_moves": round(self.migration_incomes[number], 2),
                 "sends_mwh": round(float(self.net_sent_work[number].clip(min=0.0).sum()), 3),
                 "takes_in_mwh": round(float((-self.net_sent_work[number]).clip(min=0.0).sum()), 3),
                 "is_safe": decision.verdict.is_safe,
@@ -219,7 +219,7 @@ def decide_fleet(problems: Sequence[Problem]) -> FleetDecision:
         decisions=dict(zip(names, decisions, strict=True)),
         isolated_costs=dict(zip(names, isolated_costs, strict=True)),
         net_sent_work=tuple(net_sent),
-        transfers=list_transfers(problems, net_sent, relaxation.prices),
+        transfers=list_transfers(problems, net_sent, relaxation.route_prices),
         relaxation=relaxation,
     )
 

@@ -193,7 +193,7 @@ def _shared_route_values(problem: Problem) -> object:
     if (migration := problem.migration) is None:
         return None
     names = ("name", "kind", "transfer_time", "arrival_to_deadline", "job_length")
-    return migration.edges, [
+    return migration.block_edges, [
         [getattr(route, name) for name in names] for route in migration.migration_routes
     ]
 

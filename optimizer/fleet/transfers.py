@@ -32,8 +32,8 @@ class WorkTransfer:
     """Work that one site sends to another by a route.
 
     - `work_by_block`: work sent in each block. [MWh]
-    - `starts`, `ends`: first and last instant of each block.
-    - `price`: mean price of the route, weighted by the work. [EUR MWh-1]
+    - `block_starts`, `block_ends`: first and last instant of each block.
+    - `mean_route_price`: mean price of the route, weighted by the work. [EUR MWh-1]
     """
 
     route: str
@@ -41,23 +41,26 @@ class WorkTransfer:
     sending_site: str
     receiving_site: str
     work_by_block: tuple[float, ...]
-    starts: tuple[np.datetime64, ...]
-    ends: tuple[np.datetime64, ...]
-    price: float
+    block_starts: tuple[np.datetime64, ...]
+    block_ends: tuple[np.datetime64, ...]
+    mean_route_price: float
 
     @property
-    def total(self) -> float:
+    def total_work(self) -> float:
         """Total work sent. [MWh]"""
         return sum(self.work_by_block)
 
     def __str__(self) -> str:
         """Return the transfer in words."""
         largest = int(np.argmax(self.work_by_block))
-        begin, end = format_minute(self.starts[largest]), format_minute(self.ends[largest])
+        begin, end = (
+            format_minute(self.block_starts[largest]),
+            format_minute(self.block_ends[largest]),
+        )
         return (
-            f"{self.sending_site} sends {self.total:.1f} MWh of {self.kind} to "
+            f"{self.sending_site} sends {self.total_work:.1f} MWh of {self.kind} to "
             f"{self.receiving_site} by {self.route}, most of it from {begin} to {end}, at "
-            f"{self.price:.1f} EUR/MWh"
+            f"{self.mean_route_price:.1f} EUR/MWh"
         )
 
     def as_json(self) -> dict[str, object]:
@@ -67,12 +70,12 @@ class WorkTransfer:
             "kind": self.kind,
             "origin": self.sending_site,
             "host": self.receiving_site,
-            "mwh": round(self.total, 3),
-            "price_eur_mwh": round(self.price, 3),
+            "mwh": round(self.total_work, 3),
+            "price_eur_mwh": round(self.mean_route_price, 3),
             "blocks": [
                 {"from": format_minute(begin), "to": format_minute(end), "mwh": round(energy, 3)}
                 for begin, end, energy in zip(
-                    self.starts, self.ends, self.work_by_block, strict=True
+                    self.block_starts, self.block_ends, self.work_by_block, strict=True
                 )
             ],
         }
@@ -109,12 +112,12 @@ def list_transfers(
                 sending_site=names[origin],
                 receiving_site=names[host],
                 work_by_block=sent,
-                starts=tuple(instants[migration.edges[k]] for k in blocks),
-                ends=tuple(instants[migration.edges[k + 1]] for k in blocks),
-                price=float(np.average(prices[blocks, p], weights=sent)),
+                block_starts=tuple(instants[migration.block_edges[k]] for k in blocks),
+                block_ends=tuple(instants[migration.block_edges[k + 1]] for k in blocks),
+                mean_route_price=float(np.average(prices[blocks, p], weights=sent)),
             )
         )
-    return tuple(sorted(found, key=lambda one: -one.total))
+    return tuple(sorted(found, key=lambda one: -one.total_work))
 
 
 def pair_sites(net_sent: list[float]) -> Iterator[tuple[int, int, float]]:
@@ -136,7 +139,7 @@ class JobTransfer:
 
     - `departure`, `earliest_start`: when they leave, and when they may run. [datetime64, UTC]
     - `energy`: their work. [MWh]
-    - `cost`: cost of moving them with their data. [EUR]
+    - `move_cost`: cost of moving them with their data. [EUR]
     - `numbers_at_origin`: their numbers at the sending site.
     - `jobs`: the same jobs with numbers of the receiving site.
     """
@@ -147,7 +150,7 @@ class JobTransfer:
     departure: np.datetime64
     earliest_start: np.datetime64
     energy: float
-    cost: float
+    move_cost: float
     numbers_at_origin: IntArray
     jobs: Jobs
 
@@ -175,7 +178,7 @@ def select_transfers(
         for origin, host, energy in pair_sites([share * float(net[0, p]) for net in net_sent]):
             queue = left[origin]
             ready = queue.instant + np.timedelta64(round(migration_route.transfer_time * 60), "m")
-            leaves = select_jobs(
+            leaves = select_jobs_to_send(
                 queue, migration_route.kind, energy=energy, ready=ready, host=queues[host].pool
             )
             if leaves.any():
@@ -190,7 +193,7 @@ def select_transfers(
                 )
 
 
-def select_jobs(
+def select_jobs_to_send(
     queue: JobQueue, kind: str, *, energy: float, ready: np.datetime64, host: RackPool
 ) -> BoolArray:
     """Return which jobs leave: those with the most laxity, up to the settled energy.
@@ -235,7 +238,7 @@ def _job_transfer(
         departure=queue.instant,
         earliest_start=ready,
         energy=queue.backlog,
-        cost=queue.backlog * (migration_route.send_cost + migration_route.host_cost),
+        move_cost=queue.backlog * (migration_route.send_cost + migration_route.host_cost),
         numbers_at_origin=queue.jobs.number,
         jobs=jobs,
     )
@@ -243,4 +246,4 @@ def _job_transfer(
 
 def _first_block(migration: Migration, problem: Problem) -> float:
     """Return the length of the first block. [h]"""
-    return float(problem.interval_hours[: migration.edges[1]].sum())
+    return float(problem.interval_hours[: migration.block_edges[1]].sum())

@@ -17,7 +17,7 @@ from twin.equipment import Renewable
 from twin.errors import GigatwinError, IssueCode, SeriesError
 from twin.forecast.forecast_errors import ERROR_HISTORY_DAYS
 from twin.forecast.series_record import series_history
-from twin.markets.contracts import PRICE_PUBLICATION_TOLERANCE, published_until
+from twin.markets.contracts import PRICE_PUBLICATION_TOLERANCE, prices_published_until
 from twin.physics.psychrometrics import STANDARD_PRESSURE_KPA
 from twin.site import Site
 from twin.text import format_duration
@@ -121,7 +121,7 @@ class LiveSeries:
         """Return which series are too short, with the reason as a text."""
         if self._is_recorded or not self._ends:
             return {}
-        published = published_until(
+        published = prices_published_until(
             now - PRICE_PUBLICATION_TOLERANCE, self._site.resolved_market_time_zone
         )
         files, found = self._files, dict[str, str]()

@@ -85,7 +85,7 @@ class ModelAssembler:
 
         return rule
 
-    def write(self, block: pyo.Block) -> None:
+    def write_balances_and_objectives(self, block: pyo.Block) -> None:
         """Write one balance per carrier and interval, and one objective per account.
 
         The block of the site gets the blocks ``balance`` and ``account``.

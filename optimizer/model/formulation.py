@@ -39,7 +39,7 @@ COMPONENT_OF_RELATION: Final[Mapping[type, Any]] = {
 }
 """Relation -> its component: a module with ``signature``, ``parameters`` and ``build``."""
 
-RESERVE_HEADROOM: Final = SimpleNamespace(
+RESERVE_HEADROOM_COMPONENT: Final = SimpleNamespace(
     signature=reserve_product.headroom_signature, parameters=reserve_product.headroom_parameters
 )
 """Component of the headroom for all products of a site."""
@@ -76,7 +76,7 @@ a site is ``block.model().component(name)``.
 def signature_of(*many: ModelData) -> ModelSignature:
     """Return the signature of a problem, or of several sites over the same intervals."""
     is_fleet = len(many) > 1
-    names = [inputs.name if is_fleet else "" for inputs in many]
+    names = [inputs.block_name if is_fleet else "" for inputs in many]
     return ModelSignature(
         interval_count=len(many[0].interval_hours),
         sites=tuple(
@@ -92,7 +92,7 @@ def parameter_values(*many: ModelData) -> dict[str, FloatArray]:
     """
     arrays = {}
     for inputs in many:
-        prefix = f"{inputs.name}." if len(many) > 1 else ""
+        prefix = f"{inputs.block_name}." if len(many) > 1 else ""
         for block, component, relation in (*_components(inputs), *_contract_components(inputs)):
             for name, values in component.parameters(relation, inputs).items():
                 arrays[f"{prefix}{block}.{name}"] = np.asarray(values, dtype=float)
@@ -113,13 +113,13 @@ def build_model(signature: ModelSignature) -> pyo.ConcreteModel:
         assembler, place = ModelAssembler(), _block(model, site.name) if site.name else model
         for name, part in site.components:
             BUILDERS_BY_SIGNATURE[type(part)](_block(place, name), part, assembler)
-        assembler.write(place)
+        assembler.write_balances_and_objectives(place)
         assemblers[site.name] = assembler
     if signature.couplings:
         coupling = ModelAssembler()
         for name, part in signature.couplings:
             COUPLING_BUILDERS[type(part)](_block(model, name), part, coupling, sites=assemblers)
-        coupling.write(model)
+        coupling.write_balances_and_objectives(model)
     return model
 
 
@@ -148,7 +148,7 @@ def _components(data: ModelData) -> Iterator[tuple[str, Any, Any]]:
     for product in site.reserves.values():
         yield f"{product.name}_reserve", reserve_product, product
     if site.reserves:
-        yield "reserves", RESERVE_HEADROOM, site
+        yield "reserves", RESERVE_HEADROOM_COMPONENT, site
 
 
 def _contract_components(data: ModelData) -> Iterator[tuple[str, Any, Any]]:

@@ -37,7 +37,7 @@ class ModelData:
     block: str = ""
 
     @property
-    def name(self) -> str:
+    def block_name(self) -> str:
         """Block of the problem in a model of several problems."""
         return self.block or self.problem.site.name
 

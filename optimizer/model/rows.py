@@ -68,7 +68,7 @@ class RowSpec:
     - `label`: its name for people, without its owner; empty if nobody set it.
     - `unit`: unit of the bound.
     - `owner`: machine or contract that it belongs to; by default its block, empty for none.
-    - `margin`: margin of the site that a plan keeps from it, "" for none.
+    - `margin_name`: margin of the site that a plan keeps from it, "" for none.
     - `is_priced`: whether people can change it; weather, for example, has no price.
     - `max_trusted_dual`: dual above which it is reported without one. [EUR per unit]
     - `change_per_unit`: change of the bound per unit of the limit, 0 where it is no limit; by
@@ -86,7 +86,7 @@ class RowSpec:
     label: str = ""
     unit: str = "MW"
     owner: str | None = None
-    margin: str = ""
+    margin_name: str = ""
     is_priced: bool = True
     max_trusted_dual: float = np.inf
     change_per_unit: RowShare | None = None
@@ -112,19 +112,19 @@ class Limit:
     block: str
     owner: str
     is_row: bool
-    is_low: bool
+    is_lower_bound: bool
     intervals: IntArray
 
     @property
     def label(self) -> str:
         """Label with its owner."""
-        return owned_label(self.spec.label, self.owner)
+        return label_with_owner(self.spec.label, self.owner)
 
     def block_numbers(self, every: Mapping[str, FloatArray]) -> BlockNumbers:
         """Return the numbers of its block, from ``<block>.<name>`` -> values."""
         return lambda name: every[f"{self.block}.{name}"]
 
-    def shares(
+    def changes_per_unit(
         self, share: RowShare | None, every: Mapping[str, FloatArray], shape: tuple[int, ...]
     ) -> FloatArray:
         """Return the change of each bound per unit of a limit, on all axes; 0 if it is given."""
@@ -136,9 +136,9 @@ class Limit:
 
     def savings(self, duals: FloatArray, share: FloatArray | float = 1.0) -> FloatArray:
         """Return what relaxing each bound saves, from its duals. [EUR per unit]"""
-        return np.maximum(duals if self.is_low else -duals, 0.0) * (np.asarray(share) > 0.0)
+        return np.maximum(duals if self.is_lower_bound else -duals, 0.0) * (np.asarray(share) > 0.0)
 
-    def by_interval(
+    def largest_by_interval(
         self, values: FloatArray, every: Mapping[str, FloatArray], steps: int
     ) -> FloatArray:
         """Return the largest value of each interval, ``(time,)``; 0 where it has none."""
@@ -151,7 +151,7 @@ class Limit:
         return found
 
 
-def owned_label(label: str, owner: str) -> str:
+def label_with_owner(label: str, owner: str) -> str:
     """Return a label with its machine or contract."""
     return f"{label} ({owner})" if owner else label
 
@@ -161,6 +161,6 @@ def share_where_positive(name: str) -> RowShare:
     return lambda of: of(name) > 0.0
 
 
-def reserve_column(product: str) -> str:
+def reserve_column_name(product: str) -> str:
     """Return the name of the column with the capacity that a holder keeps for a product."""
     return f"capacity_{product}"

@@ -64,7 +64,9 @@ def _last_slope(curve: ConvexSegments, carrier: str) -> float:
     Where inference occupies all racks to the end, there is one load and no slope; then return the
     draw per output.
     """
-    (wide,) = np.nonzero(curve.width.sum(axis=1) > MIN_OUTPUT_RANGE_MW)
+    (wide,) = np.nonzero(curve.segment_widths.sum(axis=1) > MIN_OUTPUT_RANGE_MW)
     if len(wide):
         return float(curve.mean_slope[carrier][wide[-1]])
-    return float(curve.draw_at_min_output[carrier][-1] / max(curve.low[-1], MIN_OUTPUT_RANGE_MW))
+    return float(
+        curve.draw_at_min_output[carrier][-1] / max(curve.min_output[-1], MIN_OUTPUT_RANGE_MW)
+    )

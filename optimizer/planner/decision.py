@@ -92,7 +92,7 @@ class Decision:
 
     def without_replay(self) -> Self:
         """Return the decision without replay and warm start, for long runs."""
-        judged = replace(self.verdict, replay=None, coverage=None)
+        judged = replace(self.verdict, replay=None, contingency_coverage=None)
         return replace(self, verdict=judged, warm_start=None)
 
     def with_degradation(self, reason: str) -> Self:

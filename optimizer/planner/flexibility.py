@@ -68,7 +68,7 @@ def estimate_flexibility(
     batteries = site.electricity_stores
     stored = [_battery(site, store, replay, profile, schedule=schedule) for store in batteries]
     works, lost = _work(site, schedule, outlook, profile)
-    zeros = np.zeros(len(profile.net))
+    zeros = np.zeros(len(profile.net_import))
     given = sum((up for up, _ in stored), zeros)
     taken = sum((down for _, down in stored), zeros)
     sold_up, sold_down = connection_headroom(site, schedule)
@@ -78,7 +78,10 @@ def estimate_flexibility(
     )
     up = np.minimum(given + works, np.minimum(falls, ACTIVATION_TIME_MIN * ramp_up))
     down = np.minimum(taken, np.minimum(rises, ACTIVATION_TIME_MIN * ramp_down))
-    fits = profile.edges[:-1] + OFFER_DURATION_H <= profile.edges[-1] + OFFER_TOLERANCE
+    fits = (
+        profile.interval_edges[:-1] + OFFER_DURATION_H
+        <= profile.interval_edges[-1] + OFFER_TOLERANCE
+    )
     up, down = (np.where(fits & (power > OFFER_TOLERANCE), power, 0.0) for power in (up, down))
     loss = max((1.0 / (b.charge_efficiency * b.discharge_efficiency) for b in batteries), default=1)
     from_store = np.minimum(given, up)
@@ -92,19 +95,19 @@ def estimate_flexibility(
         "ramp_up_limit": ramp_up,
         "ramp_down_limit": ramp_down,
     }
-    return label_on_schedule(schedule, values)
+    return values_on_schedule(schedule, values)
 
 
 def no_flexibility(schedule: xr.Dataset) -> xr.Dataset:
     """Return zero flexibility, in the form of :func:`estimate_flexibility`."""
     names = ("reserve_up_power", "reserve_down_power", "reserve_duration", "recovery_energy")
     zeros = np.zeros(schedule.sizes["time"])
-    return label_on_schedule(
+    return values_on_schedule(
         schedule, dict.fromkeys((*names, "ramp_up_limit", "ramp_down_limit"), zeros)
     )
 
 
-def label_on_schedule(schedule: xr.Dataset, values: Mapping[str, FloatArray]) -> xr.Dataset:
+def values_on_schedule(schedule: xr.Dataset, values: Mapping[str, FloatArray]) -> xr.Dataset:
     """Return values on the time axis of a plan, with their units."""
     bare = time_axes.interval_axes(time_axes.interval_edges(schedule))
     return variables.tag_dataset(bare.assign({name: ("time", row) for name, row in values.items()}))
@@ -114,15 +117,15 @@ def label_on_schedule(schedule: xr.Dataset, values: Mapping[str, FloatArray]) ->
 class NetImportProfile:
     """Net import of a plan and before it, and the limits of the connection. [MW]
 
-    ``edges`` are the instants from the start [h]. The limits include the lowest load target, less
-    the site's margin.
+    ``interval_edges`` are the instants from the start [h]. The limits include the lowest load
+    target, less the site's margin.
     """
 
-    edges: FloatArray
-    net: FloatArray
+    interval_edges: FloatArray
+    net_import: FloatArray
     net_import_before: float
-    low: float
-    high: FloatArray
+    min_net_import: float
+    max_net_import: FloatArray
 
     @classmethod
     def from_schedule(cls, site: Site, schedule: xr.Dataset, *, before: float | None) -> Self:
@@ -133,35 +136,38 @@ class NetImportProfile:
         limit = np.full(len(net), site.grid_connection.import_limit)
         if IMPORT_LIMIT_VARIABLE in schedule:  # the connection is not firm
             limit = np.minimum(limit, schedule[IMPORT_LIMIT_VARIABLE].to_numpy())
-        if TARGET_VARIABLE in schedule:  # a target of one partner limits offers to all
-            limit = np.minimum(limit, schedule[TARGET_VARIABLE].min("contract").to_numpy())
+        if LOAD_TARGET_VARIABLE in schedule:  # a target of one partner limits offers to all
+            limit = np.minimum(limit, schedule[LOAD_TARGET_VARIABLE].min("contract").to_numpy())
         return cls(
-            edges=np.asarray(edges, dtype=float),
-            net=net,
+            interval_edges=np.asarray(edges, dtype=float),
+            net_import=net,
             net_import_before=float(net[0]) if before is None else before,
-            low=-max(site.grid_connection.export_limit - margin, 0.0),
-            high=limit - margin,
+            min_net_import=-max(site.grid_connection.export_limit - margin, 0.0),
+            max_net_import=limit - margin,
         )
 
     def overlaps_offer(self, step: int) -> BoolArray:
         """Return the intervals that overlap the hour that begins with one."""
-        return self.overlaps(self.edges[step], self.edges[step] + OFFER_DURATION_H)
+        return self.overlaps(
+            self.interval_edges[step], self.interval_edges[step] + OFFER_DURATION_H
+        )
 
     def overlaps(self, begin: float, end: float) -> BoolArray:
         """Return the intervals that overlap a span. [h]"""
         return np.asarray(
-            (self.edges[:-1] < end - OFFER_TOLERANCE) & (self.edges[1:] > begin + OFFER_TOLERANCE)
+            (self.interval_edges[:-1] < end - OFFER_TOLERANCE)
+            & (self.interval_edges[1:] > begin + OFFER_TOLERANCE)
         )
 
     @property
     def room_to_lower(self) -> FloatArray:
         """Possible reduction of net import, by the connection alone. [MW]"""
-        return np.maximum(self.net - self.low, 0.0)
+        return np.maximum(self.net_import - self.min_net_import, 0.0)
 
     @property
     def room_to_raise(self) -> FloatArray:
         """Possible increase of net import, by the connection and targets alone. [MW]"""
-        return np.maximum(self.high - self.net, 0.0)
+        return np.maximum(self.max_net_import - self.net_import, 0.0)
 
     def free_ramps(self, ramp: float) -> tuple[FloatArray, FloatArray]:
         """Return how fast net import may fall and rise on top of the plan. [MW min-1]
@@ -169,9 +175,9 @@ class NetImportProfile:
         ``ramp`` is the limit of the connection in both directions. [MW min-1] The plan changes as
         an interval begins.
         """
-        minutes = 60.0 * np.diff(self.edges)
+        minutes = 60.0 * np.diff(self.interval_edges)
         over = np.minimum(minutes, limits.SET_POINT_TRANSITION_MIN * minutes / 15.0)
-        begins = np.diff(self.net, prepend=self.net_import_before) / over
+        begins = np.diff(self.net_import, prepend=self.net_import_before) / over
         ends = np.append(begins[1:], 0.0)
         falls = np.maximum(-np.minimum(begins, ends), 0.0)
         rises = np.maximum(np.maximum(begins, ends), 0.0)
@@ -202,7 +208,7 @@ def _battery(
     )
     can_give = store.discharge_limit + plan - reserved.power_up
     can_take = store.charge_limit - plan - reserved.power_down
-    hours = np.diff(profile.edges)
+    hours = np.diff(profile.interval_edges)
     regained = np.clip(np.minimum(can_take, share * profile.room_to_raise), 0.0, None)
     released = np.clip(np.minimum(can_give, share * profile.room_to_lower), 0.0, None)
     up = _sustainable_power(
@@ -237,7 +243,7 @@ def _sustainable_power(
     found = np.zeros(len(power))
     for step in range(len(power)):
         window = profile.overlaps_offer(step)
-        until = profile.edges[1:] - profile.edges[step]
+        until = profile.interval_edges[1:] - profile.interval_edges[step]
         later = until > OFFER_DURATION_H + OFFER_TOLERANCE
         back = np.cumsum(np.where(later & ~window, won, 0.0))
         ahead = until > OFFER_TOLERANCE
@@ -253,10 +259,10 @@ def _work(
     """Return the power of work that can be deferred for an hour [MW], and MWh to recover per
     MWh.
     """
-    delayed, lost = np.zeros(len(profile.net)), 1.0
+    delayed, lost = np.zeros(len(profile.net_import)), 1.0
     if "work_racks" not in schedule or outlook["instant"][0] != schedule["time"][0]:
         return delayed, lost
-    pool, hours = RackPool.from_site(site), np.diff(profile.edges)
+    pool, hours = RackPool.from_site(site), np.diff(profile.interval_edges)
     for label in schedule["cohort"].to_numpy().tolist():
         if str(label).endswith(EXPECTED_COHORT_SUFFIX):
             continue
@@ -304,7 +310,7 @@ def _past_minimum_run(
     profile: NetImportProfile, power: FloatArray, minimum_run: float
 ) -> FloatArray:
     """Return the power of work that has run for its minimum time. [MW]"""
-    begins = profile.edges[:-1]
+    begins = profile.interval_edges[:-1]
     spans = (
         profile.overlaps(begin - minimum_run, begin + 2.0 * OFFER_TOLERANCE) for begin in begins
     )
@@ -317,5 +323,5 @@ OFFER_TOLERANCE: Final = 1e-3
 """Power that is not offered [MW], and difference of times that is ignored. [h]"""
 
 
-TARGET_VARIABLE: Final = "grid_import_target"
+LOAD_TARGET_VARIABLE: Final = "grid_import_target"
 """Variable of a schedule for the load target."""

@@ -121,6 +121,6 @@ def _carbon(solution: Solution) -> float:
         each = later.get(store.carrier, 0.0) * store.discharge_efficiency
         numbers[f"{store.owner}.terminal_value"] = np.where(is_worth, each, 0.0)
     arrays = compile_model(solution.warm_start.model_signature).with_parameter_values(numbers)
-    own_units = dict.fromkeys(arrays.accounts.names, 1.0)
+    own_units = dict.fromkeys(arrays.accounts.account_names, 1.0)
     paid = arrays.cost_by_account(solution.column_values(arrays), own_units)
     return float(sum(paid[name].sum() for name in ("carbon", "terminal") if name in paid))

@@ -35,7 +35,7 @@ from twin.errors import NoScheduleError
 from twin.physics import FloatArray
 from twin.variables import machine_values
 
-FEASIBILITY_CHECK_ROWS: Final = 15_000
+MIN_ROWS_FOR_FEASIBILITY_CHECK: Final = 15_000
 """Rows from which a cold start first checks feasibility. Without costs that takes a tenth of the
 time; proving infeasibility with costs can take seconds. [1]
 """
@@ -71,7 +71,7 @@ def solve_problem(
     lp_solution = _without_penalties(model, solver, lp_solution)
     return Solution(
         data=model.data,
-        values=values_by_name(arrays.columns, lp_solution.values),
+        values=values_by_name(arrays.columns_by_variable, lp_solution.values),
         duals=model.duals(lp_solution),
         accounts=arrays.cost_by_account(lp_solution.values, prices),
         penalties=model.penalties(lp_solution),
@@ -79,13 +79,13 @@ def solve_problem(
         relaxed_objective=relaxed.objective,
         fixed_segments=fixed,
         limits=arrays.limits,
-        parameters=model.parameters,
+        parameter_values=model.parameters,
         warm_start=WarmStart(
             model_signature=model.shape,
             instants=instants,
             basis=basis,
             units_on=units,
-            past_units=problem.past_units,
+            past_units_on=problem.past_units,
         ),
     )
 
@@ -120,15 +120,15 @@ class _CompiledProblem:
     def duals(self, lp_solution: LpSolution) -> dict[str, FloatArray]:
         """Return the duals of rows and of the bounds of columns, by name."""
         costs = mask_duals(lp_solution.reduced_costs, self.free_arrays, self.arrays)
-        if (done := self.arrays.columns.get(CREDITED_WORK_COLUMN)) is not None:
+        if (done := self.arrays.columns_by_variable.get(CREDITED_WORK_COLUMN)) is not None:
             # work that must be done as it arrives is fixed, and its dual is arbitrary
             is_fixed = (
                 self.free_arrays.column_high[done] - self.free_arrays.column_low[done]
                 < FIXED_WORK_TOLERANCE_MWH
             )
             costs[done[is_fixed]] = 0.0
-        return values_by_name(self.arrays.rows, lp_solution.duals) | values_by_name(
-            self.arrays.columns, costs
+        return values_by_name(self.arrays.rows_by_constraint, lp_solution.duals) | values_by_name(
+            self.arrays.columns_by_variable, costs
         )
 
     def penalties(self, lp_solution: LpSolution) -> dict[str, FloatArray]:
@@ -136,7 +136,7 @@ class _CompiledProblem:
         arrays, steps = self.arrays, len(self.data.interval_hours)
         found: dict[str, FloatArray] = {}
         for name, (account, cost) in penalty_costs(self.data).items():
-            if (places := arrays.columns.get(name)) is not None and places.size:
+            if (places := arrays.columns_by_variable.get(name)) is not None and places.size:
                 paid = np.broadcast_to(cost, places.shape) * lp_solution.values[places]
                 by_step = np.bincount(
                     arrays.interval_of_column[places], weights=paid, minlength=steps
@@ -149,7 +149,7 @@ def _without_penalties(
     model: _CompiledProblem, solver: LpSolver, lp_solution: LpSolution
 ) -> LpSolution:
     """Return the plan with duals that contain no penalty: each limit keeps its excess."""
-    places = exceeded_columns(model.data, model.arrays.columns, lp_solution.values)
+    places = exceeded_columns(model.data, model.arrays.columns_by_variable, lp_solution.values)
     if not len(places):
         return lp_solution
     values = lp_solution.values[places]
@@ -186,9 +186,10 @@ def _compile(
 def _relaxed(model: _CompiledProblem, solver: LpSolver, export: Path | None) -> LpSolution:
     """Return the optimum of the relaxation."""
     if export is not None:
-        solver.export(export, compile_model(model.shape).labels(model.instants))
+        solver.export(export, compile_model(model.shape).column_and_row_names(model.instants))
     is_long = (
-        model.matching_warm_start is None and len(model.arrays.row_low) >= FEASIBILITY_CHECK_ROWS
+        model.matching_warm_start is None
+        and len(model.arrays.row_low) >= MIN_ROWS_FOR_FEASIBILITY_CHECK
     )
     found = solver.run() if not is_long or is_feasible(model.arrays) else None
     if found is None:
@@ -218,7 +219,7 @@ WORK_DERATING_STEPS: Final = (0.8, 0.5, 0.0)
 DISCHARGE_DERATING: Final = 0.95
 """Factor on the discharge at which a tank may just fail: times are computed in coarse steps. [1]"""
 
-MARGIN_GROWTH: Final = 1.5
+MARGIN_GROWTH_FACTOR: Final = 1.5
 """Factor by which the margins grow from one attempt to the next. [1]"""
 
 
@@ -273,7 +274,9 @@ def decide(
             last = previous.schedule if previous else None
             explanation = replace(
                 explain_schedule(solution, schedule, last),
-                failures=verdict.coverage.limiting_rows() if verdict.coverage else (),
+                failures_reaching_limits=verdict.contingency_coverage.limiting_rows()
+                if verdict.contingency_coverage
+                else (),
                 extra_chiller_texts=[str(called) for called in verdict.banks_with_extra_units],
             )
             return Decision(
@@ -330,11 +333,11 @@ def _tightened(
     """
     margins = problem.margins
     if verdict.violations:
-        wider = {name: MARGIN_GROWTH * value for name, value in margins.model_dump().items()}
+        wider = {name: MARGIN_GROWTH_FACTOR * value for name, value in margins.model_dump().items()}
         margins = margins.model_copy(update=wider)
     work_limit = problem.max_work_power.copy()
     discharge_limits = dict(problem.discharge_limits)
-    if (coverage := verdict.coverage) is not None:
+    if (coverage := verdict.contingency_coverage) is not None:
         is_tank = np.array([trip.failed_part is FailedPart.TANK for trip in coverage.contingencies])
         if "work_power" in schedule:
             short = np.flatnonzero(coverage.is_uncovered[~is_tank].any(axis=0))
@@ -388,7 +391,7 @@ def fix_first_stage(
     low, high = arrays.column_low.copy(), arrays.column_high.copy()
     for name, values in first.items():
         for block in blocks:
-            places = arrays.columns[f"{block}.{name}" if block else name][: len(values)]
+            places = arrays.columns_by_variable[f"{block}.{name}" if block else name][: len(values)]
             is_fixed = np.isfinite(values)
             at = places[is_fixed]
             low[at] = high[at] = np.clip(values[is_fixed], low[at], high[at])

@@ -7,7 +7,7 @@ import numpy as np
 import xarray as xr
 
 from optimizer.model.model_data import CAP_LEVEL_COUNT, cap_levels
-from optimizer.model.rows import reserve_column
+from optimizer.model.rows import reserve_column_name
 from optimizer.problem import obligations_and_reserves
 from optimizer.problem.migration import incoming_cohorts
 from optimizer.problem.obligations_and_reserves import CAPACITY_TOLERANCE_MW
@@ -22,7 +22,7 @@ from twin.simulation import setpoints
 from twin.weather import WEATHER_VARIABLES
 from twin.workload.queue import RackPool
 
-COPIED_VARIABLES: Final = (
+COPIED_OUTLOOK_VARIABLES: Final = (
     *WEATHER_VARIABLES,
     "electricity_price",
     "carbon_intensity",
@@ -66,7 +66,11 @@ def build_schedule(solution: Solution) -> xr.Dataset:
     }
     banks = list(site.switchable_units)
     known = outlook[
-        [name for name in (*COPIED_VARIABLES, "renewable_available_power") if name in outlook]
+        [
+            name
+            for name in (*COPIED_OUTLOOK_VARIABLES, "renewable_available_power")
+            if name in outlook
+        ]
     ]
     variables_of_schedule = _work(solution) | _stores(solution, owners)
     variables_of_schedule |= (
@@ -241,5 +245,5 @@ def _reserve(
     solution: Solution, owner: str, product: ReserveProduct, shape: tuple[int, ...]
 ) -> FloatArray:
     """Return the capacity of a product that an owner provides, without past intervals. [MW]"""
-    values = solution.values.get(f"{owner}.{reserve_column(product.name)}", np.zeros(shape))
+    values = solution.values.get(f"{owner}.{reserve_column_name(product.name)}", np.zeros(shape))
     return np.maximum(values[-shape[0] :], 0.0)

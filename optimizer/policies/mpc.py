@@ -13,7 +13,7 @@ import xarray as xr
 
 from optimizer.diagnostics.explanation import Explanation
 from optimizer.fallback.ladder import ScheduleSource, choose_schedule, stop_all_work
-from optimizer.fallback.plan_by_rule import orders_by_rule, with_urgent_jobs
+from optimizer.fallback.plan_by_rule import caps_with_urgent_jobs, orders_by_rule
 from optimizer.model.objective import RiskPreference
 from optimizer.planner.decision import Decision
 from optimizer.planner.planner import decide
@@ -92,7 +92,7 @@ class MpcPolicy:
         Where no plan is safe, a fallback is followed, as in a service.
         """
         is_new = self._planned == observation.now  # planned with the fleet just now
-        if self.is_due(observation.now) or (observation.has_new_request and not is_new):
+        if self.is_plan_due(observation.now) or (observation.has_new_request and not is_new):
             self._decide(observation)
         if self._follows_rule:
             return self._orders_by_rule(observation)
@@ -103,11 +103,11 @@ class MpcPolicy:
         """The plan in force, if there is one."""
         return self._last
 
-    def is_due(self, now: np.datetime64) -> bool:
+    def is_plan_due(self, now: np.datetime64) -> bool:
         """Return whether a new plan is due."""
         return bool(np.isnat(self._planned) or now - self._planned >= REPLAN_INTERVAL)
 
-    def horizon(self, observation: Observation) -> xr.Dataset:
+    def plan_axes(self, observation: Observation) -> xr.Dataset:
         """Return the time axes of a plan made now."""
         return build_horizon(
             self._site, self._record, observation.now, requests=self._external_requests(observation)
@@ -124,7 +124,7 @@ class MpcPolicy:
         stopped = dict.fromkeys(unit_counts(self._site), np.zeros(1))  # every unit has to start
         return replace(problem, past_units=stopped)
 
-    def accept(self, decision: Decision, now: np.datetime64) -> None:
+    def adopt_decision(self, decision: Decision, now: np.datetime64) -> None:
         """Adopt a decision on the problem of :meth:`build_problem`, and close market gates."""
         self._sold_reserves.record_sales_before(decision.schedule, now + REPLAN_INTERVAL)
         self._adopt(decision, now)
@@ -142,14 +142,14 @@ class MpcPolicy:
         except (NoScheduleError, SolverError) as error:
             self._fall_back(problem, observation, error)
             return
-        self.accept(decision, observation.now)
+        self.adopt_decision(decision, observation.now)
 
     def _fall_back(
         self, problem: Problem, observation: Observation, error: NoScheduleError | SolverError
     ) -> None:
         """Adopt the best schedule without an optimum, by the ladder of a service."""
         queue = observation.queue
-        caps = with_urgent_jobs(queue, queue.caps, float(problem.service_racks[0]))
+        caps = caps_with_urgent_jobs(queue, queue.caps, float(problem.service_racks[0]))
 
         def decide_part(part: Problem, _: Decision | None) -> Decision:
             if part is problem:  # tried already
@@ -164,12 +164,12 @@ class MpcPolicy:
         adopted = choice.decision or Decision(
             schedule=choice.schedule,
             verdict=choice.verdict,
-            explanation=Explanation(accounts={}, binding=(), changes=()),
+            explanation=Explanation(accounts={}, binding_limits=(), changes=()),
         )
         reason = f"{choice.source}: {choice.reason}"
         adopted = replace(adopted.with_degradation(reason), is_fallback=True)
         if choice.source is ScheduleSource.OPTIMUM:  # of a shorter horizon
-            self.accept(adopted, observation.now)
+            self.adopt_decision(adopted, observation.now)
             return
         self._planned, self._schedule = observation.now, choice.schedule
         self._follows_rule = choice.source is ScheduleSource.RULE
@@ -181,7 +181,7 @@ class MpcPolicy:
         queue, schedule = observation.queue, self._schedule
         is_ahead = schedule["time"].to_numpy() >= observation.now
         ahead = schedule.isel(time=is_ahead, instant=np.append(is_ahead, True))
-        caps = with_urgent_jobs(queue, queue.caps, float(ahead["service_racks"][0]))
+        caps = caps_with_urgent_jobs(queue, queue.caps, float(ahead["service_racks"][0]))
         return orders_by_rule(
             self._site,
             observation.state,
@@ -239,7 +239,7 @@ class MpcPolicy:
 
     def _perfect_foresight_problem(self, observation: Observation, until: np.datetime64) -> Problem:
         """Build the problem from true values, to the end of the run but at most a week ahead."""
-        axes = self.horizon(observation)
+        axes = self.plan_axes(observation)
         edges = time_axes.interval_edges(axes)
         last = min(until, edges[-1])
         grid = time_axes.interval_axes(np.append(edges[edges < last], last))

@@ -15,7 +15,7 @@ from optimizer.realtime.orders import DispatchOrders
 from optimizer.stochastic.scenarios import MIN_SCENARIOS
 from twin import time_axes
 from twin.forecast.outlook import outlook
-from twin.markets.contracts import published_until
+from twin.markets.contracts import prices_published_until
 from twin.site import Site
 from twin.workload.queue import JobQueue
 
@@ -126,7 +126,7 @@ class RulePolicy:
 
     def orders(self, observation: Observation) -> DispatchOrders:
         """Return the orders of the rule."""
-        until = published_until(observation.now, self._site.resolved_market_time_zone)
+        until = prices_published_until(observation.now, self._site.resolved_market_time_zone)
         wide = time_axes.horizon_axes(
             observation.now, [((until - observation.now) / time_axes.HOUR, 15.0)]
         )

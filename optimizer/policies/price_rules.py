@@ -230,7 +230,7 @@ def _lowest_carbon_caps(
         slots = number[(number + 1 <= ends[job] + INTERVAL_TOLERANCE) & (free >= racks)]
         levels = np.array([kind.min_power_share, 1.0])
         work = np.asarray(kind.throughput.throughput_at(levels)) * hours
-        steps = allocate_steps(
+        steps = allocate_scaling_steps(
             carbon[slots],
             work=np.diff(work, prepend=0.0),
             power=np.diff(queue.pool.power_above_idle(levels), prepend=0.0),
@@ -250,7 +250,7 @@ def _lowest_carbon_caps(
     return caps, must_run_now
 
 
-def allocate_steps(
+def allocate_scaling_steps(
     carbon: FloatArray, *, work: FloatArray, power: FloatArray, need: float
 ) -> NDArray[np.int64]:
     """Return how many scaling steps each interval gets, ``(slot,)``.

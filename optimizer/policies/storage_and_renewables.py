@@ -20,7 +20,7 @@ PRICE_QUANTILE: Final = 0.25
 PRICE_COMPARISON_PERIOD_H: Final = 24.0
 """Length of the day over which prices are compared. [h]"""
 
-HOLDING_TIME_H: Final = 8.0
+STORAGE_HOLDING_TIME_H: Final = 8.0
 """Typical time between charge and discharge, for the standing loss. [h]"""
 
 
@@ -84,10 +84,10 @@ def renewable_caps(
             total = min(total, full_power - usable * grid.import_limit)
         elif price - grid.export_fee < 0:
             total = site_power
-    return share_caps({str(k): float(v) for k, v in available.items()}, max(total, 0.0))
+    return split_total_cap({str(k): float(v) for k, v in available.items()}, max(total, 0.0))
 
 
-def share_caps(expected: Mapping[str, float], total: float) -> dict[str, float]:
+def split_total_cap(expected: Mapping[str, float], total: float) -> dict[str, float]:
     """Return caps that sum to `total`: expected power first, the remainder in equal parts. [MW]
 
     `expected` maps each renewable to its expected power [MW].
@@ -105,7 +105,7 @@ def _price_driven_power(
     hours = float(outlook["duration"][0])
     price = outlook["electricity_price"].to_numpy()[: round(PRICE_COMPARISON_PERIOD_H / hours)]
     low, high = np.quantile(price, [PRICE_QUANTILE, 1.0 - PRICE_QUANTILE])
-    retained = (1.0 - store.standing_loss) ** HOLDING_TIME_H
+    retained = (1.0 - store.standing_loss) ** STORAGE_HOLDING_TIME_H
     efficiency = store.charge_efficiency * store.discharge_efficiency * retained
     if low / efficiency + store.wear_cost >= high:
         return 0.0, 0.0

@@ -10,7 +10,7 @@ import xarray as xr
 from optimizer.problem.obligations_and_reserves import (
     CAPACITY_TOLERANCE_MW,
     OBLIGATION_AXES,
-    RESERVE_CALLED,
+    RESERVE_CALLED_VARIABLE,
     find_missing_contracts,
     find_obligation_issues,
     is_valid_value,
@@ -431,7 +431,7 @@ def find_reserve_issues(
     site: Site, outlook: xr.Dataset, *, place: str = "outlook"
 ) -> Iterator[ValidationIssue]:
     """Yield invalid reserve data of an outlook with valid axes; ``place`` names its source."""
-    present = [name for name in (*RESERVE_SERIES, RESERVE_CALLED) if name in outlook]
+    present = [name for name in (*RESERVE_SERIES, RESERVE_CALLED_VARIABLE) if name in outlook]
     try:
         variables.check_variables(outlook, *present)
     except UnitError as error:
@@ -469,7 +469,7 @@ def _find_reserve_value_issues(
     if name == "reserve_price":
         limit = f"at most {MAX_RESERVE_PRICE_EUR_PER_MW_H:g} EUR/MW for an hour"
         reasons.append((finite & (np.abs(values) > MAX_RESERVE_PRICE_EUR_PER_MW_H), limit))
-    elif name == RESERVE_CALLED:
+    elif name == RESERVE_CALLED_VARIABLE:
         reasons.append((finite & ((values < 0.0) | (values > 1.0)), "a share from 0 to 1"))
     else:
         reasons.append((finite & (values < 0.0), "0 MW or more"))

@@ -51,13 +51,13 @@ class MigrationRoute:
 class Migration:
     """The routes of a fleet over a horizon, equal and in the same order at all sites.
 
-    ``edges`` are the first interval of each block, and the one after the last.
+    ``block_edges`` are the first interval of each block, and the one after the last.
     ``min_net_work_sent`` and ``max_net_work_sent`` bound the sent less received work of the fleet,
     ``(block, route)``. [MWh]
     """
 
     migration_routes: tuple[MigrationRoute, ...]
-    edges: tuple[int, ...]
+    block_edges: tuple[int, ...]
     min_net_work_sent: FloatArray
     max_net_work_sent: FloatArray
 
@@ -65,7 +65,7 @@ class Migration:
         """Return the migration with fixed net sent work, ``(block, route)``. [MWh]"""
         return Migration(
             migration_routes=self.migration_routes,
-            edges=self.edges,
+            block_edges=self.block_edges,
             min_net_work_sent=net,
             max_net_work_sent=net,
         )
@@ -89,7 +89,7 @@ def open_migration(
         edges.append(len(hours))
     return Migration(
         migration_routes=migration_routes,
-        edges=tuple(edges),
+        block_edges=tuple(edges),
         min_net_work_sent=np.full(shape, -np.inf),
         max_net_work_sent=np.full(shape, np.inf),
     )

@@ -30,7 +30,7 @@ def obligations_in_outlook(site: Site, outlook: xr.Dataset) -> tuple[Obligation,
     )
 
 
-RESERVE_CALLED: Final = "reserve_called"
+RESERVE_CALLED_VARIABLE: Final = "reserve_called"
 """Outlook variable: share of sold capacity that is activated."""
 
 CAPACITY_TOLERANCE_MW: Final = 1e-6
@@ -53,7 +53,7 @@ def required_capacity(outlook: xr.Dataset, product: ReserveProduct) -> FloatArra
     """Return sold capacity less its activated share, which is already delivered, ``(time,)``.
     [MW]
     """
-    called = _series(outlook, RESERVE_CALLED, product.name)
+    called = _series(outlook, RESERVE_CALLED_VARIABLE, product.name)
     return sold_capacity(outlook, product) * (1.0 if called is None else 1.0 - called)
 
 
@@ -221,5 +221,5 @@ def request_outlook(
     if activated:
         found = found.assign_coords(product=list(activated))
         recovering = np.stack(list(activated.values()), axis=-1)
-        found[RESERVE_CALLED] = ("time", "product"), recovering.astype(float)
+        found[RESERVE_CALLED_VARIABLE] = ("time", "product"), recovering.astype(float)
     return variables.tag_dataset(found)

@@ -19,7 +19,7 @@ import xarray as xr
 from optimizer.problem.obligations_and_reserves import CAPACITY_TOLERANCE_MW
 from twin import time_axes, variables
 from twin.forecast.outlook import outlook
-from twin.markets.contracts import DayAheadPosition, published_until
+from twin.markets.contracts import DayAheadPosition, prices_published_until
 from twin.markets.reserve_products import RESERVE_SERIES, ReserveProduct, block_edges, is_gate_open
 from twin.physics import FloatArray
 from twin.physics.numerics import BoolArray
@@ -63,7 +63,7 @@ def build_horizon(
     :func:`twin.forecast.series_record.series_history`; unpublished values are not used.
     """
     fine = time_axes.horizon_axes(now, QUARTER_HOUR_HORIZON)
-    until = published_until(now, site.resolved_market_time_zone)
+    until = prices_published_until(now, site.resolved_market_time_zone)
     published = record[[name for name in PUBLISHED_MARKET_VARIABLES if name in record]]
     first, end = np.searchsorted(record["time"].to_numpy(), [now, until])
     near = published.isel(time=slice(first, end))
@@ -104,7 +104,7 @@ def position_outlook(
     if not markets or POSITION_VARIABLE not in record:
         return xr.Dataset()
     edges = interval_edges(axes)
-    until = edges[-1] if foresight else published_until(now, site.resolved_market_time_zone)
+    until = edges[-1] if foresight else prices_published_until(now, site.resolved_market_time_zone)
     power, is_known = _means(record, POSITION_VARIABLE, edges, until=until)
     found = {POSITION_VARIABLE: power, "position_held": is_known}
     if foresight and all(name in record for name in IMBALANCE_PRICE_VARIABLES):

@@ -18,10 +18,10 @@ from twin.time_axes import HOUR
 from twin.variables import values_by_machine
 from twin.workload.queue import JobQueue, caps_below_limit, running_power, sustained_power
 
-START_SHARE: Final = 0.5
+MIN_PLANNED_GANG_SHARE_TO_START: Final = 0.5
 """Share of a waiting gang that the plan must require to start it. [1]"""
 
-CONTINUE_SHARE: Final = 0.25
+MIN_PLANNED_GANG_SHARE_TO_CONTINUE: Final = 0.25
 """Share of a running gang that the plan must require to continue it. [1]"""
 
 RACK_POWER_TOLERANCE: Final = 1e-6
@@ -131,7 +131,11 @@ def _select_jobs(
     for is_required in (True, False) if (required_left > 0.0).any() else (False,):
         for job in order:
             width, kind = queue.jobs.racks[job], queue.jobs.kind_index[job]
-            share = CONTINUE_SHARE if queue.is_running[job] else START_SHARE
+            share = (
+                MIN_PLANNED_GANG_SHARE_TO_CONTINUE
+                if queue.is_running[job]
+                else MIN_PLANNED_GANG_SHARE_TO_START
+            )
             demand = left[kind] if queue.is_running[job] else min(left[kind], startable[kind])
             is_called = required_left[kind] > 0.0 if is_required else demand >= share * width
             if (must[job] or urgent[job] or is_called) and width <= racks and not on[job]:

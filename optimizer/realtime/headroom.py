@@ -198,14 +198,14 @@ class SiteLoadCurve:
 
     - `hall_power`, `site_power`: power of all halls, from idle to full, and of the whole site,
       ``(level,)``. [MW]
-    - `loads`: cooling plant -> its load, ``(level,)``. [MW]
-    - `max_loads`: cooling plant -> load that plans may use in this air. [MW]
+    - `plant_loads`: cooling plant -> its load, ``(level,)``. [MW]
+    - `max_plant_loads`: cooling plant -> load that plans may use in this air. [MW]
     """
 
     hall_power: FloatArray
     site_power: FloatArray
-    loads: dict[str, FloatArray]
-    max_loads: dict[str, float]
+    plant_loads: dict[str, FloatArray]
+    max_plant_loads: dict[str, float]
 
 
 def _cooling_limit(site: Site, curve: SiteLoadCurve) -> float:
@@ -213,7 +213,7 @@ def _cooling_limit(site: Site, curve: SiteLoadCurve) -> float:
     return min(
         float(
             np.interp(
-                _max_plant_load(site, curve, plant), curve.loads[plant.name], curve.hall_power
+                _max_plant_load(site, curve, plant), curve.plant_loads[plant.name], curve.hall_power
             )
         )
         for plant in site.machines_of(CoolingPlant)
@@ -235,7 +235,8 @@ def _max_load_step(site: Site, curve: SiteLoadCurve, state: xr.Dataset, now: xr.
         margin = MAX_WARMING_SHARE * max(plant.supply_limit - max(water, target), 0.0)
         lag = site.contingency.valve_time_constant(plant.loop)
         share = max(
-            float(np.ptp(curve.loads[plant.name]) / np.ptp(curve.hall_power)), MIN_LOAD_SENSITIVITY
+            float(np.ptp(curve.plant_loads[plant.name]) / np.ptp(curve.hall_power)),
+            MIN_LOAD_SENSITIVITY,
         )
         max_step = min(max_step, margin * plant.loop.heat_capacity / lag / share)
     return max_step
@@ -245,14 +246,14 @@ def _chilled(site: Site, curve: SiteLoadCurve) -> tuple[float, float]:
     """Return the least load and the spare capacity of the chilled circuit. [MW]"""
     for plant in site.machines_of(CoolingPlant):
         if plant.serves == "chilled":
-            load = curve.loads[plant.name]
+            load = curve.plant_loads[plant.name]
             return float(load[0]), max(_max_plant_load(site, curve, plant) - float(load[-1]), 0.0)
     return 0.0, 0.0
 
 
 def _max_plant_load(site: Site, curve: SiteLoadCurve, plant: CoolingPlant) -> float:
     """Return the load that a cooling plant may carry, with the site's margin. [MW]"""
-    return (1.0 - site.margins.power) * curve.max_loads[plant.name]
+    return (1.0 - site.margins.power) * curve.max_plant_loads[plant.name]
 
 
 def _onsite_power(now: xr.Dataset) -> float:
@@ -386,8 +387,8 @@ def _simulate_curve(case: _LoadCurveKey) -> SiteLoadCurve:
     return SiteLoadCurve(
         hall_power=halls,
         site_power=run.flows["facility_power", ""],
-        loads={name: run.flows["cooling_load", name] for name in capacities},
-        max_loads={
+        plant_loads={name: run.flows["cooling_load", name] for name in capacities},
+        max_plant_loads={
             p.name: float(capacities[p.name].plannable(p)[0])
             for p in site.machines_of(CoolingPlant)
         },

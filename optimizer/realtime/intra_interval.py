@@ -51,7 +51,7 @@ class LoadShedding:
         return cls(queue=queue, caps=caps_in_queue_order(queue, jobs))
 
     @property
-    def power(self) -> float:
+    def ordered_work_power(self) -> float:
         """Ordered power above idle. [MW]"""
         return running_power(self.queue, self.caps)
 
@@ -65,7 +65,7 @@ class LoadShedding:
         kinds = self.queue.pool.kinds
         floors = np.array([kind.throughput.power_points[0] for kind in kinds])
         min_caps = np.minimum(floors[self.queue.jobs.kind_index], self.caps)
-        max_cut = self.power - running_power(self.queue, min_caps)
+        max_cut = self.ordered_work_power - running_power(self.queue, min_caps)
         reduction = min(max(cut, 0.0), max_cut)
         caps = self.caps - (self.caps - min_caps) * (reduction / max_cut if max_cut > 0.0 else 0.0)
         on = self.caps > 0.0
@@ -78,7 +78,7 @@ class LoadShedding:
 class MeteringIntervalControl:
     """Controller of one quarter-hour.
 
-    - `planned`: orders of the plan before shaving, with tanks as corrected so far.
+    - `planned_orders`: orders of the plan before shaving, with tanks as corrected so far.
     - `uncharged_mean_import`: mean import that raises no peak. [MW]
     - `import_limit`: import that no minute may exceed once the plant has followed. [MW]
     - `initial_import`, `expected_import`: net import at the start, and expected once the plant has
@@ -88,12 +88,13 @@ class MeteringIntervalControl:
     - `export_limit`: largest export; if negative, least import. [MW]
     - `orders_before_tank`: orders of the plan without tank corrections; by default `planned`.
     - `sheddable_jobs`: jobs that may be capped to keep the limit; by default none.
-    - `reduction`: total reduction once the plant has followed, `shed_from_start` included. [MW]
+    - `total_reduction`: total reduction once the plant has followed, `shed_from_start` included.
+      [MW]
     - `shed_work_power`: the part of it from work. [MW]
     """
 
     site: Site
-    planned: DispatchOrders
+    planned_orders: DispatchOrders
     uncharged_mean_import: float
     import_limit: float = math.inf
     initial_import: float = math.nan
@@ -103,7 +104,7 @@ class MeteringIntervalControl:
     export_limit: float = math.inf
     orders_before_tank: DispatchOrders | None = None
     sheddable_jobs: LoadShedding | None = None
-    reduction: float = field(init=False)
+    total_reduction: float = field(init=False)
     shed_work_power: float = field(init=False, default=0.0)
     _excess: float = field(init=False, default=0.0)
     _initial_cut: float = field(init=False)
@@ -113,16 +114,16 @@ class MeteringIntervalControl:
 
     def __post_init__(self) -> None:
         """Start with the initial reduction."""
-        self.reduction = self._initial_cut = self.shed_from_start
-        self.orders_before_tank = self.orders_before_tank or self.planned
+        self.total_reduction = self._initial_cut = self.shed_from_start
+        self.orders_before_tank = self.orders_before_tank or self.planned_orders
 
     @property
     def current_orders(self) -> DispatchOrders:
         """Orders in force: the plan less the reduction."""
         orders, _ = shave_peak(
-            self.planned,
+            self.planned_orders,
             self.site,
-            self.reduction - self.shed_work_power,
+            self.total_reduction - self.shed_work_power,
             discharge_margin=self.discharge_margin,
         )
         return self._with_less_work(orders, self.shed_work_power)[0]
@@ -141,8 +142,8 @@ class MeteringIntervalControl:
         """Continue with the reduction from before the quarter-hour was planned again."""
         self._initial_cut, self._cut_time = before._initial_cut, before._cut_time
         self._cut_energy, self._ordered_energy = before._cut_energy, before._ordered_energy
-        self.reduction, self.shed_work_power = (
-            max(before.reduction, self.shed_from_start),
+        self.total_reduction, self.shed_work_power = (
+            max(before.total_reduction, self.shed_from_start),
             before.shed_work_power,
         )
 
@@ -180,19 +181,19 @@ class MeteringIntervalControl:
             max(wanted, limit_cut),
             max(self._max_reduction(latest + now, minutes), self.shed_from_start),
         )
-        if abs(wanted - self.reduction) <= MIN_SHAVED_POWER_MW:
+        if abs(wanted - self.total_reduction) <= MIN_SHAVED_POWER_MW:
             return None
         orders, shaved = shave_peak(
-            self.planned, self.site, wanted, discharge_margin=self.discharge_margin
+            self.planned_orders, self.site, wanted, discharge_margin=self.discharge_margin
         )
         orders, work_cut = self._with_less_work(orders, min(wanted, limit_cut) - shaved)
-        if abs(shaved + work_cut - self.reduction) <= MIN_SHAVED_POWER_MW:
+        if abs(shaved + work_cut - self.total_reduction) <= MIN_SHAVED_POWER_MW:
             return None
         self._ordered_energy = self._ordered_reduction_energy(minutes)
         self._cut_energy = self._reduction_energy(minutes)
         self._initial_cut = now
         self._cut_time = minutes
-        self.reduction = shaved + work_cut
+        self.total_reduction = shaved + work_cut
         self.shed_work_power = work_cut
         return orders
 
@@ -216,7 +217,7 @@ class MeteringIntervalControl:
             )
             fast = (
                 latest
-                + self.reduction
+                + self.total_reduction
                 - self.shed_from_start
                 - mean
                 - self._ordered_reduction_energy(minutes) / minutes
@@ -225,9 +226,10 @@ class MeteringIntervalControl:
         increase = rise * RISE_LOOKAHEAD_MIN or expected_soon - self._expected_import_at(minutes)
         beyond = latest + increase - max(self.import_limit, expected_soon)
         if beyond <= 0.0:
-            return max(self.reduction, now) + beyond
+            return max(self.total_reduction, now) + beyond
         return max(
-            self.reduction + beyond, now + beyond * SET_POINT_TRANSITION_MIN / RISE_LOOKAHEAD_MIN
+            self.total_reduction + beyond,
+            now + beyond * SET_POINT_TRANSITION_MIN / RISE_LOOKAHEAD_MIN,
         )
 
     def _with_less_work(self, orders: DispatchOrders, cut: float) -> tuple[DispatchOrders, float]:
@@ -243,8 +245,10 @@ class MeteringIntervalControl:
         Within the quarter-hour tanks only change towards discharge. `water` maps circuits to supply
         temperatures [degC]; circuits without a reading change nothing.
         """
-        corrected = limit_tank_charging(self.orders_before_tank or self.planned, self.site, water)
-        now = self.planned
+        corrected = limit_tank_charging(
+            self.orders_before_tank or self.planned_orders, self.site, water
+        )
+        now = self.planned_orders
         changed_tanks = [
             tank.owner
             for tank in self.site.stores
@@ -261,7 +265,7 @@ class MeteringIntervalControl:
             **now.tank_discharge,
             **{n: corrected.tank_discharge.get(n, 0.0) for n in changed_tanks},
         }
-        self.planned = replace(now, tank_charge=charge, tank_discharge=discharge)
+        self.planned_orders = replace(now, tank_charge=charge, tank_discharge=discharge)
         return self.current_orders
 
     def _max_reduction(self, uncut_import: float, minutes: float) -> float:
@@ -290,11 +294,11 @@ class MeteringIntervalControl:
     def _cut_at(self, minutes: float) -> float:
         """Return the part of the reduction that is effective at a minute. [MW]"""
         progress = min((minutes - self._cut_time) / SET_POINT_TRANSITION_MIN, 1.0)
-        return self._initial_cut + (self.reduction - self._initial_cut) * progress
+        return self._initial_cut + (self.total_reduction - self._initial_cut) * progress
 
     def _ordered_reduction_energy(self, until: float) -> float:
         """Return the reduction ordered beyond `shed_from_start` up to a minute. [MW min]"""
-        return self._ordered_energy + (self.reduction - self.shed_from_start) * max(
+        return self._ordered_energy + (self.total_reduction - self.shed_from_start) * max(
             until - self._cut_time, 0.0
         )
 
@@ -303,7 +307,7 @@ class MeteringIntervalControl:
         span = until - self._cut_time
         if span <= 0.0:
             return self._cut_energy
-        change = (self.reduction - self._initial_cut) * mean_ramp_fraction(span)
+        change = (self.total_reduction - self._initial_cut) * mean_ramp_fraction(span)
         return self._cut_energy + (self._initial_cut - self.shed_from_start + change) * span
 
 

@@ -131,12 +131,12 @@ class CurtailmentResult:
 
     - `power_below_plan`, `power_above_plan`: power that is less, and power that may be more, than
       planned. [MW]
-    - `reducible`: ordered power that could still be reduced. [MW]
+    - `reducible_power`: ordered power that could still be reduced. [MW]
     """
 
     power_below_plan: float
     power_above_plan: float
-    reducible: float
+    reducible_power: float
 
     @classmethod
     def compare_with_plan(
@@ -154,7 +154,7 @@ class CurtailmentResult:
         return cls(
             power_below_plan=sum(max(planned - ordered, 0.0) for planned, ordered in pairs),
             power_above_plan=sum(max(ordered - planned, 0.0) for planned, ordered in pairs),
-            reducible=sum(min(planned, ordered) for planned, ordered in pairs),
+            reducible_power=sum(min(planned, ordered) for planned, ordered in pairs),
         )
 
 

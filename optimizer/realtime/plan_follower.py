@@ -80,8 +80,8 @@ class RealtimeController:
         reserve_limits = reserve_holding_limits(
             self.site, plan, state, now=queue.instant, before=self._previous_battery_power
         )
-        limits = intersect(taper_limits(self.site, state, planned), reserve_limits)
-        now = apply_limits(planned, limits)
+        limits = intersect_battery_limits(taper_limits(self.site, state, planned), reserve_limits)
+        now = apply_battery_limits(planned, limits)
         step = now.isel(time=0)
         spare = limit_discharge_margin(
             reserve_free_margin(self.site, plan, state, now=queue.instant), limits, step
@@ -103,14 +103,16 @@ class RealtimeController:
         curtailment = CurtailmentResult.compare_with_plan(
             step, discharge=planned_orders.battery_discharge, caps=planned_orders.renewable_cap
         )
-        expected = headroom.net_import_at(shedding.power) + curtailment.power_below_plan
+        expected = (
+            headroom.net_import_at(shedding.ordered_work_power) + curtailment.power_below_plan
+        )
         excess = expected + max(excess_before, 0.0) - headroom.max_uncharged_import
         limit = expected + headroom.export_limit
         ordered, shaved = shave_peak(orders, self.site, min(excess, limit), discharge_margin=spare)
         before = self.interval_control
         self.interval_control = MeteringIntervalControl(
             site=self.site,
-            planned=orders,
+            planned_orders=orders,
             uncharged_mean_import=headroom.max_uncharged_import,
             import_limit=headroom.import_limit,
             initial_import=float(net_import(state)),
@@ -122,7 +124,7 @@ class RealtimeController:
             sheddable_jobs=shedding,
         )
         self._store_expected_import(expected - shaved, state, queue.instant, curtailment)
-        if is_again and before and before.reduction > before.shed_from_start:
+        if is_again and before and before.total_reduction > before.shed_from_start:
             self.interval_control.continue_from(before)
             return self.interval_control.current_orders
         return ordered
@@ -192,7 +194,7 @@ class RealtimeController:
         )
         mean = before + (final_import - before) * mean_ramp_fraction(time_axes.METERING_PERIOD_MIN)
         self._expected_final_import = final_import
-        self._has_reducible_power = curtailment.reducible > 0.0
+        self._has_reducible_power = curtailment.reducible_power > 0.0
         self._expected_range = (
             min(mean, final_import) - curtailment.power_above_plan,
             max(mean, final_import),
@@ -298,7 +300,7 @@ def reserve_holding_limits(
     return found
 
 
-def intersect(*all_limits: Mapping[str, BatteryLimits]) -> dict[str, BatteryLimits]:
+def intersect_battery_limits(*all_limits: Mapping[str, BatteryLimits]) -> dict[str, BatteryLimits]:
     """Return the limits of batteries that satisfy all of the given limits."""
     found: dict[str, BatteryLimits] = {}
     for limits in all_limits:
@@ -311,7 +313,7 @@ def intersect(*all_limits: Mapping[str, BatteryLimits]) -> dict[str, BatteryLimi
     return found
 
 
-def apply_limits(now: xr.Dataset, limits: Mapping[str, BatteryLimits]) -> xr.Dataset:
+def apply_battery_limits(now: xr.Dataset, limits: Mapping[str, BatteryLimits]) -> xr.Dataset:
     """Return intervals of a schedule with battery power within the limits."""
     if not limits:
         return now
@@ -328,7 +330,7 @@ def limit_discharge_margin(
     """Return how far each battery may be moved towards discharge without fading. [MW]
 
     - `discharge_margin`: Battery -> largest move allowed for other reasons. [MW]
-    - `interval`: interval from which batteries are moved, after :func:`apply_limits`.
+    - `interval`: interval from which batteries are moved, after :func:`apply_battery_limits`.
     """
     found = dict(discharge_margin)
     for name, limit in limits.items():

@@ -113,10 +113,10 @@ def write_detail(
         seed=detail.seed,
         skip_until=window.end if store.next_time is None else store.next_time,
     )
-    on_progress(store.steps, window.step_count)
+    on_progress(store.written_step_count, window.step_count)
     for piece in written:
         store.write(piece)
-        on_progress(store.steps, window.step_count)
+        on_progress(store.written_step_count, window.step_count)
     return xr.concat(summed, "time", data_vars="minimal", coords="minimal", join="exact")
 
 

@@ -23,7 +23,7 @@ from optimizer.service.hold_register import HoldRegister
 from optimizer.service.partner_link import PartnerLink
 from optimizer.service.plant_link import PlantLink
 from optimizer.service.status import Alarm, AlarmCode, LinkState, Severity
-from telemetry.points.topology import describe_excluded
+from telemetry.points.topology import describe_excluded_racks
 from twin.text import format_duration
 from twin.units import format_second
 
@@ -330,7 +330,7 @@ class AlarmMonitor:
         for code, by_subject in texts.items():
             for subject, text in by_subject.items():
                 yield AlarmCondition(code=code, subject=subject, text=text)
-        for change in self._link.drift_monitor.losses():
+        for change in self._link.drift_monitor.wear_drifts():
             yield AlarmCondition(
                 code=AlarmCode.WEAR,
                 subject=change.parameter,
@@ -385,13 +385,13 @@ def _decision_conditions(last: DecisionResult) -> Iterator[AlarmCondition]:
             text=str(violation),
             values={"excess": violation.excess},
         )
-    for machine, text in last.unavailable.items():
+    for machine, text in last.unavailable_machines.items():
         yield AlarmCondition(code=AlarmCode.MACHINES, subject=machine, text=text)
 
 
 def rack_name_alarm(plant_link: PlantLink, now: np.datetime64) -> str:
     """Return which racks are excluded and how their names differ; empty if none is."""
-    head = describe_excluded(plant_link.excluded_racks(now))
+    head = describe_excluded_racks(plant_link.excluded_racks(now))
     if not head and plant_link.rack_names.has_no_declared_racks:
         head = "no rack name matches the site file"
     return f"{head}: {'; '.join(plant_link.rack_names.describe())}" if head else ""

@@ -66,7 +66,7 @@ class AuditLog:
     not match its hash is renamed, and a new one begins.
 
     - `trouble`: why entries wait to be written, or empty. A full disk does not stop the service;
-      each further entry, and :meth:`retry`, try again.
+      each further entry, and :meth:`write_waiting_entries`, try again.
     """
 
     def __init__(self, path: Path) -> None:
@@ -83,7 +83,7 @@ class AuditLog:
             self._pending.append(body)
             self._write()
 
-    def retry(self) -> None:
+    def write_waiting_entries(self) -> None:
         """Write the waiting entries, if there are any."""
         with self._lock:
             if self._pending:

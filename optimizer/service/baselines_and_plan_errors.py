@@ -16,7 +16,7 @@ from telemetry.messages.feed_documents import (
 from twin.physics import FloatArray
 from twin.time_axes import HOUR
 
-GATE_LEAD_MIN: Final = 45
+BASELINE_GATE_LEAD_MIN: Final = 45
 """Time before the start of an interval at which its baseline is fixed. [min]"""
 
 LEAD_TIME_EDGES_H: Final = (1.0, 3.0, 6.0, 12.0)
@@ -91,7 +91,7 @@ def _is_gate_closed(start: int, now: int) -> bool:
 
 def gate_closure_ms(start: int) -> int:
     """Return when the gate of an interval closes. [ms, UTC]"""
-    return start - GATE_LEAD_MIN * _MINUTE_MS
+    return start - BASELINE_GATE_LEAD_MIN * _MINUTE_MS
 
 
 @dataclass

@@ -32,7 +32,7 @@ MAX_TICK_WAIT_S: Final = 30.0
 MIN_REDECISION_INTERVAL: Final = np.timedelta64(1, "m")
 """Shortest time between two decisions in the same quarter-hour."""
 
-MAX_COUNTED_MOMENTS: Final = 1000
+MAX_COUNTED_SAMPLE_TIMES: Final = 1000
 """Number of times whose samples are counted. [1]"""
 
 logger = structlog.get_logger(__name__)
@@ -204,7 +204,7 @@ def _count_sample(
     samples_by_time: dict[np.datetime64, set[str]], time: np.datetime64, name: str
 ) -> None:
     """Count a sample, up to a number of distinct times, which a faulty sender could exceed."""
-    if time in samples_by_time or len(samples_by_time) < MAX_COUNTED_MOMENTS:
+    if time in samples_by_time or len(samples_by_time) < MAX_COUNTED_SAMPLE_TIMES:
         samples_by_time.setdefault(time, set()).add(name)
 
 

@@ -22,7 +22,7 @@ METER_INTERVAL: Final = np.timedelta64(5, "s")
 MAX_READING_AGE_S: Final = 90.0
 """Age from which a reading is not used. [s]"""
 
-SUPPLY_TEMPERATURE: Final = "facility_supply_temperature"
+SUPPLY_TEMPERATURE_VARIABLE: Final = "facility_supply_temperature"
 
 logger = structlog.get_logger(__name__)
 
@@ -64,16 +64,16 @@ class IntraIntervalController:
         """Adjust nothing more in this quarter-hour, because of a HOLD or a missing plan."""
         self._interval_control = None
 
-    def describe(self, now: np.datetime64) -> str:
+    def describe_adjustments(self, now: np.datetime64) -> str:
         """Describe what was adjusted in this quarter-hour; empty if nothing."""
         control = self._interval_control
         if (
             control is None
-            or control.reduction <= control.shed_from_start
+            or control.total_reduction <= control.shed_from_start
             or not self._is_running(now)
         ):
             return ""
-        stores, work = control.reduction - control.shed_work_power, control.shed_work_power
+        stores, work = control.total_reduction - control.shed_work_power, control.shed_work_power
         done = [f"batteries reduce it by {stores:.1f} MW"] if stores > 0.0 else []
         if work > 0.0:
             done.append(f"jobs are capped by {work:.1f} MW, to keep the connection's limit")
@@ -84,7 +84,7 @@ class IntraIntervalController:
         is_late = bool(now - self._integrated_to >= METER_INTERVAL)
         return self._interval_control is not None and self._is_running(now) and is_late
 
-    def update(self, now: np.datetime64, observed: xr.Dataset) -> DispatchOrders | None:
+    def adjust_orders(self, now: np.datetime64, observed: xr.Dataset) -> DispatchOrders | None:
         """Integrate the meter, and return other orders if they are needed, at most once a minute.
 
         ``observed`` holds the newest readings: ``grid_import_power``, ``grid_export_power`` [MW]
@@ -129,7 +129,7 @@ class IntraIntervalController:
                 "import limit kept" if interval_control.shed_work_power else "peak limited",
                 import_mw=round(self._net, 3),
                 peak_mw=round(interval_control.uncharged_mean_import, 3),
-                less_mw=round(interval_control.reduction, 3),
+                less_mw=round(interval_control.total_reduction, 3),
                 work_mw=round(interval_control.shed_work_power, 3),
             )
         return orders
@@ -138,8 +138,8 @@ class IntraIntervalController:
         self, observed: xr.Dataset, interval_control: MeteringIntervalControl
     ) -> DispatchOrders | None:
         readings = (
-            observed[SUPPLY_TEMPERATURE]
-            .where(observed[f"{SUPPLY_TEMPERATURE}_age"] <= MAX_READING_AGE_S)
+            observed[SUPPLY_TEMPERATURE_VARIABLE]
+            .where(observed[f"{SUPPLY_TEMPERATURE_VARIABLE}_age"] <= MAX_READING_AGE_S)
             .to_series()
         )
         shown = {str(circuit): float(value) for circuit, value in readings.dropna().items()}

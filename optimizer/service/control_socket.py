@@ -38,7 +38,7 @@ CONTROL_POLL_S: Final = 0.1
 CONTROL_STALL_LIMIT_S: Final = 60.0
 """Longest time in which the socket accepts no command. [s]"""
 
-CLOSED_ERRORS: Final = (BrokenPipeError, ConnectionResetError, ValueError)
+CONNECTION_CLOSED_ERRORS: Final = (BrokenPipeError, ConnectionResetError, ValueError)
 """Errors when a running service closes the connection; the last is an incomplete answer."""
 
 MAX_SOCKET_PATH_BYTES: Final = 100
@@ -236,7 +236,7 @@ def send_command(folder: Path, name: str, **arguments: object) -> Mapping[str, o
             wire.sendall(json.dumps({"command": name, **arguments}).encode() + b"\n")
             with wire.makefile("rb") as lines:
                 answer = json.loads(lines.readline())
-    except (TimeoutError, BlockingIOError, *CLOSED_ERRORS) as error:
+    except (TimeoutError, BlockingIOError, *CONNECTION_CLOSED_ERRORS) as error:
         raise ServiceUnresponsiveError.single(
             "service",
             IssueCode.UNREACHABLE,

@@ -94,14 +94,18 @@ class SiteService:
         )
         self.hold, self.release = self._hold_controller.hold, self._hold_controller.release
         self.replace_hold = self._hold_controller.replace_hold
-        self.apply_hold_file = self._hold_controller.update
+        self.apply_hold_file = self._hold_controller.resume_if_expired
         self.supervise = self._watchdog.supervise
         plant_link.subscribe(clock.on_sample)
 
     def run(self, stop: threading.Event) -> None:
         """Decide every quarter-hour until ``stop`` is set."""
         self._series.preload_libraries()
-        with self._start_solver() as worker, self._link, self._partners.open(self._clock.now):
+        with (
+            self._start_solver() as worker,
+            self._link,
+            self._partners.connect_partners(self._clock.now),
+        ):
             notify_systemd("READY=1")  # the journal is replayed; heartbeats follow
             threads = self._create_threads(stop, worker)
             self.supervise(*self._link.threads, *threads)
@@ -200,14 +204,16 @@ class SiteService:
             self._partners.publish(plan, result, now=self._clock.now())
             renews_last = result.choice.source is ScheduleSource.HOLD
             sequence = (
-                self._link.renew_last_caps(now, result) if renews_last else self._link.order(result)
+                self._link.renew_last_caps(now, result)
+                if renews_last
+                else self._link.publish_orders(result)
             )
             self._intra_interval.start_interval(
                 now, engine.interval_control, supply_temperatures(result.estimate.state)
             )
         self._partners.record_decision(result)
         means = self._link.means(now - QUARTER_HOUR, now)
-        self._status_view.update(result, inputs.observed, means, plan=plan)
+        self._status_view.add_decision(result, inputs.observed, means, plan=plan)
         self._last_result, self._missing_plan_reason = result, ""
         if not is_held:
             self._hold_controller.clear_ended()
@@ -249,7 +255,7 @@ class SiteService:
         """Log the decision in one line."""
         if self._last_result and self._last_result.time == now:
             fields = decision_log_fields(self._last_result) | {
-                "revision": self._partners.feed.revision
+                "revision": self._partners.feed.newest_revision
             }
             logger.info("decided", site=self.site.name, seconds=round(seconds, 3), **fields)
 
@@ -280,7 +286,7 @@ class SiteService:
             "tasks": [
                 self._readiness.redecide_when_ready,
                 self._run_intra_interval,
-                self._hold_controller.update,
+                self._hold_controller.resume_if_expired,
                 self._update_alarms,
             ],
         }
@@ -308,9 +314,9 @@ class SiteService:
             return
         with self._lock:
             if self._last_result and (
-                orders := self._intra_interval.update(now, self._link.observed(now))
+                orders := self._intra_interval.adjust_orders(now, self._link.observed(now))
             ):
-                self._link.adjust(self._last_result, orders, now)
+                self._link.publish_adjustment(self._last_result, orders, now)
 
     def _withdraw_requests(self) -> None:
         """Withdraw requests at the end; the plant's own controls take over."""
@@ -335,13 +341,13 @@ class SiteService:
 
     def status(self) -> ServiceStatus:
         """Return the present status."""
-        now, holds = self._clock.now(), self._hold_controller.all_in_force
+        now, holds = self._clock.now(), self._hold_controller.holds_in_force
         telemetry = self._link.telemetry_status(now)  # without the lock, for which a HOLD may wait
         with self._lock:
             partners, operation = self._partners.status(now), self._status_view.status()
             last, missing, hold = self._last_result, self._missing_now, Hold.combine(holds)
             ended, is_shadow = self._hold_controller.last_ended, self.settings.is_shadow
-            decision = decision_status(last, self._partners.feed.revision) if last else None
+            decision = decision_status(last, self._partners.feed.newest_revision) if last else None
             return ServiceStatus(
                 site=self.site.name,
                 title=self.site.title,
@@ -362,7 +368,7 @@ class SiteService:
                 decision=decision,
                 missing=missing,
                 awaited="" if self._has_decided else self._missing_plan_reason,
-                guarded=self._intra_interval.describe(now),
+                guarded=self._intra_interval.describe_adjustments(now),
                 hold=hold.as_status() if hold else None,
                 holds=[one.as_status() for one in holds],
                 ended=ended,

@@ -20,7 +20,7 @@ from optimizer.fallback.ladder import (
     choose_schedule,
     plan_by_rule,
 )
-from optimizer.fallback.plan_by_rule import orders_by_rule, with_urgent_jobs
+from optimizer.fallback.plan_by_rule import caps_with_urgent_jobs, orders_by_rule
 from optimizer.planner.decision import Decision
 from optimizer.problem.planning_outlook import ExternalRequests, no_requests
 from optimizer.problem.problem import Problem, add_service_racks, build_problem
@@ -81,7 +81,7 @@ class DecisionResult:
     - `queue`: jobs now.
     - `decision_duration_s`: duration of the decision, by the stopwatch. [s]
     - `excluded_racks`: racks that receive no orders, ``{hall}-{rack}``.
-    - `unavailable`: machine out of service or drained -> message.
+    - `unavailable_machines`: machine out of service or drained -> message.
     - `is_held_by_person`: whether a person's HOLD is in force.
     """
 
@@ -93,7 +93,7 @@ class DecisionResult:
     orders: DispatchOrders
     decision_duration_s: float
     excluded_racks: tuple[str, ...] = ()
-    unavailable: Mapping[str, str] = field(default_factory=dict)
+    unavailable_machines: Mapping[str, str] = field(default_factory=dict)
     is_held_by_person: bool = False
 
 
@@ -153,7 +153,7 @@ class DecisionEngine:
             power = running_power(queue, caps)
             choice = plan_by_rule(problem, power, source=ScheduleSource.HOLD, reason=hold)
         else:
-            caps = with_urgent_jobs(queue, caps, float(problem.service_racks[0]))
+            caps = caps_with_urgent_jobs(queue, caps, float(problem.service_racks[0]))
             power = running_power(queue, caps)
             choice = choose_schedule(
                 problem, self._decide_function(inputs), last=last, running_power=power
@@ -166,7 +166,7 @@ class DecisionEngine:
             queue=queue,
             orders=self._orders(choice, problem, queue=queue, caps=caps),
             excluded_racks=inputs.excluded_racks,
-            unavailable=absent,
+            unavailable_machines=absent,
             is_held_by_person=bool(inputs.hold_reason),
             decision_duration_s=self.stopwatch() - begun,
         )
@@ -295,7 +295,7 @@ class LoadShedError(NoScheduleError):
         self.outcome = result
 
 
-OPTIONAL_VARIABLES: Final = frozenset({"usual_power"})
+OPTIONAL_ESTIMATE_VARIABLES: Final = frozenset({"usual_power"})
 """Variables that files of older versions lack; they default to 0."""
 
 
@@ -328,7 +328,7 @@ def read_estimate(path: Path, site: Site) -> StateEstimate | None:
     try:
         state = states.initial_state(site, np.datetime64(instant, "us"))
         for name in states.STATE_VARIABLES:
-            stored = values.get(name, 0.0) if name in OPTIONAL_VARIABLES else values[name]
+            stored = values.get(name, 0.0) if name in OPTIONAL_ESTIMATE_VARIABLES else values[name]
             state[name].values = np.array(stored, dtype=float).reshape(state[name].shape)
         spread = {(str(name), str(owner)): float(value) for name, owner, value in rows}
         states.check_state(site, state)

@@ -210,13 +210,13 @@ class DecisionInputCheck:
         try:
             estimate_state(self._site, self._link.observed(self._clock.now()))
         except StateError as error:
-            return str(self._point_locator.locate(error))
+            return str(self._point_locator.error_with_topics(error))
         return self._link.jobs.missing_queue
 
     def explain_error(self, error: Exception) -> Exception:
         """Return the error of a missing plan, with the topics or inputs to check."""
         if isinstance(error, StateError):
-            return self._point_locator.locate(error)
+            return self._point_locator.error_with_topics(error)
         if isinstance(error, NoScheduleError) and self.lacks_inputs:
             return NoScheduleError(f"{error}\na possible cause: {self.missing_inputs()}")
         return error
@@ -246,7 +246,7 @@ class MissingPointLocator:
     def __init__(self, site: Site, window: LiveState) -> None:
         self._site, self._window = site, window
 
-    def locate(self, error: StateError) -> StateError:
+    def error_with_topics(self, error: StateError) -> StateError:
         """Return an error of ``estimate_state`` with topics as remedies.
 
         Each remedy names topic, process area and object id, or the clock error of the point.
@@ -258,7 +258,7 @@ class MissingPointLocator:
         """Location of an issue -> the point that measures it."""
         found: dict[str, SitePoint] = {}
         for point in list_points(self._site):
-            of = "" if point.meaning.kinds == ("grid",) else f" of {point.label}"
+            of = "" if point.meaning.equipment_kinds == ("grid",) else f" of {point.label}"
             for name in (point.meaning.variable, point.meaning.reverse_variable):
                 found[f"{name}{of}"] = point
         return found
@@ -267,7 +267,9 @@ class MissingPointLocator:
         point = self._points.get(fault.location)
         if point is None or fault.code is not IssueCode.MISSING:
             return fault
-        clock_error = self._window.clock_skew.describe_point((point.meaning.variable, point.label))
+        clock_error = self._window.clock_skew_tracker.describe_point(
+            (point.meaning.variable, point.label)
+        )
         if clock_error:
             return replace(
                 fault, remedy=f"set the clocks: its timestamps are refused, {clock_error}"

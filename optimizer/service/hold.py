@@ -2,8 +2,8 @@
 
 Several HOLDs may be in force at once; the site is held while one is. A HOLD with an end awaits a
 person's release after it, unless it was placed to end by itself: then it ends when the clock is
-past its end and its hours have also passed, so that a wrong clock ends none. :data:`TRANSITIONS`
-lists the states and what leads from one to another.
+past its end and its hours have also passed, so that a wrong clock ends none.
+:data:`HOLD_TRANSITIONS` lists the states and what leads from one to another.
 """
 
 from collections.abc import Mapping, Sequence
@@ -41,7 +41,7 @@ class HoldState(StrEnum):
     ENDED = "ended"
 
 
-TRANSITIONS: Final[Mapping[HoldState, Mapping[HoldState, str]]] = {
+HOLD_TRANSITIONS: Final[Mapping[HoldState, Mapping[HoldState, str]]] = {
     HoldState.HELD: {
         HoldState.EXPIRED: "it ends by itself, as clock and elapsed time are past its end",
         HoldState.ENDED: "an operator releases it",
@@ -206,7 +206,7 @@ class TimedHold:
         self._enter(HoldState.ENDED)
 
     def _enter(self, state: HoldState) -> None:
-        if state not in TRANSITIONS[self.state]:
+        if state not in HOLD_TRANSITIONS[self.state]:
             raise ValueError(f"a HOLD that is {self.state} cannot become {state}")
         self.state = state
 

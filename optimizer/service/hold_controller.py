@@ -83,12 +83,12 @@ class HoldController:
     @property
     def combined_hold(self) -> Hold | None:
         """The HOLDs in force combined into one, or None."""
-        return Hold.combine(self.all_in_force)
+        return Hold.combine(self.holds_in_force)
 
     @property
-    def all_in_force(self) -> tuple[Hold, ...]:
+    def holds_in_force(self) -> tuple[Hold, ...]:
         """Each HOLD in force, the oldest first."""
-        return self._hold_register.all_in_force(time.time())
+        return self._hold_register.holds_in_force(time.time())
 
     @property
     def description(self) -> str:
@@ -191,7 +191,7 @@ class HoldController:
         self._record(release_event(hold, operator, requester))
         return hold, operator
 
-    def update(self) -> None:
+    def resume_if_expired(self) -> None:
         """Resume if the HOLD has expired; hold again if it expired by a wrong clock.
 
         HOLDs that commands wrote to the file, because the service did not answer, take effect.

@@ -47,7 +47,7 @@ MAX_HOLD_H: Final = 24.0 * 31.0
 MAX_HOLD_TEXT_LENGTH: Final = 500
 """Longest author or reason; the rest is cut. [characters]"""
 
-MAX_UNSIGNED_HOLDS: Final = 64
+MAX_LISTED_UNSIGNED_HOLDS: Final = 64
 """HOLDs of requesters who are not signed in that are listed one by one. [1]"""
 
 FILE_LOCK_TIMEOUT_S: Final = 0.3
@@ -99,9 +99,9 @@ class HoldRegister:
 
     def combined_hold(self, now: float) -> Hold | None:
         """Return the HOLDs in force at ``now`` combined into one, or None. [s since 1970]"""
-        return Hold.combine(self.all_in_force(now))
+        return Hold.combine(self.holds_in_force(now))
 
-    def all_in_force(self, now: float) -> tuple[Hold, ...]:
+    def holds_in_force(self, now: float) -> tuple[Hold, ...]:
         """Return each HOLD in force at ``now``, the oldest first. [s since 1970]"""
         with self._lock:
             self._is_used = True
@@ -129,7 +129,7 @@ class HoldRegister:
 
     def end_notices(self, now: float) -> dict[str, str]:
         """Return by HOLD that its end is near, or past and awaits a person. [s since 1970]"""
-        notices = {f"HOLD {one.number}": one.end_notice(now) for one in self.all_in_force(now)}
+        notices = {f"HOLD {one.number}": one.end_notice(now) for one in self.holds_in_force(now)}
         return {name: text for name, text in notices.items() if text}
 
     @property
@@ -175,9 +175,9 @@ class HoldRegister:
 
         An empty reason is pending. ``hours`` is None for no end [h]; ``now`` is the wall clock
         [s since 1970]. Unprintable characters are removed, and long texts are cut. Beyond
-        :data:`MAX_UNSIGNED_HOLDS`, HOLDs of requesters who are not signed in become one without an
-        end, which counts them; only its first is written at once. Raises ServiceError if the
-        length is out of range.
+        :data:`MAX_LISTED_UNSIGNED_HOLDS`, HOLDs of requesters who are not signed in become one
+        without an end, which counts them; only its first is written at once. Raises ServiceError
+        if the length is out of range.
         """
         if not (author := _cut(author)):
             author, is_signed_in = f"{NOT_SIGNED_IN}unknown)", False
@@ -272,7 +272,7 @@ class HoldRegister:
     def _has_many_unsigned(self) -> bool:
         """Return whether no further HOLD of a requester who is not signed in is listed."""
         held = [one.hold for one in self._holds if one.state is HoldState.HELD]
-        return sum(not one.is_signed_in for one in held) >= MAX_UNSIGNED_HOLDS
+        return sum(not one.is_signed_in for one in held) >= MAX_LISTED_UNSIGNED_HOLDS
 
     def _find(self, number: int | None, of: str | None) -> TimedHold:
         """Return the HOLD in force with a number, or the only one, if its author is ``of``."""

@@ -156,7 +156,7 @@ class LoadTargetReceiver:
             return
         schedule = result.choice.schedule
         planned, starts = net_import(schedule).to_numpy(), schedule["time"].to_numpy()
-        load = PlannedLoad(starts=starts, planned=planned)
+        load = PlannedLoad(starts=starts, planned_net_import=planned)
         self._agent.publish_state(load, now)
         self._agent.report_late(load, now, ramp=self._site.grid_connection.ramp)
 

@@ -49,14 +49,14 @@ class StatusMetric:
     """A metric of the status.
 
     - `name`: without the prefix ``gigatwin_``.
-    - `text`: its meaning.
-    - `read`: returns its value, or with a ``label`` its samples; None is left out.
+    - `help_text`: its meaning.
+    - `read_value`: returns its value, or with a ``label`` its samples; None is left out.
     - `is_counter`: whether it counts since the start; otherwise it is a gauge.
     """
 
     name: str
-    text: str
-    read: Callable[[ServiceStatus], float | Samples | None]
+    help_text: str
+    read_value: Callable[[ServiceStatus], float | Samples | None]
     label: str = ""
     is_counter: bool = False
 
@@ -64,8 +64,8 @@ class StatusMetric:
         """Return the metric with its samples."""
         kind = CounterMetricFamily if self.is_counter else GaugeMetricFamily
         labels = [self.label] if self.label else []
-        family = kind(f"gigatwin_{self.name}", self.text, labels=labels)
-        found = self.read(status)
+        family = kind(f"gigatwin_{self.name}", self.help_text, labels=labels)
+        found = self.read_value(status)
         for label, value in found if isinstance(found, Iterable) else [("", found)]:
             if value is not None:
                 family.add_metric([label] if self.label else [], value)

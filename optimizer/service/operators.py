@@ -50,7 +50,7 @@ MAX_STATED_NAME_LENGTH: Final = 80
 NOT_SIGNED_IN: Final = "not signed in ("
 """Part of the author of each HOLD whose sender is no operator; no operator's name has spaces."""
 
-ADD_TIMEOUT_S: Final = 5.0
+OPERATOR_FILE_LOCK_TIMEOUT_S: Final = 5.0
 """Longest wait while another process adds an operator. [s]"""
 
 UNMAPPED_UID: Final = 65_534
@@ -211,7 +211,7 @@ def add_operator(folder: Path, name: str, *, uids: tuple[int, ...] = ()) -> str:
     taken, a uid cannot identify one person, or the file cannot be read; JournalError if another
     process keeps the folder locked.
     """
-    lock = lock_folder(folder, timeout=ADD_TIMEOUT_S)
+    lock = lock_folder(folder, timeout=OPERATOR_FILE_LOCK_TIMEOUT_S)
     try:
         return _add_operator(folder, name, uids)
     finally:

@@ -112,8 +112,8 @@ class _Views:
 
     def state(self, request: Request) -> Response:
         shown = self._shared.get()
-        headers = {"ETag": shown.tag, "Vary": "Accept-Encoding"}
-        if request.headers.get("If-None-Match") == shown.tag:
+        headers = {"ETag": shown.entity_tag, "Vary": "Accept-Encoding"}
+        if request.headers.get("If-None-Match") == shown.entity_tag:
             return Response(status_code=304, headers=headers)
         if "gzip" in request.headers.get("Accept-Encoding", ""):
             headers["Content-Encoding"] = "gzip"
@@ -376,7 +376,7 @@ class RenderedStatus:
     status: ServiceStatus
     body: bytes
     compressed: bytes
-    tag: str
+    entity_tag: str
     order_count: int
     expiry: float
 
@@ -423,7 +423,7 @@ class SharedStatus:
             status=status,
             body=body,
             compressed=gzip.compress(body, GZIP_LEVEL),
-            tag=f'W/"{hashlib.blake2b(body, digest_size=12).hexdigest()}"',
+            entity_tag=f'W/"{hashlib.blake2b(body, digest_size=12).hexdigest()}"',
             order_count=orders,
             expiry=time.monotonic() + SHARED_STATUS_PERIOD_S,
         )

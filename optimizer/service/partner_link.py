@@ -52,7 +52,7 @@ from telemetry.messages.feed_documents import (
 )
 from telemetry.messages.strict_json import to_datetime, to_milliseconds
 from telemetry.mqtt.queues import LastWill, MessageClient
-from telemetry.points.topology import describe_excluded
+from telemetry.points.topology import describe_excluded_racks
 from twin.errors import GigatwinError, JournalError
 from twin.physics import FloatArray
 from twin.site import Site
@@ -127,7 +127,7 @@ class PartnerLink:
             key=key,
             meter=meter,
             path=folder / "targets.json",
-            notify=self.feed.notify,
+            notify=self.feed.send_notice,
         )
         self.audit = AuditLog(folder / AUDIT_FILE)
         self._record_path = folder / "record.json"
@@ -136,7 +136,7 @@ class PartnerLink:
         self._lock = threading.RLock()
 
     @contextmanager
-    def open(self, now: Callable[[], np.datetime64]) -> Iterator[None]:
+    def connect_partners(self, now: Callable[[], np.datetime64]) -> Iterator[None]:
         """Connect to all partners, except in shadow mode; ``now`` returns the service's time."""
         if self._settings.is_shadow:
             yield
@@ -193,7 +193,9 @@ class PartnerLink:
         measured = measured_intervals(*measure(since, end))
         at = to_milliseconds("actual", now)
         try:
-            for interval in self.feed.actuals.due(measured, to_milliseconds("actual", end)):
+            for interval in self.feed.actuals.intervals_due(
+                measured, to_milliseconds("actual", end)
+            ):
                 contents = {
                     one.name: self._actual(one.name, interval, at) for one in self._partners
                 }
@@ -302,7 +304,7 @@ class PartnerLink:
     def record_decision(self, result: DecisionResult) -> None:
         """Write a decision into the audit record."""
         shadow = self._settings.is_shadow
-        self.audit.add(decision_entry(result, revision=self.feed.revision, is_shadow=shadow))
+        self.audit.add(decision_entry(result, revision=self.feed.newest_revision, is_shadow=shadow))
 
     def record_no_plan(self, now: np.datetime64, reason: str) -> None:
         """Record that a quarter-hour has no plan, and why."""
@@ -312,15 +314,17 @@ class PartnerLink:
 
     def poll(self, now: np.datetime64) -> bool:
         """Process acknowledgements and load targets; return whether targets changed."""
-        self.audit.retry()
+        self.audit.write_waiting_entries()
         for answer in self.feed.poll(now):
-            self.audit.add({**truncated(answer), "event": AuditEvent.ACKNOWLEDGEMENT})
+            self.audit.add(
+                {**truncate_partner_message(answer), "event": AuditEvent.ACKNOWLEDGEMENT}
+            )
             self._nominate(answer["partner"], None if now == TIME_BEFORE_FIRST_TICK else now)
             self.feed.confirm_answer(answer["partner"], now)
         targets = self.targets.poll(now)
         for entry in targets:
             is_order = entry["event"] == TargetEvent.TAKEN  # orders are recorded completely
-            self.audit.add(entry if is_order else truncated(entry))
+            self.audit.add(entry if is_order else truncate_partner_message(entry))
         return any(entry["event"] == TargetEvent.TAKEN for entry in targets)
 
     def errors(self, now: np.datetime64) -> Mapping[str, str]:
@@ -377,12 +381,12 @@ def decision_entry(
 ) -> Mapping[str, object]:
     """Return the entry of a decision; ``is_shadow`` states that nothing was ordered."""
     status = decision_status(result, revision)
-    coverage = result.choice.verdict.coverage
+    coverage = result.choice.verdict.contingency_coverage
     reasons = (
         result.choice.reason,
         status.degraded,
-        describe_excluded(result.excluded_racks),
-        *result.unavailable.values(),
+        describe_excluded_racks(result.excluded_racks),
+        *result.unavailable_machines.values(),
     )
     return {
         "event": AuditEvent.DECISION,
@@ -399,7 +403,7 @@ def decision_entry(
     }
 
 
-def truncated(message: Mapping[str, object]) -> Mapping[str, object]:
+def truncate_partner_message(message: Mapping[str, object]) -> Mapping[str, object]:
     """Return a partner's message with long texts and lists cut."""
     return {name: _cut(value) for name, value in message.items()}
 
@@ -409,7 +413,7 @@ def _cut(value: object) -> object:
         case str():
             return one_line(value, MAX_PARTNER_TEXT_LENGTH)
         case Mapping():
-            return truncated(value)
+            return truncate_partner_message(value)
         case list():
             more = (
                 [f"and {len(value) - MAX_LIST_LENGTH} more"] if len(value) > MAX_LIST_LENGTH else []

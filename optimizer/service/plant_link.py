@@ -270,7 +270,7 @@ class PlantLink:
         If many are ahead, this machine's clock is slow: see :attr:`archive_error`.
         """
         found = {
-            "stamps behind": self.window.clock_skew.describe_late(
+            "stamps behind": self.window.clock_skew_tracker.describe_late(
                 now, self.window.repetition_period
             ),
             "stamps ahead": self._ingester.source_warning,
@@ -299,11 +299,13 @@ class PlantLink:
 
     # --- commands
 
-    def order(self, result: DecisionResult) -> int:
+    def publish_orders(self, result: DecisionResult) -> int:
         """Publish the orders of a decision, and return the sequence of the job orders."""
-        return self.commands.apply(plant_commands(self._site, result), result.time)
+        return self.commands.publish_commands(plant_commands(self._site, result), result.time)
 
-    def adjust(self, result: DecisionResult, orders: DispatchOrders, now: np.datetime64) -> None:
+    def publish_adjustment(
+        self, result: DecisionResult, orders: DispatchOrders, now: np.datetime64
+    ) -> None:
         """Request other store powers; if caps of jobs change, publish these and caps of halls.
 
         Everything else stays as decided.
@@ -311,7 +313,9 @@ class PlantLink:
         if orders.jobs == self.commands.last_commands.job_caps:
             self.commands.update_requests(storage_requests(self._site, orders), now)
         else:
-            self.commands.apply(plant_commands(self._site, replace(result, orders=orders)), now)
+            self.commands.publish_commands(
+                plant_commands(self._site, replace(result, orders=orders)), now
+            )
 
     def renew_last_caps(self, now: np.datetime64, result: DecisionResult | None = None) -> int:
         """Renew the last caps, or lower ones of a plan under HOLD; withdraw all requests."""
@@ -393,7 +397,7 @@ class PlantLink:
             for name, count in window.items()
             if name not in ACCEPTED_MESSAGE_COUNTERS | UNUSED_MESSAGE_COUNTERS
         }
-        requests = self.commands.last_commands.requests
+        requests = self.commands.last_commands.set_point_requests
         worst = self._ingester.coverage.worst_points(epoch_second(now))
         return TelemetryStatus(
             age_s=self.data_age(now).newest_s,

@@ -141,7 +141,10 @@ def plant_commands(site: Site, result: DecisionResult) -> PlantCommands:
     excluded = {name: names for name, names in without.items() if names}
     requests = _requests(site, result, orders)
     return PlantCommands(
-        job_caps=orders.jobs, hall_caps=hall_caps, excluded_racks=excluded, requests=requests
+        job_caps=orders.jobs,
+        hall_caps=hall_caps,
+        excluded_racks=excluded,
+        set_point_requests=requests,
     )
 
 

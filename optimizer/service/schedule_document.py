@@ -9,7 +9,11 @@ import xarray as xr
 
 from optimizer.planner.flexibility import no_flexibility
 from optimizer.realtime.intra_interval import metered_means
-from optimizer.service.baselines_and_plan_errors import GATE_LEAD_MIN, PlanErrors, gate_closure_ms
+from optimizer.service.baselines_and_plan_errors import (
+    BASELINE_GATE_LEAD_MIN,
+    PlanErrors,
+    gate_closure_ms,
+)
 from telemetry.feed.partners import DocumentSender
 from telemetry.messages.feed_documents import (
     PUBLIC_TEXTS,
@@ -234,7 +238,7 @@ def _meta(site: Site, label: ScheduleLabel, planned_until: int) -> ScheduleMeta:
         up_means="net_import_falls",
         down_means="net_import_rises",
         connection_limit_mw={"import": grid.import_limit, "export": grid.export_limit},
-        gate_closure_lead_min=GATE_LEAD_MIN,
+        gate_closure_lead_min=BASELINE_GATE_LEAD_MIN,
         planned_until=planned_until,
         safe_schedule=SafeSchedule(
             code="connection",

@@ -42,7 +42,7 @@ from twin.units import format_minute, format_second
 from twin.variables import machine_values, net_import
 from twin.workload.queue import RackPool
 
-DISPLAYED_INTERVALS: Final = 96
+DISPLAYED_INTERVAL_COUNT: Final = 96
 """Quarter-hours of past and plan that are shown. [1]"""
 
 DISPLAYED_DECIMALS: Final = 4
@@ -74,13 +74,13 @@ class StatusView:
             "battery": sum(battery.capacity for battery in site.machines_of(Battery)),
             "tank": sum(tank.capacity for tank in site.machines_of(ChilledWaterTank)),
         }
-        self._past: deque[tuple[str, Row, Row]] = deque(maxlen=DISPLAYED_INTERVALS)
+        self._past: deque[tuple[str, Row, Row]] = deque(maxlen=DISPLAYED_INTERVAL_COUNT)
         self._last: DecisionResult | None = None
         self._document: ScheduleDraft | None = None
         self._last_metered: LastKnownPower | None = None
         self._shown: OperationStatus | None = None
 
-    def update(
+    def add_decision(
         self,
         result: DecisionResult,
         observed: xr.Dataset,
@@ -196,7 +196,7 @@ class StatusView:
                 columns[f"{kind}_level"] = replay[f"{kind}_level"].sum(kind)[1:]
         shown = {name: _column(array.to_numpy()) for name, array in columns.items()}
         if self._document is not None:  # as in the document: means that include the ramp
-            rows = self._document["intervals"][:DISPLAYED_INTERVALS]
+            rows = self._document["intervals"][:DISPLAYED_INTERVAL_COUNT]
             shown |= {"p10": [r["p10_mw"] for r in rows], "p90": [r["p90_mw"] for r in rows]}
             shown["grid_power"][: len(rows)] = [r["scheduled_mw"] for r in rows]
         return OperationSeries(
@@ -282,7 +282,7 @@ def _typed[T: msgspec.Struct](values: Mapping[str, object], kind: type[T]) -> T:
 
 def failure_status(result: DecisionResult) -> FailuresStatus | None:
     """Return ``failures`` of the status: the ride-through time of each single failure."""
-    covered = result.choice.verdict.coverage
+    covered = result.choice.verdict.contingency_coverage
     if covered is None:
         return None
     return FailuresStatus(
@@ -293,7 +293,7 @@ def failure_status(result: DecisionResult) -> FailuresStatus | None:
         plan=FailurePlan(
             time=_times(covered.time),
             minutes=_column(covered.min_minutes),
-            failure=list(covered.worst_contingencies[:DISPLAYED_INTERVALS]),
+            failure=list(covered.worst_contingencies[:DISPLAYED_INTERVAL_COUNT]),
         ),
     )
 
@@ -315,11 +315,11 @@ def _finite_row(row: Mapping[str, float | None]) -> Row:
 
 
 def _times(times: np.ndarray) -> list[str]:
-    return [format_second(time) for time in times[:DISPLAYED_INTERVALS]]
+    return [format_second(time) for time in times[:DISPLAYED_INTERVAL_COUNT]]
 
 
 def _column(values: np.ndarray | Sequence[float]) -> Column:
-    return [_number(float(value)) for value in list(values)[:DISPLAYED_INTERVALS]]
+    return [_number(float(value)) for value in list(values)[:DISPLAYED_INTERVAL_COUNT]]
 
 
 def _number(value: float | None) -> float | None:

@@ -80,7 +80,7 @@ class Watchdog:
 PERIODIC_TASK_INTERVAL_S: Final = 0.1
 """Time between two rounds of the periodic tasks. [s]"""
 
-TASK_DEADLINE_S: Final = 120.0
+PERIODIC_TASK_DEADLINE_S: Final = 120.0
 """Longest round of periodic tasks. [s]"""
 
 
@@ -104,7 +104,7 @@ def periodic_thread(
         if at_end is not None:
             at_end()
 
-    thread = SupervisedThread(work, name=name, deadline_s=TASK_DEADLINE_S, ended=stop)
+    thread = SupervisedThread(work, name=name, deadline_s=PERIODIC_TASK_DEADLINE_S, ended=stop)
     return thread
 
 

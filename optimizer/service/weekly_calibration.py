@@ -83,11 +83,11 @@ class DriftMonitor:
             self._process.start()
             logger.info("calibration started", site=self._site.name)
 
-    def losses(self) -> tuple[ParameterDrift, ...]:
+    def wear_drifts(self) -> tuple[ParameterDrift, ...]:
         """Return the changes by which machines have worn."""
-        return tuple(change for change in self.changes() if change.loss > 0.0)
+        return tuple(change for change in self.parameter_drifts() if change.loss > 0.0)
 
-    def changes(self) -> tuple[ParameterDrift, ...]:
+    def parameter_drifts(self) -> tuple[ParameterDrift, ...]:
         """Return the changes of parameters, read again when there is another calibration."""
         found = file_stamp(self._path)
         if found not in (self._stamp, NO_FILE_STAMP):
@@ -157,7 +157,9 @@ def store_calibration(path: Path, week: CalibrationSummary) -> None:
         {
             "start": str(one.start),
             "end": str(one.end),
-            "points": {name: [point.value, point.error] for name, point in one.estimates.items()},
+            "points": {
+                name: [point.value, point.standard_error] for name, point in one.estimates.items()
+            },
         }
         for one in weeks
     ]
@@ -174,7 +176,7 @@ def _week(row: object) -> CalibrationSummary | None:
     try:
         content = cast("dict[str, dict[str, list[float]]]", row)
         points = {
-            str(name): EstimatePoint(value=float(value), error=float(error))
+            str(name): EstimatePoint(value=float(value), standard_error=float(error))
             for name, (value, error) in content["points"].items()
         }
         start, end = (np.datetime64(str(content[name]), "us") for name in ("start", "end"))

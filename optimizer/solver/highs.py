@@ -100,7 +100,7 @@ class LpSolver:
         status[np.isinf(low) & np.isinf(high)] = int(status_type.kZero)
         status[basic] = int(status_type.kBasic)
         columns, rows = np.split(status.astype(np.int8), [lp.num_col_])
-        return SimplexBasis(columns=columns, rows=rows)
+        return SimplexBasis(column_statuses=columns, row_statuses=rows)
 
     def _basic(self) -> IntArray:
         """Return the positions of basic variables; rows are numbered after the columns."""
@@ -127,7 +127,7 @@ class LpSolver:
         low, high = np.array(model.col_lower_), np.array(model.col_upper_)
         return replace(arrays, column_low=low, column_high=high)
 
-    def model(self) -> Any:
+    def highs_model(self) -> Any:
         """Return the present model in the form of HiGHS."""
         return self._highs.getLp()
 
@@ -223,16 +223,16 @@ def slack_basis(arrays: ModelArrays) -> SimplexBasis:
     """Return the slack basis of a model: rows basic, columns at a bound."""
     status_type = highspy.HighsBasisStatus
     return SimplexBasis(
-        columns=np.full(len(arrays.column_low), int(status_type.kLower), dtype=np.int8),
-        rows=np.full(len(arrays.row_low), int(status_type.kBasic), dtype=np.int8),
+        column_statuses=np.full(len(arrays.column_low), int(status_type.kLower), dtype=np.int8),
+        row_statuses=np.full(len(arrays.row_low), int(status_type.kBasic), dtype=np.int8),
     )
 
 
 def _highs_basis(basis: SimplexBasis) -> Any:
     """Return a basis in the form of HiGHS."""
     found = highspy.HighsBasis()
-    found.col_status = BASIS_STATUS[basis.columns].tolist()
-    found.row_status = BASIS_STATUS[basis.rows].tolist()
+    found.col_status = BASIS_STATUS[basis.column_statuses].tolist()
+    found.row_status = BASIS_STATUS[basis.row_statuses].tolist()
     found.valid, found.alien = True, True
     return found
 
@@ -252,7 +252,7 @@ def pass_model(
     is_integer: bool = False,
 ) -> None:
     """Pass a model to HiGHS, which would never end with NaN in it."""
-    costs, offset = arrays.accounts.weighted(account_weights, len(arrays.column_low))
+    costs, offset = arrays.accounts.weighted_column_costs(account_weights, len(arrays.column_low))
     numbers = (costs, arrays.column_low, arrays.column_high, arrays.row_low, arrays.row_high)
     if any(np.isnan(part).any() for part in (*numbers, arrays.matrix_values, np.array(offset))):
         message = "the model contains NaN; check the outlook and the site"
@@ -291,10 +291,10 @@ def set_time_limit(solver: Any, seconds: float) -> None:
     set_options(solver, {"time_limit": solver.getRunTime() + seconds})
 
 
-LARGE_MODEL_ROWS: Final = 15_000
+MIN_LARGE_MODEL_ROWS: Final = 15_000
 """Rows from which a model is large: several scenarios, more than one plan of a site. [1]"""
 
-INFEASIBILITY_RATIO: Final = 4.0
+PRIMAL_SIMPLEX_INFEASIBILITY_RATIO: Final = 4.0
 """Ratio of dual to primal infeasibilities above which primal simplex is faster. [1]"""
 
 COLD_START_OPTIONS: Final[dict[str, Any]] = {
@@ -314,7 +314,7 @@ def choose_simplex_strategy(solver: Any) -> None:
     edge weights and choose the side with fewer infeasibilities. New prices leave values within
     their bounds (primal is nearer); a new state does the reverse.
     """
-    if solver.getNumRow() < LARGE_MODEL_ROWS:
+    if solver.getNumRow() < MIN_LARGE_MODEL_ROWS:
         devex = int(highspy.simplex_constants.kSimplexEdgeWeightStrategyDevex)
         options = COLD_START_OPTIONS | {"simplex_dual_edge_weight_strategy": devex}
     else:
@@ -330,7 +330,8 @@ def _choose_primal_or_dual(solver: Any) -> int:
     set_options(solver, {"simplex_iteration_limit": limit})
     info = solver.getInfo()
     is_primal = (
-        info.num_dual_infeasibilities > INFEASIBILITY_RATIO * info.num_primal_infeasibilities
+        info.num_dual_infeasibilities
+        > PRIMAL_SIMPLEX_INFEASIBILITY_RATIO * info.num_primal_infeasibilities
     )
     sides = highspy.simplex_constants
     return int(sides.kSimplexStrategyPrimal if is_primal else sides.kSimplexStrategyDual)
@@ -338,4 +339,4 @@ def _choose_primal_or_dual(solver: Any) -> int:
 
 def is_feasible(arrays: ModelArrays) -> bool:
     """Return whether any values satisfy all rows, at whatever cost."""
-    return LpSolver(arrays, dict.fromkeys(arrays.accounts.names, 0.0)).run() is not None
+    return LpSolver(arrays, dict.fromkeys(arrays.accounts.account_names, 0.0)).run() is not None

@@ -120,13 +120,13 @@ class SegmentChoice:
     """Columns, ``(step, column)``, for which one of several segments is chosen in each step.
 
     ``lower_bounds`` and ``upper_bounds`` are their bounds with each segment, ``(segment, step,
-    column)``; ``initial`` is the segment to start from, ``(step,)``.
+    column)``; ``initial_segments`` is the segment to start from, ``(step,)``.
     """
 
     columns: IntArray
     lower_bounds: FloatArray
     upper_bounds: FloatArray
-    initial: SegmentNumbers
+    initial_segments: SegmentNumbers
 
     @property
     def binary_count(self) -> int:
@@ -151,7 +151,7 @@ def solve_segment_mip(
     check_status(highs.passModel(model), "passModel", may_warn=True)
     firsts = [_add_binaries(highs, choice) for choice in choices]
     start = np.concatenate(
-        [values, *(_one_hot(one.initial, one.lower_bounds.shape[0]) for one in choices)]
+        [values, *(_one_hot(one.initial_segments, one.lower_bounds.shape[0]) for one in choices)]
     )
     found = run_mip(highs, start, time_limit=SEGMENT_SEARCH_TIME_LIMIT_S)
     if found is None:
@@ -203,10 +203,10 @@ def _row(highs: Any, low: float, high: float, columns: IntArray, weights: FloatA
     check_status(highs.addRow(low, high, len(columns), columns, weights), "addRow", may_warn=True)
 
 
-ON_SUFFIX = ".on"
+UNITS_ON_SUFFIX = ".on"
 """Suffix of columns of units on."""
 
-START_SUFFIX = ".start"
+UNIT_STARTS_SUFFIX = ".start"
 """Suffix of columns of units started."""
 
 UNIT_SEARCH_TIME_LIMIT_S = 20.0
@@ -275,11 +275,16 @@ def _rounded(arrays: ModelArrays, values: FloatArray) -> FloatArray:
     """Return units rounded up to the largest number between possible starts."""
     flat = np.zeros(len(values))
     for owner, on in units_on(arrays, values).items():
-        may_start = arrays.column_high[arrays.columns[f"{owner}{START_SUFFIX}"]][-len(on) :] > 0.0
+        may_start = (
+            arrays.column_high[arrays.columns_by_variable[f"{owner}{UNIT_STARTS_SUFFIX}"]][
+                -len(on) :
+            ]
+            > 0.0
+        )
         may_start[0] = True
         first = np.flatnonzero(may_start)
         peak_units = np.maximum.reduceat(np.ceil(on - UNIT_TOLERANCE), first)
-        flat[arrays.columns[f"{owner}{ON_SUFFIX}"]] = np.repeat(
+        flat[arrays.columns_by_variable[f"{owner}{UNITS_ON_SUFFIX}"]] = np.repeat(
             peak_units, np.diff(np.append(first, len(on)))
         )
     return flat[arrays.is_integer]
@@ -305,9 +310,9 @@ def _solve_with_units(
 def units_on(arrays: ModelArrays, values: FloatArray) -> dict[str, FloatArray]:
     """Return the units on in every interval, by bank."""
     return {
-        name.removesuffix(ON_SUFFIX): values[at]
-        for name, at in arrays.columns.items()
-        if name.endswith(ON_SUFFIX)
+        name.removesuffix(UNITS_ON_SUFFIX): values[at]
+        for name, at in arrays.columns_by_variable.items()
+        if name.endswith(UNITS_ON_SUFFIX)
     }
 
 
@@ -316,5 +321,5 @@ def shift_units(arrays: ModelArrays, warm_start: WarmStart, instants: Instants) 
     flat = np.zeros(len(arrays.column_low))
     time = warm_start.matching_intervals(instants)
     for owner, on in warm_start.units_on.items():
-        flat[arrays.columns[f"{owner}{ON_SUFFIX}"]] = np.round(on[time])
+        flat[arrays.columns_by_variable[f"{owner}{UNITS_ON_SUFFIX}"]] = np.round(on[time])
     return flat[arrays.is_integer]

@@ -92,10 +92,12 @@ def _improve(
     while True:
         turn += 1
         lp_solution = remove_simultaneous_exchange(arrays, data, lp_solution)
-        values = values_by_name(arrays.columns, lp_solution.values)
+        values = values_by_name(arrays.columns_by_variable, lp_solution.values)
         fresh = _fresh_segments(data, values, is_loose=is_loose, whole=turn > MAX_REPAIR_ROUNDS)
         if may_move := idle < MAX_IDLE_ROUNDS and turn <= MAX_REPAIR_ROUNDS:
-            tried = [replace(one, segment=one.next_segments(values, turn)) for one in fixed] + fresh
+            tried = [
+                replace(one, segment_numbers=one.segments_to_try(values, turn)) for one in fixed
+            ] + fresh
         else:
             tried = merge_by_owner([*fixed, *fresh])
         if not tried or (not may_move and _count_steps(tried) == _count_steps(fixed)):
@@ -158,7 +160,7 @@ def _binaries_by_interval(fixed: list[FixedSegments], intervals: int) -> Segment
     """Return the number of binaries of each interval, ``(time,)``. [1]"""
     count = np.zeros(intervals, dtype=np.int64)
     for one in merge_by_owner(fixed):
-        count[one.fixed_intervals] += one.width.shape[1]
+        count[one.fixed_intervals] += one.segment_widths.shape[1]
     return count
 
 
@@ -195,19 +197,21 @@ def _search(
         if sum(choice.binary_count for choice in choices) > MAX_SEARCH_BINARIES:
             break
         try:
-            segments = solve_segment_mip(solver.model(), choices, begin.values, gap=gap)
+            segments = solve_segment_mip(solver.highs_model(), choices, begin.values, gap=gap)
         except SolverError:  # a failed search keeps the known plan
             break
         if segments is None:
             break
-        chosen = [replace(one, segment=piece) for one, piece in zip(inside, segments, strict=True)]
+        chosen = [
+            replace(one, segment_numbers=piece) for one, piece in zip(inside, segments, strict=True)
+        ]
         candidates = merge_by_owner([*chosen, *candidates])
         begin, again = _solve_fixed(solver, arrays, candidates)
         if not again or lp_solution.objective - begin.objective <= MIN_REPAIR_GAIN * abs(
             lp_solution.objective
         ):
             break
-        values = values_by_name(arrays.columns, begin.values)
+        values = values_by_name(arrays.columns_by_variable, begin.values)
         fresh = list(find_fixed_segments(data, values, where=find_wasteful_intervals(data, values)))
         if not fresh:
             return begin, candidates
@@ -218,16 +222,19 @@ def _search(
 
 def _choice(fixed_segments: FixedSegments, arrays: ModelArrays) -> SegmentChoice:
     """Return fixed segments as a choice among all segments."""
-    number = np.arange(fixed_segments.width.shape[1])
+    number = np.arange(fixed_segments.segment_widths.shape[1])
     each = [
         replace(
-            fixed_segments, segment=np.full(len(fixed_segments.fixed_intervals), one)
+            fixed_segments, segment_numbers=np.full(len(fixed_segments.fixed_intervals), one)
         ).column_bounds(arrays)
         for one in number
     ]
     places, low, high = (np.stack(parts) for parts in zip(*each, strict=True))
     return SegmentChoice(
-        columns=places[0], lower_bounds=low, upper_bounds=high, initial=fixed_segments.segment
+        columns=places[0],
+        lower_bounds=low,
+        upper_bounds=high,
+        initial_segments=fixed_segments.segment_numbers,
     )
 
 
@@ -250,10 +257,12 @@ def _solve_fixed(
             slack += 1
             continue
         again = [
-            one.at_output(values_by_name(arrays.columns, found.values)) for one in fixed_segments
+            one.at_output(values_by_name(arrays.columns_by_variable, found.values))
+            for one in fixed_segments
         ]
         if not slack or all(
-            (a.segment == b.segment).all() for a, b in zip(again, fixed_segments, strict=True)
+            (a.segment_numbers == b.segment_numbers).all()
+            for a, b in zip(again, fixed_segments, strict=True)
         ):
             return found, fixed_segments
         fixed_segments, slack = again, 0
@@ -269,7 +278,9 @@ def _solve_fixed(
 def _release(solver: LpSolver, arrays: ModelArrays, fixed_segments: list[FixedSegments]) -> None:
     """Restore the bounds of fixed columns."""
     for one in fixed_segments:
-        places = stack_columns(one.names, arrays.columns)[one.fixed_intervals].ravel()
+        places = stack_columns(one.column_names, arrays.columns_by_variable)[
+            one.fixed_intervals
+        ].ravel()
         solver.set_column_bounds(places, arrays.column_low[places], high=arrays.column_high[places])
 
 
@@ -284,12 +295,16 @@ def find_fixed_segments(
     for convert in site.conversions:
         if convert.owner in where:
             steps = np.array(where[convert.owner])
-            width = data.curves[convert.owner].width[steps]
+            width = data.curves[convert.owner].segment_widths[steps]
             names: tuple[str, ...] = (f"{convert.owner}.segment",)
             output = values[names[0]][steps].sum(axis=1)[:, None]
             segment = segment_of(width, output)
             yield FixedSegments(
-                names=names, fixed_intervals=steps, segment=segment, width=width, is_ordered=True
+                column_names=names,
+                fixed_intervals=steps,
+                segment_numbers=segment,
+                segment_widths=width,
+                is_ordered=True,
             )
     for owner, directions, gains, limits in _bidirectional(data):
         if owner in where:
@@ -301,7 +316,11 @@ def find_fixed_segments(
             rise = stack_columns(names, values)[steps] @ gains
             segment = np.where(rise >= 0.0, 0, 1)
             yield FixedSegments(
-                names=names, fixed_intervals=steps, segment=segment, width=width, is_ordered=False
+                column_names=names,
+                fixed_intervals=steps,
+                segment_numbers=segment,
+                segment_widths=width,
+                is_ordered=False,
             )
 
 
@@ -338,7 +357,7 @@ def remove_simultaneous_exchange(
     values = lp_solution.values.copy()
     for exchange in import_export_exchanges(data.problem.site):
         directions = [
-            arrays.columns[f"{exchange.owner}.{direction}_power"]
+            arrays.columns_by_variable[f"{exchange.owner}.{direction}_power"]
             for direction in ("import", "export")
         ]
         both = np.minimum(values[directions[0]], values[directions[1]])
@@ -347,7 +366,9 @@ def remove_simultaneous_exchange(
     moved = values - lp_solution.values
     if not moved.any():
         return lp_solution
-    cost, _ = arrays.accounts.weighted(account_weights(data.problem.weights), len(values))
+    cost, _ = arrays.accounts.weighted_column_costs(
+        account_weights(data.problem.weights), len(values)
+    )
     # no dot product: its threads keep spinning for large arrays, which slows the next step
     is_free = abs(float((cost * moved).sum())) <= FREE_COST_TOLERANCE * max(
         abs(lp_solution.objective), 1.0
@@ -394,12 +415,13 @@ def find_wasteful_intervals(
     found: dict[str, BoolArray] = {}
     for convert in site.conversions:
         curve, filled = data.curves[convert.owner], values[f"{convert.owner}.segment"]
-        right = curve.output_by_segment(curve.low + filled.sum(axis=1))
+        right = curve.output_by_segment(curve.min_output + filled.sum(axis=1))
         excess = [
-            np.abs((curve.slope[c] * (filled - right)).sum(axis=1)) for c in convert.input_carriers
+            np.abs((curve.segment_slopes[c] * (filled - right)).sum(axis=1))
+            for c in convert.input_carriers
         ]
         found[convert.owner] = np.max(excess, axis=0) > np.minimum(
-            MAX_WASTE_MW, MAX_WASTE_SHARE * curve.width.sum(axis=1)
+            MAX_WASTE_MW, MAX_WASTE_SHARE * curve.segment_widths.sum(axis=1)
         )
     for store in site.stores:
         directions = values[f"{store.owner}.charge"], values[f"{store.owner}.discharge"]

@@ -58,7 +58,7 @@ def round_bids(
     offer = (
         None
         if has_simultaneous_storage_use(problem, arrays, lp_solution)
-        else search.round(lp_solution)
+        else search.round_to_whole_bids(lp_solution)
     )
     if offer is None or has_simultaneous_storage_use(problem, arrays, offer.lp_solution):
         offer = _round_without_simultaneous(solver, arrays, data=data, search=search)
@@ -86,15 +86,15 @@ type BidMove = tuple[float, int, int, float]
 
 @dataclass(frozen=True, kw_only=True)
 class BidBlocks:
-    """Offer of a product: ``columns``, number of the ``block``, ``max_offer`` [MW] and cost in the
-    objective [EUR MW-1] of each interval, ``(time,)``.
+    """Offer of a product: ``columns``, number of the ``block_number``, ``max_offer`` [MW] and cost
+    in the objective [EUR MW-1] of each interval, ``(time,)``.
     """
 
     product: ReserveProduct
     columns: IntArray
-    block: IntArray
+    block_number: IntArray
     max_offer: FloatArray
-    cost: FloatArray
+    offer_cost: FloatArray
 
     def offered(self, lp_solution: LpSolution) -> FloatArray:
         """Return the offer of a solution. [MW]"""
@@ -107,7 +107,8 @@ class BidBlocks:
     def rounding_loss(self, lp_solution: LpSolution) -> float:
         """Return the revenue lost by rounding down. [EUR]"""
         return float(
-            self.cost @ (self.rounded_down(self.offered(lp_solution)) - self.offered(lp_solution))
+            self.offer_cost
+            @ (self.rounded_down(self.offered(lp_solution)) - self.offered(lp_solution))
         )
 
     def one_step_up(self, bids: FloatArray) -> FloatArray:
@@ -122,8 +123,8 @@ class BidBlocks:
 
     def cost_by_block(self, lp_solution: LpSolution) -> FloatArray:
         """Return the cost of one MW more in a whole block, in each of its intervals. [EUR MW-1]"""
-        costs = np.bincount(self.block, weights=lp_solution.reduced_costs[self.columns])
-        return np.asarray(costs[self.block])
+        costs = np.bincount(self.block_number, weights=lp_solution.reduced_costs[self.columns])
+        return np.asarray(costs[self.block_number])
 
 
 class ActivationRows:
@@ -152,21 +153,24 @@ class ActivationRows:
             ]
             if products:
                 rows = np.stack(
-                    [arrays.rows[f"{store.owner}.{row}"] for row in END_ENERGY_ROWS], axis=1
+                    [arrays.rows_by_constraint[f"{store.owner}.{row}"] for row in END_ENERGY_ROWS],
+                    axis=1,
                 )
                 self._rows.append((products, rows))
 
-    def bounds(self, most: Mapping[str, FloatArray]) -> tuple[IntArray, FloatArray, FloatArray]:
+    def reachable_row_bounds(
+        self, most: Mapping[str, FloatArray]
+    ) -> tuple[IntArray, FloatArray, FloatArray]:
         """Return the rows with bounds, without upper bounds where no activation can touch them.
 
         ``most`` is the largest offer of each product, ``(time,)``. [MW]
         """
         every = np.concatenate([np.zeros(0, dtype=np.int32), *(r.ravel() for _, r in self._rows)])
-        is_idle = np.isin(every, self.unreachable(most))
+        is_idle = np.isin(every, self.unreachable_rows(most))
         high = np.where(is_idle, np.inf, self._arrays.row_high[every])
         return every, self._arrays.row_low[every], high
 
-    def unreachable(self, most: Mapping[str, FloatArray]) -> IntArray:
+    def unreachable_rows(self, most: Mapping[str, FloatArray]) -> IntArray:
         """Return the rows that no activation of an offer [MW] can touch."""
         touched = {name: self._touched(name, offered) for name, offered in most.items()}
         found = [
@@ -192,7 +196,7 @@ class BidRounding:
         self._solver, self._products, self._activation_rows = solver, products, activation_rows
         self._most = {one.product.name: one.max_offer for one in products}
 
-    def solve_free(self) -> LpSolution:
+    def solve_with_any_capacity(self) -> LpSolution:
         """Return the best plan with any capacity."""
         for one in self._products:
             self._bound(one, np.zeros_like(one.max_offer), high=one.max_offer)
@@ -208,9 +212,9 @@ class BidRounding:
         self.fix_bids(offer.bids)
         return self._solve()
 
-    def round(self, best: LpSolution) -> BidSolution:
+    def round_to_whole_bids(self, best: LpSolution) -> BidSolution:
         """Return a plan with whole bids, which remain fixed."""
-        paid = abs(sum(float(one.cost @ one.offered(best)) for one in self._products))
+        paid = abs(sum(float(one.offer_cost @ one.offered(best)) for one in self._products))
         offer = self._rounded(best, target_cost=best.objective + CAREFUL_ROUNDING_LOSS_SHARE * paid)
         offer = self._moved(offer, target_cost=best.objective + BLOCK_MOVE_LOSS_SHARE * paid)
         offer = self._cheapest(offer)
@@ -282,10 +286,10 @@ class BidRounding:
         push = BID_INCENTIVES_EUR_PER_MW[0] * (
             BID_INCENTIVES_EUR_PER_MW[1] / BID_INCENTIVES_EUR_PER_MW[0]
         ) ** (rank / max(len(shares) - 1, 1))
-        self._solver.set_costs(one.columns, one.cost - np.where(high > low, push, 0.0))
+        self._solver.set_costs(one.columns, one.offer_cost - np.where(high > low, push, 0.0))
         self._bound(one, low, high=high)
         found = self._solver.run()
-        self._solver.set_costs(one.columns, one.cost)
+        self._solver.set_costs(one.columns, one.offer_cost)
         return low if found is None else one.rounded_down(one.offered(found))
 
     def _moved(self, offer: BidSolution, *, target_cost: float) -> BidSolution:
@@ -310,19 +314,19 @@ class BidRounding:
         """Yield possible moves of blocks."""
         for number, (one, bids) in enumerate(zip(self._products, offer.bids, strict=True)):
             cost = one.cost_by_block(offer.lp_solution)
-            first = np.unique(one.block, return_index=True)[1]
+            first = np.unique(one.block_number, return_index=True)[1]
             for target in (one.one_step_up(bids), one.one_step_down(bids)):
                 gain = -cost * (target - bids)
                 for at in first[gain[first] > COST_TOLERANCE_EUR]:
-                    yield float(gain[at]), number, int(one.block[at]), float(target[at])
+                    yield float(gain[at]), number, int(one.block_number[at]), float(target[at])
 
     def _with(
         self, offer: BidSolution, number: int, block: int, target: float
     ) -> BidSolution | None:
         """Return a plan with one block moved, if it may cost less; others may go down."""
         one, bids = self._products[number], list(offer.bids)
-        is_higher = target > bids[number][one.block == block].max()
-        bids[number] = np.where(one.block == block, target, bids[number])
+        is_higher = target > bids[number][one.block_number == block].max()
+        bids[number] = np.where(one.block_number == block, target, bids[number])
         for at, (each, most) in enumerate(zip(self._products, bids, strict=True)):
             is_free = is_higher and at != number
             self._bound(each, np.zeros_like(most) if is_free else most, high=most)
@@ -342,7 +346,7 @@ class BidRounding:
 
     def _has_dual(self, lp_solution: LpSolution, most: Mapping[str, FloatArray]) -> bool:
         """Return whether rows that some offers would release have duals."""
-        idle = self._activation_rows.unreachable(most)
+        idle = self._activation_rows.unreachable_rows(most)
         return bool((np.abs(lp_solution.duals[idle]) > COST_TOLERANCE_EUR).any())
 
     def _solve_with(self, one: BidBlocks, bids: FloatArray) -> LpSolution | None:
@@ -360,7 +364,7 @@ class BidRounding:
         most = low if high is None else high
         self._solver.set_column_bounds(one.columns, low, high=most)
         self._most[one.product.name] = most
-        rows, least, greatest = self._activation_rows.bounds(self._most)
+        rows, least, greatest = self._activation_rows.reachable_row_bounds(self._most)
         self._solver.set_row_bounds(rows, least, high=greatest)
 
 
@@ -374,11 +378,13 @@ def _round_without_simultaneous(
     """
     problem = data.problem
     restore_column_bounds(solver, arrays)
-    lp_solution, _ = repair_relaxation(solver, arrays, data=data, lp_solution=search.solve_free())
-    offer = search.round(lp_solution)
+    lp_solution, _ = repair_relaxation(
+        solver, arrays, data=data, lp_solution=search.solve_with_any_capacity()
+    )
+    offer = search.round_to_whole_bids(lp_solution)
     if has_simultaneous_storage_use(problem, arrays, offer.lp_solution):
         fix_storage_direction(solver, arrays, problem=problem, lp_solution=offer.lp_solution)
-        offer = search.round(search.solve_free())
+        offer = search.round_to_whole_bids(search.solve_with_any_capacity())
     restore_column_bounds(solver, arrays)
     with suppress(SolverError):  # infeasible with other directions: the present ones remain
         lp_solution, _ = repair_relaxation(
@@ -426,7 +432,7 @@ def has_simultaneous_storage_use(
     """Return whether a plan charges and discharges a store at once."""
     for store in _lossy(problem):
         ways = (
-            lp_solution.values[arrays.columns[f"{store.owner}.{way}"]]
+            lp_solution.values[arrays.columns_by_variable[f"{store.owner}.{way}"]]
             for way in STORAGE_DIRECTION_COLUMNS
         )
         if (np.minimum(*ways) > CAPACITY_TOLERANCE_MW).any():
@@ -439,7 +445,9 @@ def fix_storage_direction(
 ) -> None:
     """Fix every store to its direction in a plan, in every interval."""
     for store in _lossy(problem):
-        columns = [arrays.columns[f"{store.owner}.{way}"] for way in STORAGE_DIRECTION_COLUMNS]
+        columns = [
+            arrays.columns_by_variable[f"{store.owner}.{way}"] for way in STORAGE_DIRECTION_COLUMNS
+        ]
         charge, discharge = (lp_solution.values[at] for at in columns)
         rise = store.level_rate(charge, discharge)
         for at, is_open in zip(columns, (rise >= 0.0, rise < 0.0), strict=True):
@@ -461,17 +469,19 @@ def _lossy(problem: Problem) -> Iterator[Store]:
 
 def bid_blocks(arrays: ModelArrays, problem: Problem) -> Iterator[BidBlocks]:
     """Yield the offer of each product of a site."""
-    cost, _ = arrays.accounts.weighted(account_weights(problem.weights), len(arrays.column_low))
+    cost, _ = arrays.accounts.weighted_column_costs(
+        account_weights(problem.weights), len(arrays.column_low)
+    )
     for product in problem.site.reserves.values():
-        columns = arrays.columns[f"{product.name}_reserve.offered"]
-        change = arrays.columns.get(f"{product.name}_reserve.change", columns[:0])
+        columns = arrays.columns_by_variable[f"{product.name}_reserve.offered"]
+        change = arrays.columns_by_variable.get(f"{product.name}_reserve.change", columns[:0])
         begins = arrays.column_high[change] > 0.0
         yield BidBlocks(
             product=product,
             columns=columns,
-            block=np.concatenate([[0], np.cumsum(begins)]).astype(np.int32),
+            block_number=np.concatenate([[0], np.cumsum(begins)]).astype(np.int32),
             max_offer=arrays.column_high[columns],
-            cost=cost[columns],
+            offer_cost=cost[columns],
         )
 
 

@@ -27,15 +27,16 @@ UNIT_TOLERANCE: Final = 1e-6
 class FixedSegments:
     """Columns of one owner that are fixed, and their segments.
 
-    The segments are those in each interval of ``fixed_intervals``. ``names`` has one variable per
-    segment, or one whose last axis are the segments. ``width`` has their lengths, ``(step,
-    segment)`` [MW]. Ordered segments are filled in order; others exclude one another.
+    The segments are those in each interval of ``fixed_intervals``. ``column_names`` has one
+    variable per segment, or one whose last axis are the segments. ``segment_widths`` has their
+    lengths, ``(step, segment)`` [MW]. Ordered segments are filled in order; others exclude one
+    another.
     """
 
-    names: tuple[str, ...]
+    column_names: tuple[str, ...]
     fixed_intervals: SegmentNumbers
-    segment: SegmentNumbers
-    width: FloatArray
+    segment_numbers: SegmentNumbers
+    segment_widths: FloatArray
     is_ordered: bool
 
     def bounds(self, slack: int = 0) -> tuple[FloatArray, FloatArray]:
@@ -43,19 +44,21 @@ class FixedSegments:
 
         ``slack`` is the number of segments before the fixed one that are open too.
         """
-        number = np.arange(self.width.shape[1])
+        number = np.arange(self.segment_widths.shape[1])
         if not self.is_ordered:
-            return np.zeros_like(self.width), self.width * (number == self.segment[:, None])
+            return np.zeros_like(self.segment_widths), self.segment_widths * (
+                number == self.segment_numbers[:, None]
+            )
         return (
-            self.width * (number < self.segment[:, None] - slack),
-            self.width * (number <= self.segment[:, None]),
+            self.segment_widths * (number < self.segment_numbers[:, None] - slack),
+            self.segment_widths * (number <= self.segment_numbers[:, None]),
         )
 
     def column_bounds(
         self, arrays: ModelArrays, slack: int = 0
     ) -> tuple[IntArray, FloatArray, FloatArray]:
         """Return columns, lower and upper bounds within those of the model, ``(step, segment)``."""
-        places = stack_columns(self.names, arrays.columns)[self.fixed_intervals]
+        places = stack_columns(self.column_names, arrays.columns_by_variable)[self.fixed_intervals]
         low, high = self.bounds(slack)
         high = np.minimum(high, arrays.column_high[places])
         return places, np.minimum(low, high), high
@@ -66,8 +69,8 @@ class FixedSegments:
         return replace(
             self,
             fixed_intervals=np.concatenate([self.fixed_intervals, other.fixed_intervals[new]]),
-            segment=np.concatenate([self.segment, other.segment[new]]),
-            width=np.concatenate([self.width, other.width[new]]),
+            segment_numbers=np.concatenate([self.segment_numbers, other.segment_numbers[new]]),
+            segment_widths=np.concatenate([self.segment_widths, other.segment_widths[new]]),
         )
 
     def within(self, intervals: SegmentNumbers) -> "FixedSegments":
@@ -76,32 +79,35 @@ class FixedSegments:
         return replace(
             self,
             fixed_intervals=self.fixed_intervals[where],
-            segment=self.segment[where],
-            width=self.width[where],
+            segment_numbers=self.segment_numbers[where],
+            segment_widths=self.segment_widths[where],
         )
 
     def at_output(self, values: Mapping[str, FloatArray]) -> "FixedSegments":
         """Return this with the segments of the present outputs; directions do not change."""
         if not self.is_ordered:
             return self
-        output = stack_columns(self.names, values)[self.fixed_intervals].sum(axis=1)[:, None]
-        return replace(self, segment=segment_of(self.width, output))
+        output = stack_columns(self.column_names, values)[self.fixed_intervals].sum(axis=1)[:, None]
+        return replace(self, segment_numbers=segment_of(self.segment_widths, output))
 
-    def next_segments(self, values: Mapping[str, FloatArray], turn: int) -> SegmentNumbers:
+    def segments_to_try(self, values: Mapping[str, FloatArray], turn: int) -> SegmentNumbers:
         """Return the segments to try next: the neighbours of empty or full ones.
 
         Empty directions are switched in alternate intervals, since a store needs another interval
         for the other direction. Segments without width lie outside the operating range and are not
         tried.
         """
-        value = stack_columns(self.names, values)[self.fixed_intervals, self.segment]
-        wide = self.width[np.arange(len(self.fixed_intervals)), self.segment]
+        value = stack_columns(self.column_names, values)[self.fixed_intervals, self.segment_numbers]
+        wide = self.segment_widths[np.arange(len(self.fixed_intervals)), self.segment_numbers]
         empty, full = value <= SEGMENT_END_TOLERANCE_MW, value >= wide - SEGMENT_END_TOLERANCE_MW
         if not self.is_ordered:
-            return np.where(empty, (self.fixed_intervals + turn) % 2, self.segment)
-        has = self.width > SEGMENT_END_TOLERANCE_MW
-        first, last = has.argmax(axis=1), self.width.shape[1] - 1 - has[:, ::-1].argmax(axis=1)
-        return np.clip(self.segment + full - empty, first, last)
+            return np.where(empty, (self.fixed_intervals + turn) % 2, self.segment_numbers)
+        has = self.segment_widths > SEGMENT_END_TOLERANCE_MW
+        first, last = (
+            has.argmax(axis=1),
+            self.segment_widths.shape[1] - 1 - has[:, ::-1].argmax(axis=1),
+        )
+        return np.clip(self.segment_numbers + full - empty, first, last)
 
 
 MAX_PAST_INTERVALS: Final = 96
@@ -116,22 +122,22 @@ type BasisStatus = NDArray[np.int8]
 class SimplexBasis:
     """Status of every column and row in an optimum."""
 
-    columns: BasisStatus
-    rows: BasisStatus
+    column_statuses: BasisStatus
+    row_statuses: BasisStatus
 
 
 @dataclass(frozen=True, kw_only=True)
 class WarmStart:
     """Start values for the next solve: ``model_signature``, instants of the horizon, and basis.
 
-    ``units_on`` and ``past_units`` are the units on of each bank, in every interval and before.
+    ``units_on`` and ``past_units_on`` are the units on of each bank, in every interval and before.
     """
 
     model_signature: ModelSignature
     instants: Instants
     basis: SimplexBasis
     units_on: Mapping[str, FloatArray] = field(default_factory=dict)
-    past_units: Mapping[str, FloatArray] = field(default_factory=dict)
+    past_units_on: Mapping[str, FloatArray] = field(default_factory=dict)
 
     def past_units_until(self, now: np.datetime64, step: np.timedelta64) -> dict[str, FloatArray]:
         """Return the units of each bank that were on in the intervals up to a moment.
@@ -145,7 +151,7 @@ class WarmStart:
         begin, own = self.instants[0], self.instants[1] - self.instants[0]
         times, found = now - step * np.arange(MAX_PAST_INTERVALS, 0, -1), {}
         for owner, on in self.units_on.items():
-            before = self.past_units.get(owner, np.empty(0))
+            before = self.past_units_on.get(owner, np.empty(0))
             starts = np.append(begin - own * np.arange(len(before), 0, -1), self.instants[:elapsed])
             known = np.append(before, np.round(on[:elapsed]))
             at = np.searchsorted(starts, times, side="right") - 1
@@ -159,7 +165,9 @@ class WarmStart:
         def limited(units: Mapping[str, FloatArray]) -> dict[str, FloatArray]:
             return {one: np.minimum(on, banks[one]) for one, on in units.items() if one in banks}
 
-        return replace(self, units_on=limited(self.units_on), past_units=limited(self.past_units))
+        return replace(
+            self, units_on=limited(self.units_on), past_units_on=limited(self.past_units_on)
+        )
 
     def matching_intervals(self, instants: Instants) -> NDArray[np.int64]:
         """Return the interval of this horizon in which each of another begins, or the last."""
@@ -181,7 +189,7 @@ class Solution:
     - `relaxed_objective`: objective of the relaxation: a lower bound of all plans, except those
       that sell fewer reserves. [EUR]
     - `limits`: rows and bounds of variables with a meaning.
-    - `parameters`: ``<owner>.<parameter>`` -> its values in the model.
+    - `parameter_values`: ``<owner>.<parameter>`` -> its values in the model.
     """
 
     data: ModelData
@@ -193,7 +201,7 @@ class Solution:
     warm_start: WarmStart
     fixed_segments: tuple[FixedSegments, ...]
     limits: tuple[Limit, ...]
-    parameters: Mapping[str, FloatArray]
+    parameter_values: Mapping[str, FloatArray]
     penalties: Mapping[str, FloatArray] = field(default_factory=dict)
 
     @property
@@ -208,7 +216,7 @@ class Solution:
     def column_values(self, arrays: ModelArrays) -> FloatArray:
         """Return the value of every column of the model."""
         found = np.zeros(len(arrays.column_low))
-        for name, places in arrays.columns.items():
+        for name, places in arrays.columns_by_variable.items():
             found[places] = self.values[name]
         return found
 
@@ -221,8 +229,8 @@ def merge_by_owner(fixed_segments: list[FixedSegments]) -> list[FixedSegments]:
     """Return the same with all intervals of an owner together."""
     found: dict[tuple[str, ...], FixedSegments] = {}
     for one in fixed_segments:
-        before = found.get(one.names)
-        found[one.names] = one if before is None else before.extended(one)
+        before = found.get(one.column_names)
+        found[one.column_names] = one if before is None else before.extended(one)
     return list(found.values())
 
 
@@ -253,8 +261,12 @@ def shift_basis(warm_start: WarmStart, arrays: ModelArrays, instants: Instants) 
     time = warm_start.matching_intervals(instants)
     instant = np.clip(np.searchsorted(warm_start.instants, instants), 0, len(time))
     return SimplexBasis(
-        columns=warm_start.basis.columns[_sources(arrays.columns, time, instant)],
-        rows=warm_start.basis.rows[_sources(arrays.rows, time, instant)],
+        column_statuses=warm_start.basis.column_statuses[
+            _sources(arrays.columns_by_variable, time, instant)
+        ],
+        row_statuses=warm_start.basis.row_statuses[
+            _sources(arrays.rows_by_constraint, time, instant)
+        ],
     )
 
 

@@ -99,7 +99,7 @@ def solve_two_stage(
     numbers = _numbers(blocks, signature, _probability(scenarios), risk=preference)
     arrays = compile_model(signature).with_parameter_values(numbers)
     if given is not None:
-        arrays = fix_first_stage(arrays, given, blocks=[one.name for one in blocks])
+        arrays = fix_first_stage(arrays, given, blocks=[one.block_name for one in blocks])
     instants = scenarios[0].problem.outlook["instant"].to_numpy()
     shifted = (
         shift_basis(warm_start, arrays, instants)
@@ -139,7 +139,7 @@ def _two_stage_solution(
     warm_start: WarmStart,
 ) -> TwoStageSolution:
     """Return the solution of the programme."""
-    values = {name: lp_solution.values[at] for name, at in arrays.columns.items()}
+    values = {name: lp_solution.values[at] for name, at in arrays.columns_by_variable.items()}
     costs, violations = _costs(arrays, lp_solution.values, scenarios)
     return TwoStageSolution(
         first_stage=_first(values, warm_start.model_signature),
@@ -160,7 +160,7 @@ def _probability(scenarios: Sequence[ScenarioProblem]) -> FloatArray:
 
 def coupled_signature(blocks: Sequence[ModelData], now: float) -> ModelSignature:
     """Return the signature of all scenarios with their coupling; ``now`` is the first stage. [h]"""
-    names, first = tuple(one.name for one in blocks), blocks[0].problem
+    names, first = tuple(one.block_name for one in blocks), blocks[0].problem
     tails = {
         COST_CVAR_BLOCK: CvarSignature(
             scenarios=names, account=COST_CVAR_BLOCK, accounts=tuple(WEIGHT_OF_ACCOUNT)
@@ -209,7 +209,7 @@ def _costs(
 ) -> tuple[FloatArray, FloatArray]:
     """Return the cost of each scenario, and the part of it for violations. [EUR]"""
     own = account_weights(scenarios[0].problem.weights)
-    every = dict.fromkeys(arrays.accounts.names, 1.0)
+    every = dict.fromkeys(arrays.accounts.account_names, 1.0)
     money = arrays.cost_by_account(values, every)
 
     def total(accounts: Sequence[str]) -> FloatArray:
@@ -283,18 +283,24 @@ def decomposed_warm_start(
     """
     found, last = slack_basis(arrays), None
     for one in blocks:
-        block = f"{one.name}."
+        block = f"{one.block_name}."
         own = compile_model(signature_of(one)).with_parameter_values(
             _scenario_parameters(numbers, block)
         )
-        columns = _places(own.columns, arrays.columns, block)
-        rows = _places(own.rows, arrays.rows, block)
+        columns = _places(own.columns_by_variable, arrays.columns_by_variable, block)
+        rows = _places(own.rows_by_constraint, arrays.rows_by_constraint, block)
         if last is None and before is not None:
-            last = SimplexBasis(columns=before.columns[columns], rows=before.rows[rows])
+            last = SimplexBasis(
+                column_statuses=before.column_statuses[columns],
+                row_statuses=before.row_statuses[rows],
+            )
         solver = LpSolver(own, account_weights(one.problem.weights), basis=last)
         solver.run()
         last = solver.basis
-        found.columns[columns], found.rows[rows] = last.columns, last.rows
+        found.column_statuses[columns], found.row_statuses[rows] = (
+            last.column_statuses,
+            last.row_statuses,
+        )
     return found
 
 

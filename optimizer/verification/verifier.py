@@ -53,7 +53,7 @@ STATE_LIMIT_VARIABLES: Final = ("battery_level", "tank_level", "facility_supply_
 VERIFIED_PERIOD_H: Final = 48.0
 """Hours of a schedule that are checked; later hours are planned again many times. [h]"""
 
-ORDER_TOLERANCE_SHARE: Final = 0.05
+STORE_ORDER_TOLERANCE_SHARE: Final = 0.05
 """Share of a store's power by which it may deviate from its orders, for measured levels. [1]"""
 
 
@@ -65,7 +65,8 @@ class ScheduleVerdict:
     - `replay`: simulated operation; None if it could not be simulated.
     - `uncovered_failures`: single failures that must be survived, are not, and would be with less
       work.
-    - `coverage`: ride-through time of each single failure; None if it could not be simulated.
+    - `contingency_coverage`: ride-through time of each single failure; None if it could not be
+      simulated.
     - `banks_with_extra_units`: banks that run more units than planned. The replay contains their
       cost; they are no reason for rejection.
     - `unavoidable_violations`: violations of the ramp, or of external import limits, that no plan
@@ -75,7 +76,7 @@ class ScheduleVerdict:
     violations: tuple[Violation, ...]
     replay: xr.Dataset | None
     uncovered_failures: tuple[Violation, ...] = ()
-    coverage: ContingencyCoverage | None = None
+    contingency_coverage: ContingencyCoverage | None = None
     banks_with_extra_units: tuple[Violation, ...] = ()
     unavoidable_violations: tuple[Violation, ...] = ()
 
@@ -148,7 +149,7 @@ def verify(site: Site, state: xr.Dataset, schedule: xr.Dataset) -> ScheduleVerdi
         uncovered_failures=tuple(
             b for name, excess in covered.violations() for b in find_violation(name, excess, time)
         ),
-        coverage=covered,
+        contingency_coverage=covered,
         banks_with_extra_units=tuple(_find_extra_units(schedule, replay, time)),
         unavoidable_violations=tuple(at_connection),
     )
@@ -308,7 +309,7 @@ def _check_orders(
                 ordered, done = (
                     machine_values(data, name, store.owner) for data in (schedule, replay)
                 )
-                tolerance = ORDER_TOLERANCE_SHARE * limit
+                tolerance = STORE_ORDER_TOLERANCE_SHARE * limit
                 refused = np.abs(ordered - done) / tolerance
                 if direction == "discharge":
                     refused[_tank_serves_all(site, store, replay)] = 0.0
@@ -318,7 +319,7 @@ def _check_orders(
         name, limit = "heat_reuse_power", pump.contract_power
         if name in schedule:
             ordered, done = (machine_values(data, name, pump.name) for data in (schedule, replay))
-            tolerance = ORDER_TOLERANCE_SHARE * limit
+            tolerance = STORE_ORDER_TOLERANCE_SHARE * limit
             what = f"{name} of {pump.name} beyond network or heat"
             refused = np.abs(ordered - done) / tolerance
             found += find_violation(what, refused, time, allowed=tolerance, unit="MW")

@@ -27,7 +27,7 @@ from twin.site import MILD_RELATIVE_HUMIDITY, MILD_TEMPERATURE_C, Site
 from twin.units import HOURS_PER_DAY, W_PER_MW
 from twin.weather import Weather
 
-FRONTIER_LOADS: Final = {"idle": (0.0, 0.0), "HPL": (0.33, 0.79), "full": (1.0, 1.0)}
+FRONTIER_LOAD_SHARES: Final = {"idle": (0.0, 0.0), "HPL": (0.33, 0.79), "full": (1.0, 1.0)}
 """Load -> load shares of CPUs and accelerators. [1]"""
 
 FRONTIER_RACK_POWER_MW: Final = 19.2 / 62.8
@@ -49,7 +49,7 @@ def plant_cases() -> Iterator[ValidationCase]:
         number=1,
         title="Frontier: a node",
         unit="W",
-        points=tuple(FRONTIER_LOADS),
+        points=tuple(FRONTIER_LOAD_SHARES),
         expected=(626.26, 2180.48, 2704.26),
         tolerance=1e-3,
         source=_BREWER,
@@ -59,11 +59,11 @@ def plant_cases() -> Iterator[ValidationCase]:
         number=1,
         title="Frontier: cabinets and CDUs",
         unit="MW",
-        points=tuple(FRONTIER_LOADS),
+        points=tuple(FRONTIER_LOAD_SHARES),
         expected=(7.3065, 22.9545, 28.2279),
         tolerance=1e-3,
         source=_BREWER,
-        compute=lambda: np.array([_frontier(*shares) for shares in FRONTIER_LOADS.values()]),
+        compute=lambda: np.array([_frontier(*shares) for shares in FRONTIER_LOAD_SHARES.values()]),
     )
     yield ValidationCase(
         number=7,
@@ -82,10 +82,10 @@ def plant_cases() -> Iterator[ValidationCase]:
 def _published() -> Iterator[ValidationCase]:
     """Yield cases of published measurements; no machine was fitted to them."""
     measured: dict[str, tuple[float, Callable[[], float], str]] = {
-        "Frontier under HPL": (22.78, partial(_frontier, *FRONTIER_LOADS["HPL"]), _TOP500),
+        "Frontier under HPL": (22.78, partial(_frontier, *FRONTIER_LOAD_SHARES["HPL"]), _TOP500),
         "One rack like Frontier's under HPL": (
             FRONTIER_RACK_POWER_MW,
-            lambda: float(_chassis().cabinet_power(*FRONTIER_LOADS["HPL"])),
+            lambda: float(_chassis().cabinet_power(*FRONTIER_LOAD_SHARES["HPL"])),
             "Green500 list, June 2022, Frontier TDS",
         ),
         "LUMI-G, 2,978 such nodes, under HPL": (7.107, _lumi, f"{_TOP500}, November 2023"),
@@ -133,7 +133,7 @@ def _chassis() -> Chassis:
 
 def _nodes() -> FloatArray:
     node = _chassis().node
-    return np.array([W_PER_MW * node.power(*shares) for shares in FRONTIER_LOADS.values()])
+    return np.array([W_PER_MW * node.power(*shares) for shares in FRONTIER_LOAD_SHARES.values()])
 
 
 def _frontier(cpu_share: float, gpu_share: float) -> float:
@@ -147,7 +147,7 @@ def _lumi() -> float:
     """Return the power of the nodes of LUMI-G under HPL, in partly filled cabinets. [MW]"""
     chassis = _chassis()
     cabinets = _NODES / (chassis.count * chassis.nodes)
-    return float(cabinets * chassis.cabinet_power(*FRONTIER_LOADS["HPL"]))
+    return float(cabinets * chassis.cabinet_power(*FRONTIER_LOAD_SHARES["HPL"]))
 
 
 def _warming_after_swing() -> float:

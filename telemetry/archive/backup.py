@@ -18,7 +18,7 @@ from telemetry.archive.layout import (
     GROUP_ARRAYS,
     LABEL_AXES,
     LEVELS_BY_NAME,
-    ROLLUPS,
+    ROLLUP_LEVELS,
     ShardIndex,
     ZarrArray,
     describe_shard,
@@ -128,8 +128,8 @@ def _add_loss(found: VerificationReport, path: str, reason: str, place: ShardInd
 def _paths(snapshot: Snapshot) -> Iterator[str]:
     for group in GROUP_ARRAYS:
         for level in LEVELS_BY_NAME:
-            names = rollup_arrays(group) if level in ROLLUPS else GROUP_ARRAYS[group]
-            for period in snapshot.names(f"{group}/{level}"):
+            names = rollup_arrays(group) if level in ROLLUP_LEVELS else GROUP_ARRAYS[group]
+            for period in snapshot.names_in_group(f"{group}/{level}"):
                 for name in names:
                     yield f"{group}/{level}/{period}/{name}"
 
@@ -137,7 +137,7 @@ def _paths(snapshot: Snapshot) -> Iterator[str]:
 def _verify(snapshot: Snapshot, path: str, array: ZarrArray, found: VerificationReport) -> None:
     """Read an array, shard by shard."""
     _, level, _, name = path.split("/")
-    for place in snapshot.shards(path).tolist():
+    for place in snapshot.stored_shard_places(path).tolist():
         part = [
             slice(at * cut, (at + 1) * cut)
             for at, cut in zip(place, shard_shape(array), strict=True)
@@ -150,7 +150,7 @@ def _verify(snapshot: Snapshot, path: str, array: ZarrArray, found: Verification
             continue
         found.blocks += chunks
         found.stored_bytes += size
-        if level not in ROLLUPS and name != "value":
+        if level not in ROLLUP_LEVELS and name != "value":
             found.value_count += int(np.count_nonzero(has_value(values, float(array.fill_value))))
 
 

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from telemetry.archive.commit_batch import (
-    BYTES_PER_POINT,
     MIN_SECOND,
+    POINT_READING_BYTES,
     Checkpoint,
     ChipValues,
     CommitBatch,
@@ -56,13 +56,13 @@ WRITE_COUNTERS: Final = (
 class RackBatchBlock:
     """Rack batches of one site with the same number of chips.
 
-    ``labels`` are ``{hall}/{rack}``, ``seconds`` those that the batches belong to [s since 1970],
-    ``values`` on (batch, variable, chip), ``intervals`` in [s], and ``subsecond_offsets`` the times
-    within the seconds [ms]. ``record_spans`` have start and length of the topic, and end
+    ``rack_labels`` are ``{hall}/{rack}``, ``seconds`` those that the batches belong to [s since
+    1970], ``values`` on (batch, variable, chip), ``intervals`` in [s], and ``subsecond_offsets``
+    the times within the seconds [ms]. ``record_spans`` have start and length of the topic, and end
     of the record, in the chunk of the journal [B].
     """
 
-    labels: Sequence[str]
+    rack_labels: Sequence[str]
     seconds: NDArray[np.int64]
     values: NDArray[np.float32]
     intervals: NDArray[np.float64]
@@ -72,7 +72,7 @@ class RackBatchBlock:
     def select(self, which: NDArray[np.bool_]) -> "RackBatchBlock":
         """Return the selected batches."""
         return RackBatchBlock(
-            labels=list(compress(self.labels, which)),
+            rack_labels=list(compress(self.rack_labels, which)),
             seconds=self.seconds[which],
             values=self.values[which],
             intervals=self.intervals[which],
@@ -171,13 +171,13 @@ class WriteBuffer:
                     self.minutes.column("points", point)
             case SimulationTick(time=end):
                 self._is_slow_tick = timedelta_to_seconds(sample.interval) > MINUTE_S
-                self.minutes.tick(epoch_second(end))
+                self.minutes.record_sent_second(epoch_second(end))
         return ""
 
     def add_racks(self, batches: RackBatchBlock, *, source: JournalPoint) -> list[int]:
         """Add many batches; return the indices of those that are rejected."""
         known = self.minutes.columns["racks"]
-        columns = np.array([known.setdefault(label, len(known)) for label in batches.labels])
+        columns = np.array([known.setdefault(label, len(known)) for label in batches.rack_labels])
         is_slow = (batches.intervals > MINUTE_S).tolist()
         self._is_slow_rack.update(zip(columns.tolist(), is_slow, strict=True))
         stamps = batches.subsecond_offsets
@@ -197,7 +197,7 @@ class WriteBuffer:
         for place in rejected:
             second = int(batches.seconds[place])
             self._reject(
-                "racks", batches.labels[place], second, max_backfill=self.minutes.max_backfill
+                "racks", batches.rack_labels[place], second, max_backfill=self.minutes.max_backfill
             )
         return rejected
 
@@ -286,7 +286,7 @@ class OpenMinutes:
         stored = second.points.get(column)
         if stored is None:
             second.points[column] = value
-            self._add_size(BYTES_PER_POINT, result)
+            self._add_size(POINT_READING_BYTES, result)
         elif is_duplicate(stored, value):
             return "known"
         else:
@@ -357,7 +357,7 @@ class OpenMinutes:
         """Record that all samples of a journal up to a position have been added."""
         self.complete[journal] = position
 
-    def tick(self, number: int) -> None:
+    def record_sent_second(self, number: int) -> None:
         """Record that all readings up to the end of a second have been sent."""
         self._ticked = max(self._ticked, number + 1)
 
@@ -388,7 +388,7 @@ class OpenMinutes:
         if not seconds and not ((self._late or has_rejections) and is_late_due):
             return None
         seconds |= self._late
-        self.size -= sum(second.size for second in seconds.values())
+        self.size -= sum(second.memory_bytes for second in seconds.values())
         self._open = {number: one for number, one in self._open.items() if number >= open_from}
         self._late, self._late_size = {}, 0
         self._closed = open_from

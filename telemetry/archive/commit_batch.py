@@ -87,7 +87,7 @@ def _parse_positions(text: str) -> dict[str, JournalPosition]:
     return {unquote(name): JournalPosition.parse(position) for name, _, position in parts}
 
 
-BYTES_PER_POINT: Final = 200
+POINT_READING_BYTES: Final = 200
 """Memory of a point's reading. [B]"""
 
 type ChipValues = NDArray[np.float32]
@@ -96,9 +96,9 @@ type ChipValues = NDArray[np.float32]
 type MillisecondArray = NDArray[np.int16]
 type Int64Array = NDArray[np.int64]
 
-NOT_RECEIVED: Final = -1
+NO_BATCH_OFFSET: Final = -1
 
-COLUMN_INCREMENT: Final = 64
+OFFSET_COLUMN_INCREMENT: Final = 64
 """Columns by which the array of offsets grows. [1]"""
 
 BLOCK_OVERHEAD_BYTES: Final = 400
@@ -151,7 +151,7 @@ class RackSecond:
         if stored <= stamp:
             self._append(_RackBlock(np.array([column]), values[None].copy()))
             self.subsecond_offsets[at] = stamp
-        return stored not in (NOT_RECEIVED, stamp)
+        return stored not in (NO_BATCH_OFFSET, stamp)
 
     def put_many(self, columns: Int64Array, values: ChipValues, stamps: MillisecondArray) -> int:
         """Store the values of racks with the same number of chips, on (rack, variable, chip).
@@ -163,7 +163,7 @@ class RackSecond:
         positions = np.empty(len(self.subsecond_offsets), dtype=np.int64)
         order = np.arange(len(at))
         positions[at] = order
-        if (self.subsecond_offsets[at] != NOT_RECEIVED).any() or (positions[at] != order).any():
+        if (self.subsecond_offsets[at] != NO_BATCH_OFFSET).any() or (positions[at] != order).any():
             rows = zip(columns.tolist(), values, stamps.tolist(), strict=True)
             return sum(self.put(column, one, stamp) for column, one, stamp in rows)
         self._append(_RackBlock(columns, values))
@@ -176,7 +176,7 @@ class RackSecond:
             return
         self._extend_columns(later.first, later.end)
         span = slice(later.first - self.first, later.end - self.first)
-        is_newer = (later.subsecond_offsets != NOT_RECEIVED) & (
+        is_newer = (later.subsecond_offsets != NO_BATCH_OFFSET) & (
             later.subsecond_offsets >= self.subsecond_offsets[span]
         )
         for columns, values in later._blocks:
@@ -187,7 +187,7 @@ class RackSecond:
             self.subsecond_offsets[span], later.subsecond_offsets
         )
 
-    def write(self, variable: int, *, into: ChipValues, first: int) -> None:
+    def write_variable(self, variable: int, *, into: ChipValues, first: int) -> None:
         """Write a variable into an array (column, chip) whose first column is ``first``.
 
         Columns that the array lacks are left out.
@@ -213,8 +213,16 @@ class RackSecond:
             return
         if self.first <= first and end <= self.end:
             return
-        start = self.first if self.first <= first else first // COLUMN_INCREMENT * COLUMN_INCREMENT
-        stop = self.end if end <= self.end else -(-end // COLUMN_INCREMENT) * COLUMN_INCREMENT
+        start = (
+            self.first
+            if self.first <= first
+            else first // OFFSET_COLUMN_INCREMENT * OFFSET_COLUMN_INCREMENT
+        )
+        stop = (
+            self.end
+            if end <= self.end
+            else -(-end // OFFSET_COLUMN_INCREMENT) * OFFSET_COLUMN_INCREMENT
+        )
         stamps = _empty_offsets(stop - start)
         stamps[self.first - start : self.end - start] = self.subsecond_offsets
         self.first, self.subsecond_offsets = start, stamps
@@ -246,7 +254,7 @@ def _merge_blocks(blocks: list[_RackBlock]) -> list[_RackBlock]:
 
 
 def _empty_offsets(columns: int) -> MillisecondArray:
-    return np.full(columns, NOT_RECEIVED, dtype=np.int16)
+    return np.full(columns, NO_BATCH_OFFSET, dtype=np.int16)
 
 
 @dataclass(slots=True)
@@ -263,9 +271,9 @@ class SecondReadings:
     is_late: bool = False
 
     @property
-    def size(self) -> int:
+    def memory_bytes(self) -> int:
         """Approximate memory. [B]"""
-        return self.racks.size + BYTES_PER_POINT * len(self.points)
+        return self.racks.size + POINT_READING_BYTES * len(self.points)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -281,9 +289,9 @@ class CommitBatch:
     received_until: int = MIN_SECOND
 
     @property
-    def size(self) -> int:
+    def memory_bytes(self) -> int:
         """Approximate memory. [B]"""
-        return sum(second.size for second in self.seconds.values())
+        return sum(second.memory_bytes for second in self.seconds.values())
 
     def merged(self, later: "CommitBatch | None") -> "CommitBatch":
         """Return this batch together with a later one."""

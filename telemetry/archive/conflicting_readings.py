@@ -8,7 +8,7 @@ replaces nothing of a rack that has any chip in that second.
 import numpy as np
 from numpy.typing import NDArray
 
-from telemetry.archive.layout import NO_QUALITY, QUALITY_CODES, AnyArray
+from telemetry.archive.layout import NO_READING_QUALITY, QUALITY_CODES, AnyArray
 from telemetry.quality.checks import QualityFlag
 
 type StoredReading = tuple[float, int, int]
@@ -38,7 +38,7 @@ def keeps_archived_points(archived: AnyArray, late: AnyArray) -> NDArray[np.bool
     """
     bad = QUALITY_CODES[QualityFlag.BAD_SOURCE]
     is_improved = (archived == bad) & (late != bad)
-    return np.asarray((archived != NO_QUALITY) & ~is_improved)
+    return np.asarray((archived != NO_READING_QUALITY) & ~is_improved)
 
 
 def keeps_archived_racks(archived: AnyArray) -> NDArray[np.bool_]:

@@ -67,7 +67,7 @@ class LastMessageStore:
             found.append((topic, payload))
         return found
 
-    def update(self, topic: str, payload: bytes) -> None:
+    def store_decoded(self, topic: str, payload: bytes) -> None:
         """Store a decoded message, if its topic is one of the stored kinds."""
         if not _is_retained(topic):
             return

@@ -32,7 +32,7 @@ from telemetry.quality.checks import QualityFlag
 ARCHIVE_LAYOUT_VERSION: Final = 2
 """Version of the layout; readers reject others."""
 
-NO_QUALITY: Final = -1
+NO_READING_QUALITY: Final = -1
 """Value of ``quality`` without a reading."""
 
 SECOND_S: Final = 1  # a second
@@ -107,7 +107,7 @@ class ResolutionLevel:
         moment = str(np.datetime64(second, "s"))
         return moment[:7].replace("-", "") if self.is_monthly else moment[:10].replace("-", "")
 
-    def rows(self, period: str) -> tuple[int, int]:
+    def first_second_and_row_count(self, period: str) -> tuple[int, int]:
         """Return the first second of a period [s since 1970], and its number of rows."""
         month = np.datetime64(f"{period[:4]}-{period[4:6]}", "M")
         if self.is_monthly:
@@ -123,7 +123,7 @@ class ResolutionLevel:
 _OPEN_COLUMNS: Final = {"racks": 1, "points": 64}
 _WIDE: Final = {"racks": 2048, "points": 65_536}
 
-OPEN_MINUTES: Final = ResolutionLevel(
+OPEN_MINUTES_LEVEL: Final = ResolutionLevel(
     name="open",
     row_seconds=SECOND_S,
     rows_per_chunk=MINUTE_S,
@@ -133,7 +133,7 @@ OPEN_MINUTES: Final = ResolutionLevel(
 )
 """Committed minutes; their values have priority over compacted ones."""
 
-COMPACTED_HOURS: Final = ResolutionLevel(
+COMPACTED_HOURS_LEVEL: Final = ResolutionLevel(
     name="raw",
     row_seconds=SECOND_S,
     rows_per_chunk=180,
@@ -145,7 +145,7 @@ COMPACTED_HOURS: Final = ResolutionLevel(
 read about a hundredth of the site's data; see ADR 023.
 """
 
-SPARSE_SECONDS: Final = ResolutionLevel(
+SPARSE_SECONDS_LEVEL: Final = ResolutionLevel(
     name="sparse",
     row_seconds=SECOND_S,
     rows_per_chunk=1,
@@ -155,7 +155,7 @@ SPARSE_SECONDS: Final = ResolutionLevel(
 )
 """Single seconds, of a plant that publishes once in many minutes."""
 
-ROLLUPS: Final = {
+ROLLUP_LEVELS: Final = {
     "1min": ResolutionLevel(
         name="1min",
         row_seconds=MINUTE_S,
@@ -185,10 +185,10 @@ ROLLUPS: Final = {
 }
 """Levels of roll-ups, by name."""
 
-SECOND_LEVELS: Final = (COMPACTED_HOURS, SPARSE_SECONDS, OPEN_MINUTES)
+SECOND_LEVELS: Final = (COMPACTED_HOURS_LEVEL, SPARSE_SECONDS_LEVEL, OPEN_MINUTES_LEVEL)
 """Levels of single seconds; later ones have priority."""
 
-LEVELS_BY_NAME: Final = {level.name: level for level in (*SECOND_LEVELS, *ROLLUPS.values())}
+LEVELS_BY_NAME: Final = {level.name: level for level in (*SECOND_LEVELS, *ROLLUP_LEVELS.values())}
 
 ROLLUP_STATISTICS: Final = {"min": "f", "mean": "f", "max": "f", "count": "uint16"}
 """Statistics of roll-ups; ``f`` stands for the type of the values."""
@@ -198,7 +198,7 @@ LABEL_AXES: Final = {"racks": "rack", "points": "point"}
 
 GROUP_ARRAYS: Final[dict[str, dict[str, tuple[str, float]]]] = {
     "racks": dict.fromkeys(CHIP_VARIABLES, ("float32", np.nan)),
-    "points": {"value": ("float64", np.nan), "quality": ("int8", NO_QUALITY)},
+    "points": {"value": ("float64", np.nan), "quality": ("int8", NO_READING_QUALITY)},
 }
 """Group -> name of an array -> its type and its fill value."""
 
@@ -249,8 +249,8 @@ def describe_shard(path: str, place: tuple[int, ...]) -> dict[str, str]:
     group, name, *rest = path.split("/")
     if not rest:
         return {"group": group, "variable": name}
-    level = LEVELS_BY_NAME.get(name, OPEN_MINUTES)
-    first, rows = level.rows(rest[0])
+    level = LEVELS_BY_NAME.get(name, OPEN_MINUTES_LEVEL)
+    first, rows = level.first_second_and_row_count(rest[0])
     last = first + rows * level.row_seconds
     found = {"group": group, "level": name, "variable": rest[-1]}
     if place:
@@ -288,7 +288,9 @@ def metadata_to_json(metadata: PointMetadata) -> str:
 
 def days_between(first: int, last: int) -> Sequence[str]:
     """Return the UTC days of a span of seconds, excluding its end."""
-    return [OPEN_MINUTES.period(day * DAY_S) for day in range(first // DAY_S, -(-last // DAY_S))]
+    return [
+        OPEN_MINUTES_LEVEL.period(day * DAY_S) for day in range(first // DAY_S, -(-last // DAY_S))
+    ]
 
 
 def metadata_from_json(text: str) -> PointMetadata:
@@ -315,7 +317,7 @@ class ArraySpec:
     def create(self, root: zarr.Group) -> ZarrArray:
         """Create the array, filled with the fill value."""
         level, across = self.level, self.level.columns_per_chunk[self.group]
-        first, rows = level.rows(self.period)
+        first, rows = level.first_second_and_row_count(self.period)
         width = min(
             level.columns_per_shard[self.group],
             across * -(-_rounded_up(self.column_count) // across),
@@ -350,7 +352,7 @@ def _rounded_up(columns: int) -> int:
 # before a commit is unknown. So the meaning of values in that commit, and of values received but
 # not yet written at that time, is uncertain.
 
-HISTORY_ATTRIBUTE: Final = "earlier"
+METADATA_HISTORY_ATTRIBUTE: Final = "earlier"
 """Attribute of the root: point -> its metadata changes, oldest first."""
 
 MEANING_FIELDS: Final = (
@@ -400,7 +402,7 @@ def record_metadata_changes(
             changes.append([*span, metadata_to_json(first)])
         is_new = True
     if is_new:  # written once, as all points of a gateway may change together
-        root.attrs[HISTORY_ATTRIBUTE] = found
+        root.attrs[METADATA_HISTORY_ATTRIBUTE] = found
 
 
 def prune_metadata_changes(root: zarr.Group, before: int) -> bool:
@@ -415,7 +417,7 @@ def prune_metadata_changes(root: zarr.Group, before: int) -> bool:
     }
     if remaining == stored:
         return False
-    root.attrs[HISTORY_ATTRIBUTE] = remaining
+    root.attrs[METADATA_HISTORY_ATTRIBUTE] = remaining
     return True
 
 
@@ -431,5 +433,5 @@ def read_metadata_changes(root: zarr.Group) -> dict[str, list[MetadataChange]]:
 
 
 def _read_history(root: zarr.Group) -> dict[str, list[list[int | str]]]:
-    found = root.attrs.get(HISTORY_ATTRIBUTE)
+    found = root.attrs.get(METADATA_HISTORY_ATTRIBUTE)
     return dict(found) if isinstance(found, dict) else {}

@@ -17,17 +17,17 @@ import structlog
 from numpy.typing import NDArray
 
 from telemetry.archive.layout import (
-    COMPACTED_HOURS,
+    COMPACTED_HOURS_LEVEL,
     DAY_S,
     GROUP_ARRAYS,
     HOUR_S,
     LABEL_AXES,
     LEVELS_BY_NAME,
-    NO_QUALITY,
-    OPEN_MINUTES,
-    ROLLUPS,
+    NO_READING_QUALITY,
+    OPEN_MINUTES_LEVEL,
+    ROLLUP_LEVELS,
     SECOND_LEVELS,
-    SPARSE_SECONDS,
+    SPARSE_SECONDS_LEVEL,
     TRUSTED_CODES,
     AnyArray,
     ArraySpec,
@@ -92,14 +92,16 @@ class MaintenanceRound:
         self._round = (closed - self._offset) // HOUR_S
         opened = open_hours(repository.last_snapshot().root)
         last = closed - self._offset
-        found = hours_due(opened, 2**62 if is_whole else last)
+        found = hours_due_for_compaction(opened, 2**62 if is_whole else last)
         for group, hour in found:
             cells = compact_hours(repository, group, [hour])
             _logger.debug("compacted", site=repository.site, group=group, hour=hour, cells=cells)
         deleted = delete_expired(repository, self._retention, closed)
         if deleted:
             _logger.info("expired data deleted", site=repository.site, groups=len(deleted))
-        repository.expire(datetime.now(UTC) - (timedelta(0) if is_whole else self._reader_grace))
+        repository.expire_commits(
+            datetime.now(UTC) - (timedelta(0) if is_whole else self._reader_grace)
+        )
         return len(found)
 
 
@@ -107,7 +109,7 @@ COMPACTION_DELAY_S: Final = 300
 """How long after its end an hour stays open for late readings, in the time of the data. [s]"""
 
 
-def hours_due(opened: Mapping[str, list[int]], closed: int) -> list[tuple[str, int]]:
+def hours_due_for_compaction(opened: Mapping[str, list[int]], closed: int) -> list[tuple[str, int]]:
     """Return the groups and hours to compact at the first second that is not closed. [s
     since 1970]
     """
@@ -141,7 +143,7 @@ class Rollup:
     """Statistics of time spans, on (span, label) or (span, label, chip).
 
     ``starts`` are in [s since 1970]; the others in the unit of the values, the total divided by
-    :data:`TOTAL_SCALE`. Without values minimum, total and maximum are NaN, 0 and NaN.
+    :data:`ROLLUP_TOTAL_SCALE`. Without values minimum, total and maximum are NaN, 0 and NaN.
     """
 
     starts: Int64Array
@@ -159,9 +161,9 @@ class Rollup:
         """
         is_finite = np.isfinite(values)
         filled = np.where(is_finite, values, values.dtype.type(0))
-        parts = TOTAL_SCALE
+        parts = ROLLUP_TOTAL_SCALE
         if filled.dtype == np.float64:  # the sum of float32 values cannot overflow
-            filled /= TOTAL_SCALE
+            filled /= ROLLUP_TOTAL_SCALE
             parts = 1
         starts, edges = _edges(seconds, level)
         if len(seconds) == len(starts) * level.row_seconds:  # none is missing: ten times as fast
@@ -206,7 +208,7 @@ class Rollup:
         """Return the stored arrays, by statistic."""
         mean = np.full(self.total.shape, np.nan)
         with np.errstate(over="ignore"):  # by rounding only; the clip below limits the mean
-            np.divide(self.total, self.count / TOTAL_SCALE, out=mean, where=self.count > 0)
+            np.divide(self.total, self.count / ROLLUP_TOTAL_SCALE, out=mean, where=self.count > 0)
         return {
             "min": self.minimum,
             "mean": np.clip(mean.astype(self.minimum.dtype), self.minimum, self.maximum),
@@ -227,7 +229,10 @@ class _Hour:
 
     def run(self) -> int:
         """Compact the hour; return its number of cells."""
-        if any(self._array(SPARSE_SECONDS, name) is not None for name in GROUP_ARRAYS[self._group]):
+        if any(
+            self._array(SPARSE_SECONDS_LEVEL, name) is not None
+            for name in GROUP_ARRAYS[self._group]
+        ):
             seconds = self._snapshot.seconds_present(self._group, self._hour, self._hour + HOUR_S)
             return self._roll_sparse(seconds) if len(seconds) else 0
         seconds = np.arange(self._hour, self._hour + HOUR_S)
@@ -240,7 +245,7 @@ class _Hour:
                     continue
                 mask, trusted = self._masks(name, values, seconds, columns)
                 cells += values.size
-                spec = self._spec(COMPACTED_HOURS, name, values)
+                spec = self._spec(COMPACTED_HOURS_LEVEL, name, values)
                 self._transaction.write_values(spec, self._hour, values, columns=columns, mask=mask)
                 if name != "quality":
                     minutes.append(_rolled(values, trusted, seconds))
@@ -260,19 +265,24 @@ class _Hour:
 
     def _columns(self) -> Iterator[Int64Array]:
         """Yield the columns of each shard of the hour."""
-        width = COMPACTED_HOURS.columns_per_shard[self._group]
+        width = COMPACTED_HOURS_LEVEL.columns_per_shard[self._group]
         for first in range(0, self._count, width):
             yield np.arange(first, min(first + width, self._count))
 
     def _merged(self, name: str, seconds: Int64Array, columns: Int64Array) -> AnyArray | None:
         """Return the values of the hour with those of its minutes; None without any of these."""
-        values = self._read(name, seconds, columns, [OPEN_MINUTES])
+        values = self._read(name, seconds, columns, [OPEN_MINUTES_LEVEL])
         is_new = has_value(values, array_type(self._group, name)[1])
         if not is_new.any():
             return None
-        rows = seconds - COMPACTED_HOURS.rows(COMPACTED_HOURS.period(self._hour))[0]
+        rows = (
+            seconds
+            - COMPACTED_HOURS_LEVEL.first_second_and_row_count(
+                COMPACTED_HOURS_LEVEL.period(self._hour)
+            )[0]
+        )
         axes = [rows, columns, *map(np.arange, values.shape[2:])]
-        before = self._snapshot.cells(self._path(COMPACTED_HOURS, name), axes)
+        before = self._snapshot.read_cells(self._path(COMPACTED_HOURS_LEVEL, name), axes)
         return values if before is None else np.where(is_new, values, before)
 
     def _masks(
@@ -283,15 +293,15 @@ class _Hour:
             return None, None
         is_own = name == "quality"
         codes = values if is_own else self._read("quality", seconds, columns, SECOND_LEVELS)
-        return codes != NO_QUALITY, np.isin(codes, TRUSTED_CODES)
+        return codes != NO_READING_QUALITY, np.isin(codes, TRUSTED_CODES)
 
     def _roll(self, name: str, minutes: Rollup, *, columns: Int64Array) -> None:
         """Write statistics of minutes and of longer spans."""
         rolled = {"1min": minutes}
-        rolled["15min"] = minutes.coarser(ROLLUPS["15min"])
-        rolled["1h"] = rolled["15min"].coarser(ROLLUPS["1h"])
+        rolled["15min"] = minutes.coarser(ROLLUP_LEVELS["15min"])
+        rolled["1h"] = rolled["15min"].coarser(ROLLUP_LEVELS["1h"])
         for level, one in rolled.items():
-            self._put_rolled(ROLLUPS[level], name, one, columns=columns)
+            self._put_rolled(ROLLUP_LEVELS[level], name, one, columns=columns)
 
     def _roll_sparse(self, seconds: Int64Array) -> int:
         """Write statistics of single seconds by the hour only, as there are few."""
@@ -302,7 +312,7 @@ class _Hour:
             values = self._read(name, seconds, columns, SECOND_LEVELS)
             _, trusted = self._masks(name, values, seconds, columns)
             rolled = _rolled(values, trusted, seconds, "1h")
-            self._put_rolled(ROLLUPS["1h"], name, rolled, columns=columns)
+            self._put_rolled(ROLLUP_LEVELS["1h"], name, rolled, columns=columns)
         return len(seconds) * self._count
 
     def _put_rolled(
@@ -342,13 +352,13 @@ class _Hour:
 
     def _delete_minutes(self) -> None:
         """Delete the minutes."""
-        first = (self._hour % DAY_S) // OPEN_MINUTES.rows_per_shard
+        first = (self._hour % DAY_S) // OPEN_MINUTES_LEVEL.rows_per_shard
         for name in self._variables():
-            path = self._path(OPEN_MINUTES, name)
-            if self._array(OPEN_MINUTES, name) is None:
+            path = self._path(OPEN_MINUTES_LEVEL, name)
+            if self._array(OPEN_MINUTES_LEVEL, name) is None:
                 continue
-            for place in self._snapshot.shards(path).tolist():
-                if first <= place[0] < first + HOUR_S // OPEN_MINUTES.rows_per_shard:
+            for place in self._snapshot.stored_shard_places(path).tolist():
+                if first <= place[0] < first + HOUR_S // OPEN_MINUTES_LEVEL.rows_per_shard:
                     self._transaction.delete_shard(path, tuple(place))
 
     def _array(self, level: ResolutionLevel, name: str) -> ZarrArray | None:
@@ -365,10 +375,10 @@ def _rolled(
     trusted_values = np.asarray(values, dtype=np.promote_types(values.dtype, np.float32))
     if trusted is not None:
         trusted_values = np.where(trusted, trusted_values, np.nan)
-    return Rollup.of(trusted_values, seconds, ROLLUPS[level])
+    return Rollup.of(trusted_values, seconds, ROLLUP_LEVELS[level])
 
 
-TOTAL_SCALE: Final = 4096
+ROLLUP_TOTAL_SCALE: Final = 4096
 """A power of two above the seconds of an hour: no total overflows, no mean is rounded. [1]"""
 
 
@@ -397,12 +407,12 @@ def delete_expired(
     finest = {level.name: retention["raw"] for level in SECOND_LEVELS if "raw" in retention}
     retention_by_level = {
         **finest,
-        **{name: span for name, span in retention.items() if name in ROLLUPS},
+        **{name: span for name, span in retention.items() if name in ROLLUP_LEVELS},
     }
     for group in GROUP_ARRAYS:
         for name, span in retention_by_level.items():
-            for period in transaction.snapshot.names(f"{group}/{name}"):
-                first, rows = LEVELS_BY_NAME[name].rows(period)
+            for period in transaction.snapshot.names_in_group(f"{group}/{name}"):
+                first, rows = LEVELS_BY_NAME[name].first_second_and_row_count(period)
                 if first + rows * LEVELS_BY_NAME[name].row_seconds <= now - span.total_seconds():
                     deleted.append(f"{group}/{name}/{period}")
     for path in deleted:
@@ -424,7 +434,7 @@ def time_confirmed_by_data(snapshot: Snapshot, now: int) -> int:
     """
     days = {day for group in GROUP_ARRAYS for day in snapshot.days(group)}
     for day in sorted(days, reverse=True):
-        first = OPEN_MINUTES.rows(day)[0]
+        first = OPEN_MINUTES_LEVEL.first_second_and_row_count(day)[0]
         received = [snapshot.seconds_present(group, first, first + DAY_S) for group in GROUP_ARRAYS]
         seconds = np.unique(np.concatenate(received))
         if len(seconds) >= MIN_DAY_SECONDS_TO_CONFIRM_TIME:

@@ -21,9 +21,9 @@ from telemetry.archive.commit_batch import MIN_SECOND
 from telemetry.archive.layout import (
     DAY_S,
     LABEL_AXES,
-    OPEN_MINUTES,
+    OPEN_MINUTES_LEVEL,
     QUALITY_CODES,
-    ROLLUPS,
+    ROLLUP_LEVELS,
     SECOND_LEVELS,
     TRUSTED_CODES,
     AnyArray,
@@ -190,7 +190,7 @@ def _open(
     span: TimeRange,
 ) -> xr.Dataset:
     if group is not None and level is not None:
-        return _rolled(snapshot, group, ROLLUPS[level], span)
+        return _rolled(snapshot, group, ROLLUP_LEVELS[level], span)
     if group == "racks":
         return _racks(snapshot, span=span)
     if group == "points":
@@ -301,7 +301,10 @@ def check_arguments(
     site: Site | str, *, group: str | None, resolution: str | None, span: TimeRange
 ) -> None:
     """Raise ArchiveError for arguments of :func:`open` that no archive can answer."""
-    for place, value, known in (("group", group, LABEL_AXES), ("resolution", resolution, ROLLUPS)):
+    for place, value, known in (
+        ("group", group, LABEL_AXES),
+        ("resolution", resolution, ROLLUP_LEVELS),
+    ):
         if value is not None and value not in known:
             message = f"{place} = {value}: unknown; choose {', '.join(known)}, or none"
             raise ArchiveError(message, code=IssueCode.UNKNOWN_NAME)
@@ -352,10 +355,15 @@ def stored_seconds(
 ) -> tuple[Int64Array, xr.Variable]:
     """Return the seconds of a span that are stored singly, also as times."""
     seconds, times = received_seconds(snapshot, group, span)
-    stored = {day for level in SECOND_LEVELS for day in snapshot.names(f"{group}/{level.name}")}
+    stored = {
+        day for level in SECOND_LEVELS for day in snapshot.names_in_group(f"{group}/{level.name}")
+    }
     if stored.issuperset(snapshot.days(group)):
         return seconds, times
-    days = np.array(sorted(OPEN_MINUTES.rows(day)[0] for day in stored), dtype=np.int64)
+    days = np.array(
+        sorted(OPEN_MINUTES_LEVEL.first_second_and_row_count(day)[0] for day in stored),
+        dtype=np.int64,
+    )
     seconds = seconds[np.isin(seconds // DAY_S * DAY_S, days)]
     return seconds, time_variable(seconds)
 
@@ -568,7 +576,7 @@ class StoredArray(BackendArray):
 
 def to_canonical(binding: PointBinding, values: FloatArray) -> FloatArray:
     """Return values of the wire in the canonical unit of their variable."""
-    if binding.states is None:
+    if binding.canonical_states is None:
         return values * binding.factor + binding.offset
     states, places = np.unique(values, return_inverse=True)
     canonical = [

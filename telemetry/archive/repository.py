@@ -1,6 +1,6 @@
 """The Icechunk repository of an archive: its transactions, their clock, and expiry of commits.
 
-A commit of readings writes minutes (:data:`telemetry.archive.layout.OPEN_MINUTES`), which
+A commit of readings writes minutes (:data:`telemetry.archive.layout.OPEN_MINUTES_LEVEL`), which
 :mod:`telemetry.archive.maintenance` compacts. A late reading of a compacted hour goes to minutes
 too, together with the rest of its chunk.
 
@@ -97,9 +97,9 @@ class ArchiveRepository:
         self._checksums = checksums
         self._snapshot = repository.lookup_branch(MAIN_BRANCH)
         # It may just have been reset to an older commit.
-        self.last_commit_time = max(commit_time(repository), time.time())
+        self.last_commit_time = max(last_commit_time(repository), time.time())
         last = Snapshot.last(repository, folder, checksums=checksums)
-        self.checkpoint = Checkpoint.from_metadata(commit_metadata(repository))
+        self.checkpoint = Checkpoint.from_metadata(last_commit_metadata(repository))
         root = last.root
         self._write_checksums()
         self.site = str(root.attrs["site"])
@@ -117,7 +117,7 @@ class ArchiveRepository:
             repository = icechunk.Repository.open(storage, config=repository_config())
             if checksums is not None:
                 checksums.check_head(repository.lookup_branch(MAIN_BRANCH))
-            if commit_metadata(repository):  # else its creator was killed
+            if last_commit_metadata(repository):  # else its creator was killed
                 return cls(repository, folder, checksums=checksums)
         else:
             repository = icechunk.Repository.create(storage, config=_configuration())
@@ -126,7 +126,7 @@ class ArchiveRepository:
         root.attrs.update(
             {"layout": ARCHIVE_LAYOUT_VERSION, "site": site, OPEN_HOURS_ATTRIBUTE: {}}
         )
-        wait_until_after(commit_time(repository))
+        wait_until_after(last_commit_time(repository))
         session.commit("begin", metadata=Checkpoint().to_metadata())
         return cls(repository, folder, checksums=checksums)
 
@@ -241,7 +241,7 @@ class ArchiveRepository:
         transaction.root.attrs[OPEN_HOURS_ATTRIBUTE] = opened
         self.commit(transaction, "readings", batch.checkpoint)
 
-    def expire(self, before: datetime) -> None:
+    def expire_commits(self, before: datetime) -> None:
         """Delete data that belongs only to commits before a time; readings stay."""
         expire_commits(self.repository, before, folder=self._folder)
         self._snapshot = self.repository.lookup_branch(MAIN_BRANCH)
@@ -257,7 +257,7 @@ def open_hours(root: zarr.Group) -> dict[str, list[int]]:
     return {str(group): [int(str(h)) for h in hours] for group, hours in found.items()}
 
 
-def commit_metadata(repository: icechunk.Repository) -> dict[str, str]:
+def last_commit_metadata(repository: icechunk.Repository) -> dict[str, str]:
     """Return the metadata of the last commit."""
     snapshot = repository.lookup_snapshot(repository.lookup_branch(MAIN_BRANCH))
     return {key: str(value) for key, value in snapshot.metadata.items()}
@@ -321,7 +321,7 @@ class ClockLagConfirmation:
         return self._passed() - self._since >= ROLLBACK_CONFIRMATION_S
 
 
-def commit_time(repository: icechunk.Repository) -> float:
+def last_commit_time(repository: icechunk.Repository) -> float:
     """Return when the last commit was made. [s since 1970]"""
     last = repository.lookup_snapshot(repository.lookup_branch(MAIN_BRANCH))
     return last.written_at.timestamp()

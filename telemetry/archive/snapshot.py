@@ -23,7 +23,7 @@ from telemetry.archive.layout import (
     LABEL_AXES,
     MAIN_BRANCH,
     NO_CHUNK,
-    OPEN_MINUTES,
+    OPEN_MINUTES_LEVEL,
     SECOND_LEVELS,
     AnyArray,
     Int64Array,
@@ -106,13 +106,13 @@ class Snapshot:
         if self.files is not None:
             self.files.check(path)
 
-    def names(self, path: str) -> list[str]:
+    def names_in_group(self, path: str) -> list[str]:
         """Return the names in a group, in order; none without the group."""
         return sorted(sync(_listed(self._session.store, path)))
 
     def days(self, group: str) -> list[str]:
         """Return the UTC days with values."""
-        return self.names(f"{group}/heard")
+        return self.names_in_group(f"{group}/heard")
 
     def array(self, path: str) -> ZarrArray | None:
         """Return an array of values; None if it does not exist."""
@@ -124,7 +124,7 @@ class Snapshot:
                 self._arrays[path] = None
         return self._arrays[path]
 
-    def shards(self, path: str) -> Int64Array:
+    def stored_shard_places(self, path: str) -> Int64Array:
         """Return the places of the stored shards of an array, on (shard, axis), in order."""
         if path not in self._shards:
             if self.files is not None and self._is_on_disk(path):
@@ -165,11 +165,11 @@ class Snapshot:
         known = set(self.days(group))
         if not known:
             return np.empty(0, dtype=np.int64)
-        begin = OPEN_MINUTES.rows(min(known))[0]
-        end = OPEN_MINUTES.rows(max(known))[0] + DAY_S
+        begin = OPEN_MINUTES_LEVEL.first_second_and_row_count(min(known))[0]
+        end = OPEN_MINUTES_LEVEL.first_second_and_row_count(max(known))[0] + DAY_S
         for day in days_between(max(first, begin), min(last, end)):
             if day in known:
-                start, _ = OPEN_MINUTES.rows(day)
+                start, _ = OPEN_MINUTES_LEVEL.first_second_and_row_count(day)
                 self.check(f"{group}/heard/{day}")
                 marked = open_array(self.root, f"{group}/heard/{day}")
                 (rows,) = np.nonzero(np.asarray(marked[:]))
@@ -198,8 +198,10 @@ class Snapshot:
         found: AnyArray | None = None
         for level in levels:
             for period, where in _by_period(level, seconds):
-                rows = (seconds[where] - level.rows(period)[0]) // level.row_seconds
-                values = self.cells(f"{group}/{level.name}/{period}/{name}", [rows, *axes])
+                rows = (
+                    seconds[where] - level.first_second_and_row_count(period)[0]
+                ) // level.row_seconds
+                values = self.read_cells(f"{group}/{level.name}/{period}/{name}", [rows, *axes])
                 if values is None:
                     continue
                 if found is None and values.shape == shape:
@@ -209,12 +211,12 @@ class Snapshot:
                 np.copyto(found[where], values, where=has_value(values, absent))
         return np.full(shape, absent, dtype=kind) if found is None else found
 
-    def cells(self, path: str, axes: Sequence[Int64Array]) -> AnyArray | None:
+    def read_cells(self, path: str, axes: Sequence[Int64Array]) -> AnyArray | None:
         """Return the cells at some indices of each axis of an array, fill values where none is
         stored; None if no shard of them is.
         """
         array = self.array(path)
-        if array is None or not len(shards := self.shards(path)):
+        if array is None or not len(shards := self.stored_shard_places(path)):
             return None
         inside = [
             np.flatnonzero(np.isin(places // cut, shards[:, axis]) & (places < size))

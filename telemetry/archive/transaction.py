@@ -17,16 +17,16 @@ from zarr.core.sync import sync
 from telemetry.archive.commit_batch import SecondReadings
 from telemetry.archive.conflicting_readings import keeps_archived_points, keeps_archived_racks
 from telemetry.archive.layout import (
-    COMPACTED_HOURS,
+    COMPACTED_HOURS_LEVEL,
     DAY_S,
     GROUP_ARRAYS,
     HOUR_S,
     LABEL_AXES,
     MINUTE_S,
-    NO_QUALITY,
-    OPEN_MINUTES,
+    NO_READING_QUALITY,
+    OPEN_MINUTES_LEVEL,
     SECOND_LEVELS,
-    SPARSE_SECONDS,
+    SPARSE_SECONDS_LEVEL,
     AnyArray,
     ArraySpec,
     Int64Array,
@@ -116,7 +116,7 @@ class Transaction:
     def mark_seconds(self, group: str, seconds: Sequence[int]) -> None:
         """Mark seconds with values. [s since 1970]"""
         for day in sorted({second // DAY_S for second in seconds}):
-            path = f"{group}/heard/{OPEN_MINUTES.period(day * DAY_S)}"
+            path = f"{group}/heard/{OPEN_MINUTES_LEVEL.period(day * DAY_S)}"
             if path not in self.root:
                 self.root.create_array(
                     path,
@@ -152,7 +152,9 @@ class Transaction:
         value.
         """
         array = self._widened(spec, values.shape[2:])
-        row = (second - spec.level.rows(spec.period)[0]) // spec.level.row_seconds
+        row = (
+            second - spec.level.first_second_and_row_count(spec.period)[0]
+        ) // spec.level.row_seconds
         width = shard_shape(array)[1]
         for shard in np.unique(columns // width).tolist():
             inside = columns // width == shard
@@ -174,7 +176,7 @@ class Transaction:
         last = min((int(columns[-1]) // across + 1) * across, array.shape[1])
         region = (slice(row, row + len(values)), slice(first, last), *map(slice, array.shape[2:]))
         axes = [np.arange(part.start or 0, part.stop) for part in region]
-        block = self.snapshot.cells(array.path, axes)
+        block = self.snapshot.read_cells(array.path, axes)
         if block is None and mask is None and values.shape == tuple(map(len, axes)):
             block = values
         else:
@@ -267,9 +269,9 @@ class MinuteWriter:
             inside = {s: one for s, one in seconds.items() if minute <= s < minute + MINUTE_S}
             if self._is_sparse(minute, is_sparse):
                 for second, one in inside.items():
-                    self._write(SPARSE_SECONDS, second, {second: one})
+                    self._write(SPARSE_SECONDS_LEVEL, second, {second: one})
             else:
-                self._write(OPEN_MINUTES, minute, inside)
+                self._write(OPEN_MINUTES_LEVEL, minute, inside)
 
     def _write(
         self, level: ResolutionLevel, start: int, seconds: Mapping[int, SecondReadings]
@@ -316,7 +318,7 @@ class MinuteWriter:
         for place, name in enumerate(GROUP_ARRAYS["racks"]):
             block = np.full((rows, len(columns), deep), np.nan, dtype=np.float32)
             for second, rack_second in racks.items():
-                rack_second.write(place, into=block[second - start], first=first)
+                rack_second.write_variable(place, into=block[second - start], first=first)
             cells = None
             if is_late:
                 archived = self._transaction.snapshot.read(
@@ -334,13 +336,13 @@ class MinuteWriter:
     ) -> Iterator[_ArrayPart]:
         columns = np.array(sorted({column for one in seconds.values() for column in one.points}))
         value = np.full((rows, len(columns)), np.nan)
-        code = np.full((rows, len(columns)), NO_QUALITY, dtype=np.int8)
+        code = np.full((rows, len(columns)), NO_READING_QUALITY, dtype=np.int8)
         for second, one in seconds.items():
             where = np.searchsorted(columns, np.fromiter(one.points, np.int64))
             readings = np.array(list(one.points.values()))
             value[second - start, where] = readings[:, 0]
             code[second - start, where] = readings[:, 1]
-        cells = code != NO_QUALITY
+        cells = code != NO_READING_QUALITY
         if any(one.is_late for one in seconds.values()):
             archived = self._transaction.snapshot.read(
                 "points", "quality", seconds=np.arange(start, start + rows), columns=columns
@@ -352,9 +354,9 @@ class MinuteWriter:
     def _is_sparse(self, second: int, otherwise: bool) -> bool:
         """Return whether the day of a second began on the sparse level."""
         for level, answer in (
-            (SPARSE_SECONDS, True),
-            (OPEN_MINUTES, False),
-            (COMPACTED_HOURS, False),
+            (SPARSE_SECONDS_LEVEL, True),
+            (OPEN_MINUTES_LEVEL, False),
+            (COMPACTED_HOURS_LEVEL, False),
         ):
             paths = [self._path(level, second, name) for name in GROUP_ARRAYS[self._group]]
             if any(self._transaction.snapshot.array(path) is not None for path in paths):

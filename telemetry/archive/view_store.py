@@ -78,7 +78,7 @@ class ViewStore:
         return cls(root)
 
     @property
-    def steps(self) -> int:
+    def written_step_count(self) -> int:
         """Number of written steps. [1]"""
         done = self._root.attrs["done"]
         return int(str(done))
@@ -86,14 +86,14 @@ class ViewStore:
     @property
     def next_time(self) -> np.datetime64 | None:
         """Start of the first unwritten step; None if all are written. [datetime64, us]"""
-        if self.steps >= _array(self._root, "time").shape[0]:
+        if self.written_step_count >= _array(self._root, "time").shape[0]:
             return None
-        start = np.asarray(_array(self._root, "time")[self.steps], dtype=np.int64)
+        start = np.asarray(_array(self._root, "time")[self.written_step_count], dtype=np.int64)
         return np.datetime64(int(start), "us")
 
     def write(self, block: xr.Dataset) -> None:
         """Write the next block, on ``time`` and axes with labels, and then count it."""
-        first, count = self.steps, block.sizes["time"]
+        first, count = self.written_step_count, block.sizes["time"]
         if block["time"].to_numpy()[0] != self.next_time:
             raise ArchiveError(
                 f"the block begins at {block['time'][0]}, expected {self.next_time}: write the"

@@ -59,7 +59,7 @@ class Archive:
       :data:`telemetry.archive.maintenance.DEFAULT_RETENTION`.
     - `last_messages_path`: file for messages that the archive has no place for.
     - `has_discarded`: whether uncommitted readings were discarded. Nothing is committed until
-      :meth:`rewind`, after which they are added again.
+      :meth:`discard_uncommitted`, after which they are added again.
     - `counters`: counts by event: ``batches``, ``values``, of these ``late``, and ``merged`` (met
       another of their label and second); ``known`` (archived already), ``too_late`` (rejected),
       ``commits``, ``compacted`` (hours).
@@ -129,7 +129,7 @@ class Archive:
         return self._writer.corrupt_copies
 
     @property
-    def is_due(self) -> bool:
+    def is_commit_due(self) -> bool:
         """Whether there is something to commit."""
         with self._mutex:
             return self._batch is not None or self.is_full or self._buffer.minutes.is_due
@@ -197,7 +197,7 @@ class Archive:
                     include_open=include_open, has_rejections=bool(rejections)
                 )
                 self._batch = self._batch.merged(later) if self._batch else later
-                self._batch_bytes = self._batch.size if self._batch else 0
+                self._batch_bytes = self._batch.memory_bytes if self._batch else 0
                 batch, metadata, columns = (
                     self._batch,
                     self._buffer.pending_metadata,
@@ -249,7 +249,7 @@ class Archive:
         self._is_behind = True
         _logger.warning("archive falls behind", place=str(self.folder), limit=self._max_bytes)
 
-    def rewind(self) -> None:
+    def discard_uncommitted(self) -> None:
         """Discard what is not committed, before it is added again from the journal.
 
         The archive stays behind, so that no new samples are added, until :meth:`mark_caught_up`.
@@ -269,7 +269,7 @@ class Archive:
         self._is_behind = self.has_discarded = True
 
     def _new_buffer(self) -> WriteBuffer:
-        checkpoint, labels = self._writer.checkpoint, self._writer.labels
+        checkpoint, labels = self._writer.checkpoint, self._writer.labels_by_group
         return WriteBuffer(
             self.site_name,
             checkpoint,
@@ -329,7 +329,7 @@ class RepositoryWriter:
         return self._store.checkpoint
 
     @property
-    def labels(self) -> dict[str, list[str]]:
+    def labels_by_group(self) -> dict[str, list[str]]:
         """Group -> labels in the order of their columns."""
         return self._store.labels
 

@@ -57,7 +57,7 @@ _logger = structlog.get_logger(__name__)
 class SpooledBatch(NamedTuple):
     """A stored batch with its key: topic ``dc/v1/{site}/{hall}/{rack}/tele``, boot and sequence."""
 
-    source: str
+    source_topic: str
     boot: int
     sequence: int
     payload: bytes
@@ -86,13 +86,13 @@ class SpoolStore:
                 self._base, self._bytes = self._open()
 
     @property
-    def size(self) -> int:
+    def stored_bytes(self) -> int:
         """Payload of the stored batches. [B]"""
         return self._bytes
 
     def put(self, stored: Sequence[SpooledBatch]) -> None:
         """Store batches durably, each once. If it fails, none of them is stored."""
-        last = {(one.source, one.boot): one.sequence + 1 for one in stored}
+        last = {(one.source_topic, one.boot): one.sequence + 1 for one in stored}
         with self._locked() as base:
             base.execute("begin immediate")
             put = base.executemany(
@@ -340,7 +340,7 @@ class LosslessPublisher:
                 failure = failure or error
             else:
                 stored.append(SpooledBatch(source, batch.boot, batch.sequence, payload))
-        for source in {one.source for one in stored}:
+        for source in {one.source_topic for one in stored}:
             self._subscribe(source)
         try:
             self._outbox.put(stored)
@@ -349,7 +349,7 @@ class LosslessPublisher:
                 _logger.warning("sent without being stored", reason=str(error))
             self._counts["unheld"] += len(stored)
         for one in stored:
-            self._client.publish(one.source, one.payload, qos=1)
+            self._client.publish(one.source_topic, one.payload, qos=1)
         self._counts["published"] += len(stored)
         if failure is not None:
             raise failure
@@ -357,7 +357,7 @@ class LosslessPublisher:
     @property
     def spooled_bytes(self) -> int:
         """Payload that is not known to be durable. [B]"""
-        return self._outbox.size
+        return self._outbox.stored_bytes
 
     def _subscribe(self, source: str) -> None:
         """Subscribe to the answers for a source."""
@@ -457,7 +457,7 @@ class LosslessPublisher:
             resent.number = self._sent
             resent.due = now + resent.wait
             resent.wait = min(2.0 * resent.wait, RESEND_BACKOFF_S[1])
-            self._client.publish(one.source, one.payload, qos=1)
+            self._client.publish(one.source_topic, one.payload, qos=1)
             self._counts["again"] += 1
         return _gaps(span, [one.sequence for one in stored], is_all=len(stored) < share)
 

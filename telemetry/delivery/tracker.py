@@ -68,7 +68,7 @@ class BootProgress:
     received_ranges: list[SequenceRange] = field(default_factory=list)
 
     @property
-    def newest(self) -> int:
+    def newest_durable(self) -> int:
         """The newest durable sequence."""
         return self.received_ranges[-1][1] if self.received_ranges else self.contiguous_through
 
@@ -94,7 +94,8 @@ class BootProgress:
     def release_range(self, span: SequenceRange) -> int:
         """Record that the source dropped a range; return how many of it were never received."""
         absent = [
-            (max(first, span[0]), min(last, span[1])) for first, last in self.missing(span[1])
+            (max(first, span[0]), min(last, span[1]))
+            for first, last in self.missing_ranges(span[1])
         ]
         absent = [(first, last) for first, last in absent if first <= last]
         for first, last in absent:
@@ -102,7 +103,7 @@ class BootProgress:
         self._absorb()
         return sum(last - first + 1 for first, last in absent)
 
-    def missing(self, last: int) -> list[SequenceRange]:
+    def missing_ranges(self, last: int) -> list[SequenceRange]:
         """Return the gaps up to a sequence."""
         gaps, at = [], self.contiguous_through + 1
         for first, end in self.received_ranges:
@@ -189,7 +190,9 @@ class DeliveryTracker:
             for one in messages:
                 self._note(one.topic, one.payload)
 
-    def answer(self, report_messages: Sequence[ReceivedMessage], publish: PublishAnswer) -> None:
+    def answer_reports(
+        self, report_messages: Sequence[ReceivedMessage], publish: PublishAnswer
+    ) -> None:
         """Answer the reports of sources."""
         for one in report_messages:
             source = one.topic.removesuffix(REPORT_SUFFIX)
@@ -243,11 +246,11 @@ class DeliveryTracker:
             if lost:
                 self.lost += lost
                 _logger.warning("lost at the source", source=source, boot=one.boot, batches=lost)
-            is_still = boot.newest == boot.previous_newest
-            missing = boot.missing(
-                min(boot.reported_last, one.last_stored if is_still else boot.newest)
+            is_still = boot.newest_durable == boot.previous_newest
+            missing = boot.missing_ranges(
+                min(boot.reported_last, one.last_stored if is_still else boot.newest_durable)
             )
-            boot.reported_last, boot.previous_newest = one.last_stored, boot.newest
+            boot.reported_last, boot.previous_newest = one.last_stored, boot.newest_durable
             answer.append(
                 SelectiveAck(
                     boot=one.boot,

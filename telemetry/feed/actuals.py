@@ -24,7 +24,7 @@ from twin.workload.jobs import TimeArray
 CORRECTION_PERIOD_MS: Final = 24 * 3_600_000
 """Time in which readings correct a quarter-hour, and in which missing ones are reported. [ms]"""
 
-RETENTION_MS: Final = 35 * 24 * 3_600_000
+DOCUMENT_RETENTION_MS: Final = 35 * 24 * 3_600_000
 """Time for which sent documents are stored at least, a month and some days. [ms]"""
 
 MIN_COVERAGE: Final = 0.5
@@ -104,7 +104,9 @@ class ActualStore:
         self._reported: dict[int, MeasuredInterval] = {}
         self._load()
 
-    def due(self, measured: Iterable[MeasuredInterval], now: int) -> list[MeasuredInterval]:
+    def intervals_due(
+        self, measured: Iterable[MeasuredInterval], now: int
+    ) -> list[MeasuredInterval]:
         """Return quarter-hours that are to be reported now, with their revisions. [ms, UTC]
 
         The first quarter-hour of all is the one of the first call. Those that are not over, or
@@ -151,14 +153,16 @@ class ActualStore:
         return read_documents(newest[begin][1] for begin in sorted(newest))
 
     def prune(self, now: int) -> None:
-        """Delete documents older than :data:`RETENTION_MS`. [ms, UTC]
+        """Delete documents older than :data:`DOCUMENT_RETENTION_MS`. [ms, UTC]
 
         As many of the newest quarter-hours stay, so a clock that is ahead deletes few of them.
         """
         paths = self._paths()
-        newest = set(sorted({begin for begin, _, _ in paths})[-RETENTION_MS // QUARTER_MS :])
+        newest = set(
+            sorted({begin for begin, _, _ in paths})[-DOCUMENT_RETENTION_MS // QUARTER_MS :]
+        )
         for begin, _, path in paths:
-            if begin < now - RETENTION_MS and begin not in newest:
+            if begin < now - DOCUMENT_RETENTION_MS and begin not in newest:
                 path.unlink(missing_ok=True)
 
     def _newest_revisions(self) -> dict[int, int]:

@@ -81,11 +81,11 @@ class PlannedLoad:
 
     - `starts`: starts of the plan's intervals, UTC, ascending; the plan was made in the first of
       them.
-    - `planned`: net import planned in each interval. [MW]
+    - `planned_net_import`: net import planned in each interval. [MW]
     """
 
     starts: TimeArray
-    planned: FloatArray
+    planned_net_import: FloatArray
 
     def is_current(self, now: np.datetime64) -> bool:
         """Return whether a plan is current at a time; later there should be a newer one."""
@@ -107,7 +107,10 @@ class PlannedLoad:
         import. [MW]
         """
         limit, end = one.target.power or 0.0, one.target.end
-        levels = [before, *self.planned.tolist()]  # level before each interval, and the last one
+        levels = [
+            before,
+            *self.planned_net_import.tolist(),
+        ]  # level before each interval, and the last one
         is_met = [is_within_target(level, limit) for level in levels]
         arrivals = []
         for index, start in enumerate(self.starts):
@@ -131,7 +134,7 @@ class PlannedLoad:
 
     def at(self, now: np.datetime64) -> float:
         """Return the net import planned at a time; before or after the plan the nearest. [MW]"""
-        return float(self.planned[self._index(now)])
+        return float(self.planned_net_import[self._index(now)])
 
 
 class FlexAgent:
@@ -293,9 +296,10 @@ class FlexAgent:
             planned = load.at(now) if load.is_current(now) else np.nan
             following = quarter_start(now) + QUARTER_HOUR  # a plan turns a quarter-hour earlier
             limit = min(
-                self._limit(now)[0], self.targets.lowest_within(following, following + QUARTER_HOUR)
+                self._limit(now)[0],
+                self.targets.lowest_target_within(following, following + QUARTER_HOUR),
             )
-            event = self._ramp.update(self._meter(now), planned, limit=limit, now=now)
+            event = self._ramp.track_load(self._meter(now), planned, limit=limit, now=now)
             self._publish(event, load, now)
 
     def report_late(self, load: PlannedLoad, now: np.datetime64, *, ramp: float) -> None:
@@ -351,7 +355,7 @@ class FlexAgent:
 
     def _limit(self, now: np.datetime64) -> tuple[float, np.datetime64 | None]:
         """Return the tightest target in force [MW], infinite if there is none, and its start."""
-        active = self.targets.tightest(now)
+        active = self.targets.tightest_in_force(now)
         if active is None or active.target.power is None:
             return np.inf, None
         return active.target.power, active.target.start
@@ -420,7 +424,7 @@ class RampTracker:
         self._limit, self._direction, self._settled_load = math.inf, "", math.nan
         self._changed_at = np.datetime64("NaT", "us")
 
-    def update(
+    def track_load(
         self, measured: float, planned: float, *, limit: float, now: np.datetime64
     ) -> PowerStateEvent:
         """Return the event since the last update.

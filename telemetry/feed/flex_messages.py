@@ -14,7 +14,7 @@ from typing import Annotated, Final, Literal, cast
 import msgspec
 import numpy as np
 
-from telemetry.feed.signing import FLEX_KIND, SigningKey, sign_document, verify_with_header
+from telemetry.feed.signing import FLEX_DOCUMENT_KIND, SigningKey, sign_document, verify_with_header
 from telemetry.messages.strict_json import (
     MESSAGE_TIME_END_MS,
     Json,
@@ -224,7 +224,7 @@ def verify_event(
     if not _WHOLE_TRACE.fullmatch(envelope.traceparent):
         expected = "traceparent as W3C defines it"
         raise MessageError(topic, envelope.traceparent, expected, code=IssueCode.INVALID_FORMAT)
-    header, content = verify_with_header(envelope.data, keys, kind=FLEX_KIND)
+    header, content = verify_with_header(envelope.data, keys, kind=FLEX_DOCUMENT_KIND)
     correlation = envelope.correlationid
     return VerifiedEvent(
         correlation=envelope.id if isinstance(correlation, msgspec.UnsetType) else correlation,
@@ -345,7 +345,7 @@ def write_power_state(
         "datacontenttype": "application/json",
         "subject": "powerstate",
         "traceparent": ids[1],
-        "data": sign_document(cast("Mapping[str, object]", content), key, kind=FLEX_KIND),
+        "data": sign_document(cast("Mapping[str, object]", content), key, kind=FLEX_DOCUMENT_KIND),
     }
     return encode_json(topic, event | ({"correlationid": correlation} if correlation else {}))
 

@@ -28,7 +28,7 @@ from twin.time_axes import QUARTER_HOUR
 MAX_SENDER_CLOCK_LEAD: Final = np.timedelta64(5, "m")
 """Largest lead of a sender's clock."""
 
-DEFAULT_MAX_AGE: Final = np.timedelta64(5, "m")
+DEFAULT_MAX_MESSAGE_AGE: Final = np.timedelta64(5, "m")
 """Age from which a message is refused, unless a contract states another."""
 
 MAX_START_LEAD: Final = np.timedelta64(366, "D")
@@ -115,7 +115,7 @@ class IssuerTerms:
       must have start and end.
     """
 
-    max_age: np.timedelta64 = DEFAULT_MAX_AGE
+    max_age: np.timedelta64 = DEFAULT_MAX_MESSAGE_AGE
     accepts_unsigned_times: bool = False
 
 
@@ -363,13 +363,13 @@ class LoadTargetStore:
         np.logical_or.at(is_firm, interval, is_limited & ~is_best)
         return limit, np.isfinite(limit) & ~is_firm
 
-    def tightest(self, now: np.datetime64) -> AcceptedTarget | None:
+    def tightest_in_force(self, now: np.datetime64) -> AcceptedTarget | None:
         """Return the tightest target in force of all issuers; None if there is none."""
         moment = np.array([now])
         active = [one for one in self.current_and_future(now) if one.covers(moment)[0]]
         return min(active, key=lambda one: one.target.power or 0.0) if active else None
 
-    def lowest_within(self, start: np.datetime64, end: np.datetime64) -> float:
+    def lowest_target_within(self, start: np.datetime64, end: np.datetime64) -> float:
         """Return the lowest target of all issuers in a period; infinite without any. [MW]"""
         with self._lock:
             found = [one for one in self._targets if _span(one)[0] < end and _span(one)[1] > start]

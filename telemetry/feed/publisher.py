@@ -134,9 +134,9 @@ class SchedulePublisher:
             document_series(site, name, 10**9)
 
     @property
-    def revision(self) -> int:
+    def newest_revision(self) -> int:
         """Newest published revision; 0 if there is none."""
-        return self._revisions.last
+        return self._revisions.newest_revision
 
     def start(self, now: np.datetime64) -> None:
         """Connect to all partners in the background and subscribe to their answers.
@@ -189,7 +189,7 @@ class SchedulePublisher:
                 )
                 documents[name] = sign_schedule(document, self._key)
             self._revisions.reserve_status_time(plan["created"])  # the status of this document
-            self._revisions.store(revision, documents)
+            self._revisions.store_revision(revision, documents)
             self._tokens = []
             for name, (_, text) in documents.items():
                 self._send_retained(name, TopicKind.SCHEDULE, text.encode())
@@ -206,7 +206,7 @@ class SchedulePublisher:
                 self._send_status(name, self._status, now)
             self._revisions.store_status_time()
 
-    def notify(self, partner: str, content: NoticeContent, now: np.datetime64) -> None:
+    def send_notice(self, partner: str, content: NoticeContent, now: np.datetime64) -> None:
         """Send a signed notice to a partner, at most some a minute.
 
         The last notice above that rate follows after the minute, with the number of the others.
@@ -307,7 +307,7 @@ class SchedulePublisher:
                 text=reason,
                 reachable_from=None,
             )
-            self.notify(partner, refusal, now)
+            self.send_notice(partner, refusal, now)
             _logger.warning("request refused", partner=partner, reason=str(error))
             return "refused"
         for text in texts:
@@ -330,7 +330,7 @@ class SchedulePublisher:
         else:
             sent = self._revisions.history_of(partner).sent
             revision = request.get("revision", sent[-1].revision if sent else 0)
-            texts = self._revisions.find(partner, revision)
+            texts = self._revisions.find_document(partner, revision)
         texts = [text for text in texts if is_own_signature(text, self._key, request["want"])]
         if not texts:
             expected = "what is stored; the newest 300 schedules and measurements of 35 days are"
@@ -357,7 +357,7 @@ class SchedulePublisher:
             if is_effective:
                 code = answer["code"]
                 self._revisions.reserve_status_time(to_milliseconds("status", now))
-                self._revisions.answer(partner, answer["revision"], code, reasons=reasons)
+                self._revisions.store_answer(partner, answer["revision"], code, reasons=reasons)
             self.counters[effect] += 1
         if not is_effective:
             # a reconnection repeats answers
@@ -398,7 +398,7 @@ class SchedulePublisher:
             partner,
             status,
             at,
-            revision=self._revisions.last or None,
+            revision=self._revisions.newest_revision or None,
             in_force=in_force.revision if in_force else None,
         )
         self._send_retained(partner, TopicKind.FEED_STATUS, payload)

@@ -22,7 +22,7 @@ from telemetry.durable_files import (
 from telemetry.messages.strict_json import MIN_MESSAGE_TIME_MS
 from twin.errors import JournalError
 
-MAX_DOCUMENTS: Final = 300
+MAX_STORED_REVISIONS: Final = 300
 """Revisions whose documents are stored on disk, besides those in force. [1]"""
 
 MAX_PENDING_DOCUMENTS: Final = 100
@@ -81,7 +81,7 @@ class PartnerHistory:
         """Return the history with one more document sent."""
         return replace(self, sent=(*self.sent, sent)[-MAX_PENDING_DOCUMENTS:])
 
-    def answered(self, revision: int, answer: str, reasons: str = "") -> Self:
+    def with_answer(self, revision: int, answer: str, reasons: str = "") -> Self:
         """Return the history after an answer; an A01 puts its document into force."""
         sent = tuple(
             replace(s, answer=answer, reasons=reasons) if s.revision == revision else s
@@ -95,12 +95,12 @@ class PartnerHistory:
 class RevisionStore:
     """Revisions and documents of a feed in a folder, ``state.json`` and ``documents/``.
 
-    - `last`: newest used revision.
+    - `newest_revision`: newest used revision.
     - `status_time`: greatest time of a status. [ms, UTC]
     """
 
     folder: Path
-    last: int = 0
+    newest_revision: int = 0
     status_time: int = 0
     _stored_status_time: int = 0
     _partners: dict[str, PartnerHistory] = field(default_factory=dict)
@@ -112,19 +112,19 @@ class RevisionStore:
         try:
             state = read_json_with_checksum(self._state, _StoredState)
             self._partners = state[PARTNERS_KEY]
-            self.last = max(state["revision"], self._newest_document())
+            self.newest_revision = max(state["revision"], self._newest_document())
             self.status_time = self._stored_status_time = state.get("status_time", 0)
         except FileNotFoundError:
-            self.last = self._newest_document()
+            self.newest_revision = self._newest_document()
         except ValueError as error:
             broken = self._state.with_suffix(".broken")
             self._state.replace(broken)
-            self.last = self._newest_document()
+            self.newest_revision = self._newest_document()
             _logger.warning(
                 "feed state is broken; revisions continue after the documents",
                 file=str(broken),
                 error=repr(error),
-                last=self.last,
+                last=self.newest_revision,
             )
 
     @property
@@ -139,13 +139,15 @@ class RevisionStore:
         have reached it. Later revisions count up one by one.
         """
         clock = 0 if self._is_current else (at - REVISION_EPOCH_MS) // REVISION_SPACING_MS
-        return max(self.last + 1, clock)
+        return max(self.newest_revision + 1, clock)
 
     def history_of(self, partner: str) -> PartnerHistory:
         """Return what was sent to a partner and how it answered."""
         return self._partners.get(partner, PartnerHistory())
 
-    def store(self, revision: int, documents: Mapping[str, tuple[SentDocument, str]]) -> None:
+    def store_revision(
+        self, revision: int, documents: Mapping[str, tuple[SentDocument, str]]
+    ) -> None:
         """Store a new revision, above :attr:`last`, before it is sent.
 
         ``documents`` maps a partner to the record of its document and the signed text. After a
@@ -159,10 +161,10 @@ class RevisionStore:
         self._is_current = True
         self._prune()
 
-    def answer(self, partner: str, revision: int, answer: str, *, reasons: str = "") -> None:
+    def store_answer(self, partner: str, revision: int, answer: str, *, reasons: str = "") -> None:
         """Store the answer of a partner."""
-        history = self.history_of(partner).answered(revision, answer, reasons)
-        self._save(self.last, {**self._partners, partner: history})
+        history = self.history_of(partner).with_answer(revision, answer, reasons)
+        self._save(self.newest_revision, {**self._partners, partner: history})
 
     def reserve_status_time(self, at: int) -> int:
         """Return the time of a status at a time, or the last one if that is greater. [ms, UTC]
@@ -177,7 +179,7 @@ class RevisionStore:
         if self.status_time == self._stored_status_time:
             return
         try:
-            self._save(self.last, self._partners)
+            self._save(self.newest_revision, self._partners)
         except JournalError as error:
             _logger.warning("time of the status not stored", because=str(error))
 
@@ -189,7 +191,7 @@ class RevisionStore:
         except OSError as error:
             raise disk_error(path, error) from error
 
-    def find(self, partner: str, revision: int) -> list[str]:
+    def find_document(self, partner: str, revision: int) -> list[str]:
         """Return the signed text of a sent document in a list, empty if it is not stored."""
         return read_documents([self._document(revision, partner)])
 
@@ -207,7 +209,7 @@ class RevisionStore:
         at = self.status_time
         state = {"revision": revision, PARTNERS_KEY: stored, "status_time": at}
         write_atomic(self._state, json_with_checksum(state))
-        self.last, self._partners, self._stored_status_time = revision, partners, at
+        self.newest_revision, self._partners, self._stored_status_time = revision, partners, at
 
     def _document(self, revision: int, partner: str) -> Path:
         return self.folder / "documents" / f"{revision:08d}.{partner}.jws"
@@ -232,7 +234,7 @@ class RevisionStore:
             if history.in_force
         }
         documents = self._documents()
-        newest = set(sorted({revision for revision, _ in documents})[-MAX_DOCUMENTS:])
+        newest = set(sorted({revision for revision, _ in documents})[-MAX_STORED_REVISIONS:])
         for revision, path in documents:
             if revision not in newest and path not in in_force:
                 path.unlink(missing_ok=True)

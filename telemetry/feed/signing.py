@@ -245,7 +245,7 @@ MAX_SIGNED_BYTES: Final = 256 * 1024
 MAX_HEADER_BYTES: Final = 1024
 """Longest header of a signed message, in base64url; ours have about 170. [B]"""
 
-FLEX_KIND: Final = "dsx-flex"
+FLEX_DOCUMENT_KIND: Final = "dsx-flex"
 """Kind of signed documents of DSX Flex, whose contract has no ``typ``; ours are refused there."""
 
 
@@ -259,10 +259,11 @@ def sign_document(
     """Return a document of finite numbers as a signed JWS in compact form.
 
     ``kind`` is that of the document, which the header contains as ``typ``; documents of
-    :data:`FLEX_KIND` have no ``typ``. ``claims`` are further fields of the protected header.
+    :data:`FLEX_DOCUMENT_KIND` have no ``typ``. ``claims`` are further fields of the protected
+    header.
     """
     header: dict[str, object] = {"alg": ES256, "kid": key.kid, **(claims or {})}
-    if kind != FLEX_KIND:
+    if kind != FLEX_DOCUMENT_KIND:
         header["typ"] = jws_type(kind)
     payload = encode_json(kind, document)
     return jws.serialize_compact(header, payload, key._key, registry=_registry(ES256))
@@ -326,15 +327,19 @@ def _key_of_header(
     header: Mapping[str, object], keys: Mapping[str, PublicKey], *, kind: str
 ) -> PublicKey:
     """Return the key that a header names if it may sign this kind of message."""
-    allowed = (ES256, RS256) if kind == FLEX_KIND else (ES256,)
+    allowed = (ES256, RS256) if kind == FLEX_DOCUMENT_KIND else (ES256,)
     if header.get("alg") not in allowed:
         expected = f"a signature with {' or '.join(allowed)}"
         raise MessageError(kind, header.get("alg"), expected, code=IssueCode.INVALID_SIGNATURE)
     if "crit" in header or "b64" in header:
         raise MessageError(kind, sorted(header), "a header without crit and b64")
     found = header.get("typ")
-    if found != jws_type(kind) and (kind != FLEX_KIND or str(found).startswith("gigatwin-")):
-        expected = "no typ, or another" if kind == FLEX_KIND else f"typ must be {jws_type(kind)}"
+    if found != jws_type(kind) and (
+        kind != FLEX_DOCUMENT_KIND or str(found).startswith("gigatwin-")
+    ):
+        expected = (
+            "no typ, or another" if kind == FLEX_DOCUMENT_KIND else f"typ must be {jws_type(kind)}"
+        )
         raise MessageError(kind, found, expected)
     name = header.get("kid")
     if not isinstance(name, str) or name not in keys:

@@ -31,13 +31,13 @@ from telemetry.quality.checks import MAX_CLOCK_LEAD, QualityFlag
 
 _logger = structlog.get_logger(__name__)
 
-UNDECODABLE_FILE: Final = "poison"
+UNDECODABLE_FILE_PREFIX: Final = "poison"
 """Prefix of files of undecodable messages: ``poison.jsonl`` and rotated ones."""
 
-REJECTED_FILE: Final = "late"
+REJECTED_FILE_PREFIX: Final = "late"
 """Prefix of files of valid messages that are not archived: ``late.jsonl`` and rotated ones."""
 
-IMPLAUSIBLE_FILE: Final = "refused"
+IMPLAUSIBLE_FILE_PREFIX: Final = "refused"
 """Prefix of files of readings with an implausible value: ``refused.jsonl`` and rotated ones."""
 
 MAX_EXCERPT_BYTES: Final = 1000
@@ -78,7 +78,7 @@ class DeadLetterStore:
         """Store an undecodable message; ``payload`` is its size if the bytes are unknown. [B]"""
         shown = b"" if isinstance(payload, int) else payload[:MAX_EXCERPT_BYTES]
         size = payload if isinstance(payload, int) else len(payload)
-        self._append(UNDECODABLE_FILE, _line(topic, reason, shown, size))
+        self._append(UNDECODABLE_FILE_PREFIX, _line(topic, reason, shown, size))
 
     def add_rejected(self, topic: str, reason: str, payload: bytes) -> None:
         """Store a valid message that is not archived."""
@@ -87,11 +87,11 @@ class DeadLetterStore:
     def add_rejected_many(self, messages: Iterable[tuple[str, str, bytes]]) -> None:
         """Store reason, topic and payload of valid messages that are not archived."""
         lines = (_line(topic, reason, one, len(one)) for reason, topic, one in messages)
-        self._append(REJECTED_FILE, "".join(lines))
+        self._append(REJECTED_FILE_PREFIX, "".join(lines))
 
     def add_implausible(self, topic: str, reason: str, payload: bytes) -> None:
         """Store a valid message with an implausible value."""
-        self._append(IMPLAUSIBLE_FILE, _line(topic, reason, payload, len(payload)))
+        self._append(IMPLAUSIBLE_FILE_PREFIX, _line(topic, reason, payload, len(payload)))
 
     def _append(self, stem: str, lines: str) -> None:
         if self._folder is None or not lines:
@@ -107,7 +107,7 @@ class DeadLetterStore:
             failed, self._failed = self._failed, 0
         if failed:
             _logger.warning("quarantine written again", absent=failed)
-        if displaced and stem == REJECTED_FILE:
+        if displaced and stem == REJECTED_FILE_PREFIX:
             reason = (
                 f"{displaced} of the oldest valid messages in quarantine gave way to newer ones"
             )
@@ -144,7 +144,7 @@ def _delete_oldest(folder: Path, stem: str) -> int:
     """Delete the oldest files beyond the allowed size; return the number of their lines."""
     files = _rotated(folder, stem)
     size, limit, displaced = sum(one.stat().st_size for one in files), MIN_ROTATED_BYTES, 0
-    if stem == REJECTED_FILE:
+    if stem == REJECTED_FILE_PREFIX:
         free = shutil.disk_usage(folder).free
         limit = max(MIN_ROTATED_BYTES, int(MAX_DISK_SHARE * (free + size)))
     for path in files:
@@ -242,12 +242,12 @@ LOSS_WRITE_PERIOD_S: Final = 60.0
 MAX_BUFFERED_MESSAGES: Final = 1000
 """Messages that are stored at once; until then the journal has them. [1]"""
 
-FUTURE_REASON: Final = (
+FUTURE_STAMP_REASON: Final = (
     f"stamped over {MAX_CLOCK_LEAD / np.timedelta64(1, 's'):.0f} s ahead of the clock here"
 )
 """Why such a reading is not archived."""
 
-WIDTH_REASON: Final = "of a rack of far more chips than the site's others"
+TOO_MANY_CHIPS_REASON: Final = "of a rack of far more chips than the site's others"
 """Why such a batch is not archived."""
 
 
@@ -277,7 +277,8 @@ class RejectHandler:
         self._lost = lost
         self._mutex = threading.Lock()
         self._losses = {
-            reason: RejectionSummary(f"were {reason}") for reason in (FUTURE_REASON, WIDTH_REASON)
+            reason: RejectionSummary(f"were {reason}")
+            for reason in (FUTURE_STAMP_REASON, TOO_MANY_CHIPS_REASON)
         }
         self._buffer: list[tuple[str, str, bytes]] = []
         self._written_at = time.monotonic()
@@ -288,12 +289,12 @@ class RejectHandler:
 
     def reject_future(self, message: Message, group: str, label: str, *, second: int) -> None:
         """Store a reading of a second [s since 1970] that is stamped in the future."""
-        self._reject_reading(FUTURE_REASON, message, group, label, second)
+        self._reject_reading(FUTURE_STAMP_REASON, message, group, label, second)
 
     def reject_wide(self, message: Message, label: str, second: int, *, chips: int) -> None:
         """Store a batch of a second [s since 1970] that has too many chips."""
         self.chip_counts.note_refused(label, chips)
-        self._reject_reading(WIDTH_REASON, message, "racks", label, second)
+        self._reject_reading(TOO_MANY_CHIPS_REASON, message, "racks", label, second)
 
     def _reject_reading(
         self, reason: str, message: Message, group: str, label: str, second: int

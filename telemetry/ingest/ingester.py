@@ -50,12 +50,12 @@ type CheckedSample = tuple[Sample | None, QualityFlag | None]
 class ReceivedBatch:
     """Messages that were read together, at a time of receipt. [us since 1970]
 
-    ``checked`` is what the receiver found in each message; None before.
+    ``checked_samples`` is what the receiver found in each message; None before.
     """
 
     messages: list[ReceivedMessage]
     received_at_us: int
-    checked: list[CheckedSample] | None = None
+    checked_samples: list[CheckedSample] | None = None
 
 
 class BatchReceiver(Protocol):
@@ -75,7 +75,7 @@ class Ingester:
     """Ingester of a site's messages, or a part of them; it neither starts nor stops its client.
 
     A full disk does not end it: messages wait in memory without acknowledgement. Beyond
-    :data:`MAX_WAITING` those of QoS 0 are dropped, and no more are read.
+    :data:`MAX_WAITING_MESSAGES` those of QoS 0 are dropped, and no more are read.
 
     - `receiver`: what receives the messages after the journal; None for nothing.
     - `append_lock`: held while messages are appended and passed on.
@@ -123,7 +123,7 @@ class Ingester:
         found = [self.append_error or self._trim_error, self.damage.description]
         return "; ".join(filter(None, found))
 
-    def take_oversized(self) -> list[tuple[str, int]]:
+    def take_oversized_messages(self) -> list[tuple[str, int]]:
         """Return topics and sizes [B], as far as known, of new messages that were too large."""
         before = self._oversized_count
         self._oversized_count = self._client.counters.get("oversized", 0)
@@ -142,7 +142,7 @@ class Ingester:
         """Ingest messages until stopped; then ingest those that wait."""
         while not self._ended.is_set():
             note_progress()
-            if self._waiting_count >= MAX_WAITING and not self._drop_qos_0():
+            if self._waiting_count >= MAX_WAITING_MESSAGES and not self._drop_qos_0():
                 self._ended.wait(APPEND_RETRY_S)
             else:
                 self.ingest(read_batch(self._client))
@@ -150,7 +150,7 @@ class Ingester:
                 self._saved_at = time.monotonic()
                 self._progress.save(self._journal.end_position)
                 self._trim()
-        for messages in drain(self._client):
+        for messages in drain_messages(self._client):
             self.ingest(messages)
         self._progress.save(self._journal.end_position)
 
@@ -169,7 +169,7 @@ class Ingester:
         else:
             self._pass_waiting()
         if reports:
-            self._progress.answer(reports, self._client.publish)
+            self._progress.answer_reports(reports, self._client.publish)
             self._client.acknowledge([one for one in reports if one.qos])
 
     def _append(self) -> None:
@@ -211,7 +211,7 @@ class Ingester:
         """Pass waiting messages on, once each, so that planning continues on a full disk."""
         if self._receiver:
             for batch in self._waiting:
-                if batch.checked is None:
+                if batch.checked_samples is None:
                     self._receiver.receive_waiting(batch)
 
     def _drop_qos_0(self) -> bool:
@@ -220,11 +220,13 @@ class Ingester:
         for batch in self._waiting:
             is_kept = [bool(one.qos) for one in batch.messages]
             batch.messages = list(compress(batch.messages, is_kept))
-            batch.checked = batch.checked and list(compress(batch.checked, is_kept))
+            batch.checked_samples = batch.checked_samples and list(
+                compress(batch.checked_samples, is_kept)
+            )
         self._waiting = [batch for batch in self._waiting if batch.messages]
         self._counts["unjournaled"] += before - self._waiting_count
         self.ingest([])
-        return self._waiting_count < MAX_WAITING
+        return self._waiting_count < MAX_WAITING_MESSAGES
 
     def _trim(self) -> None:
         """Delete segments that another process has archived."""
@@ -257,11 +259,11 @@ INGESTER_DRAIN_TIMEOUT_S: Final = 5.0
 APPEND_RETRY_S: Final = 1.0
 """Wait after an append that failed. [s]"""
 
-MAX_WAITING: Final = 50_000
+MAX_WAITING_MESSAGES: Final = 50_000
 """Messages that wait for space on the disk; beyond that, no more are read. [1]"""
 
 
-def drain(source: MessageClient) -> Iterator[list[ReceivedMessage]]:
+def drain_messages(source: MessageClient) -> Iterator[list[ReceivedMessage]]:
     """Yield waiting messages at the end, until there are none or the time is over."""
     deadline = time.monotonic() + INGESTER_DRAIN_TIMEOUT_S
     while messages := source.poll(MAX_MESSAGES_PER_APPEND, 0.0):
@@ -377,7 +379,7 @@ def run_ingester(config: IngesterConfig, source: TextIO, output: TextIO) -> None
 def _write_status(output: TextIO, ingester: Ingester, client: Client) -> None:
     status = {
         **ingester.counters,
-        "too_large": ingester.take_oversized(),
+        "too_large": ingester.take_oversized_messages(),
         "damaged": ingester.damage.new_losses(),
         "is_connected": client.is_connected,
         "trouble": "; ".join(filter(None, [ingester.error, client.error])),

@@ -179,7 +179,7 @@ class JournalArchiver:
         is_new = any(self._read(name) for name in names[:1]) or any(
             self._read(name) for name in names[1:]
         )
-        if self._archive.is_due and not self._lags():
+        if self._archive.is_commit_due and not self._lags():
             self.commit()
         elif not is_new and self._is_silent:
             self.commit(include_open=True)
@@ -221,12 +221,12 @@ class JournalArchiver:
         if segments != self._archived_segments:
             os.sync()  # the archive's library does not sync its files
             for name in segments:
-                self._followers[name].write_archived(positions[name])
+                self._followers[name].write_archived_position(positions[name])
             self._archived_segments = segments
 
     def _rewind(self) -> None:
         """Read all journals again from the archived positions."""
-        self._archive.rewind()
+        self._archive.discard_uncommitted()
         self._archive.mark_caught_up()
         positions = self._archive.replay_positions
         self._followers = {
@@ -257,13 +257,13 @@ class JournalArchiver:
         if stop is not None and stop.segment == start.segment and stop.offset > start.offset:
             limit = stop.offset  # separates records that a commit has seen from later ones
         found = self._decoder.decode(data, start.segment, start=start.offset, stop=limit)
-        if found.end == start.offset:
+        if found.end_offset == start.offset:
             is_more = follower.skip_segment()
             if follower.position != start:
                 self.counters["torn"] += 1
                 self._record_loss(f"the journal {name} is unreadable from {start} to its end")
             return is_more
-        follower.advance(found.end)
+        follower.mark_read(found.end_offset)
         self._last_read_at = time.monotonic()
         self._route(found, follower.position, name)
         return True
@@ -273,7 +273,7 @@ class JournalArchiver:
         router = self._router
         self.counters["frames"] += found.record_count
         for batches in sorted(found.batches, key=lambda one: one.values.shape[2]):
-            self.counters["batches"] += len(batches.labels)
+            self.counters["batches"] += len(batches.rack_labels)
             accepted = self._accepted(found, batches, name)
             if len(accepted.seconds):
                 self._newest[name] = max(self._newest[name], int(accepted.seconds.max()))
@@ -291,7 +291,7 @@ class JournalArchiver:
             self.counters["batches"] += isinstance(sample, RackBatch)
             received = record.received
             flag = router.flag_and_distribute(sample, received, journal=name)
-            is_accepted = router.archive(
+            is_accepted = router.archive_sample(
                 sample, record, record.position, flag=flag, received=received, journal=name
             )
             if is_accepted and isinstance(sample, PointValue | RackBatch):
@@ -308,15 +308,15 @@ class JournalArchiver:
         In real time the decoder has checked the times.
         """
         chips = batches.values.shape[2]
-        if not self._router.rejects.chip_counts.accepts(batches.labels, chips):
-            for number, label in enumerate(batches.labels):
+        if not self._router.rejects.chip_counts.accepts(batches.rack_labels, chips):
+            for number, label in enumerate(batches.rack_labels):
                 self._router.reject_wide(
                     found.record_of(batches, number),
                     label,
                     int(batches.seconds[number]),
                     chips=chips,
                 )
-            return batches.select(np.zeros(len(batches.labels), dtype=np.bool_))
+            return batches.select(np.zeros(len(batches.rack_labels), dtype=np.bool_))
         if not self._is_simulated:
             return batches
         watermark = self._router.watermark(name)
@@ -345,18 +345,18 @@ type TopicLabels = dict[bytes, str]
 class DecodedChunk:
     """Content of some records of a journal.
 
-    - `end`: offset in the segment after the last complete record. [B]
+    - `end_offset`: offset in the segment after the last complete record. [B]
     - `record_count`: records that were read.
     - `batches`: valid rack batches, by their number of chips.
     - `other_records`: all other records, in order; also batches stamped later than they can have
       been made.
-    - `data`, `segment`, `start`: the bytes that were read, and their position.
+    - `data`, `segment`, `start_offset`: the bytes that were read, and their position.
     """
 
-    end: int
+    end_offset: int
     data: bytes = b""
     segment: int = 0
-    start: int = 0
+    start_offset: int = 0
     record_count: int = 0
     batches: list[RackBatchBlock] = field(default_factory=list)
     other_records: list[JournalRecord] = field(default_factory=list)
@@ -364,7 +364,7 @@ class DecodedChunk:
     def batch_ends_and_intervals(self) -> list[tuple[int, np.timedelta64]]:
         """Return the offset after each batch in the segment [B], and its interval; latest first."""
         ends = [
-            (self.start + end, np.timedelta64(round(_MILLISECONDS_PER_S * interval), "ms"))
+            (self.start_offset + end, np.timedelta64(round(_MILLISECONDS_PER_S * interval), "ms"))
             for batches in self.batches
             for (_, _, end), interval in zip(
                 batches.record_spans, batches.intervals.tolist(), strict=True
@@ -375,7 +375,7 @@ class DecodedChunk:
     def record_of(self, batches: RackBatchBlock, number: int) -> JournalRecord:
         """Return the record that a batch was read from."""
         topic, size, end = batches.record_spans[number]
-        position = JournalPosition(self.segment, self.start + end)
+        position = JournalPosition(self.segment, self.start_offset + end)
         return _record(self.data, position, topic + size, size, end)
 
 
@@ -394,7 +394,7 @@ class JournalChunkDecoder:
         - `segment`, `start`: number of the segment, and offset of the data in it. [B]
         - `stop`: offset in the segment after which no record may end. [B]
         """
-        found = DecodedChunk(end=start, data=data, segment=segment, start=start)
+        found = DecodedChunk(end_offset=start, data=data, segment=segment, start_offset=start)
         rows: dict[int, _Columns] = {}
         view, offset, longest = memoryview(data), 0, min(len(data), stop - start)
         labels, max_lead, first_value = self._labels, self._max_lead, BATCH_HEADER.size
@@ -433,7 +433,7 @@ class JournalChunkDecoder:
                 columns.intervals.append(interval)
             found.record_count += 1
             offset = end
-        found.end = start + offset
+        found.end_offset = start + offset
         for chips, columns in rows.items():
             batches, is_good = columns.to_block(chips)
             found.batches.append(batches.select(is_good) if not is_good.all() else batches)
@@ -473,7 +473,7 @@ class _Columns:
             is_good = np.isfinite(block).all(axis=(1, 2))
         seconds, stamps = np.divmod(np.array(self.times, dtype=np.int64), _MILLISECONDS_PER_S)
         batches = RackBatchBlock(
-            labels=self.labels,
+            rack_labels=self.labels,
             seconds=seconds,
             subsecond_offsets=stamps.astype(np.int16),
             values=block,

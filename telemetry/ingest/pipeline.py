@@ -175,7 +175,7 @@ class IngestPipeline:
             self._recover_record(record, is_archived=is_archived)
             if is_archived:
                 archive.record_journal_position(record.position)
-                if archive.is_due:
+                if archive.is_commit_due:
                     self.commit()
                 self.limit_memory()
             count += 1
@@ -187,7 +187,7 @@ class IngestPipeline:
     def start(self) -> None:
         """Start ingestion."""
         self._archiver.start()
-        self.notify()
+        self.announce_commit()
         self._thread.start()
 
     def stop(self) -> None:
@@ -197,7 +197,7 @@ class IngestPipeline:
         if self._thread.is_alive():
             self._thread.join()
         self._archiving_ended.set()
-        self.notify()
+        self.announce_commit()
         if self._archiver.is_alive():
             self._archiver.join()
         self.commit(include_open=True)
@@ -205,7 +205,7 @@ class IngestPipeline:
     def _note_progress(self) -> None:
         """Note that the ingester works; store topic and size of messages that were too large."""
         self._thread.note_progress()
-        for topic, size in self._ingester.take_oversized():
+        for topic, size in self._ingester.take_oversized_messages():
             self._router.rejects.quarantine.add_undecodable(topic, "too large", size)
 
     def changed_only(self, items: Sequence[tuple[str, bytes]]) -> list[tuple[str, bytes]]:
@@ -218,7 +218,7 @@ class IngestPipeline:
         samples = [self._router.decode(one) for one in batch.messages]
         self._router.track_time(samples)
         check = self._router.flag_and_distribute
-        batch.checked = [
+        batch.checked_samples = [
             (sample, None if sample is None else check(sample, received)) for sample in samples
         ]
 
@@ -230,32 +230,36 @@ class IngestPipeline:
         """
         archive, is_archived = self._archive, not self._archive.is_behind
         for batch in batches:
-            if batch.checked is None:
+            if batch.checked_samples is None:
                 self.receive_waiting(batch)
             received = np.datetime64(batch.received_at_us, "us")
-            for message, (sample, flag) in zip(batch.messages, batch.checked or (), strict=True):
+            for message, (sample, flag) in zip(
+                batch.messages, batch.checked_samples or (), strict=True
+            ):
                 if sample is None:
                     continue
-                self._last_messages.update(message.topic, message.payload)
+                self._last_messages.store_decoded(message.topic, message.payload)
                 if is_archived:
-                    self._router.archive(sample, message, position, flag=flag, received=received)
+                    self._router.archive_sample(
+                        sample, message, position, flag=flag, received=received
+                    )
         if is_archived:
             archive.record_journal_position(position)
         self.limit_memory()
-        if archive.is_due or archive.is_behind:
-            self.notify()
+        if archive.is_commit_due or archive.is_behind:
+            self.announce_commit()
 
     def _recover_record(self, record: JournalRecord, *, is_archived: bool = True) -> None:
         """Route a record that an earlier process made durable."""
         sample = self._router.decode(record)
         if sample is not None:
             self._router.track_time([sample])
-            self._last_messages.update(record.topic, record.payload)
+            self._last_messages.store_decoded(record.topic, record.payload)
             for listener in self._recovery_listeners:
                 listener(sample)
             flag = self._router.flag_and_distribute(sample, record.received, is_new=False)
             if is_archived:
-                self._router.archive(
+                self._router.archive_sample(
                     sample, record, record.position, flag=flag, received=record.received
                 )
 
@@ -264,7 +268,7 @@ class IngestPipeline:
         self._router.rejects.write_losses()
         loss_log.append_reasons(self._archive.folder, self.damage.new_losses())
 
-    def notify(self) -> None:
+    def announce_commit(self) -> None:
         """Announce that a commit is due."""
         self._is_due.set()
 
@@ -318,8 +322,8 @@ class IngestPipeline:
         """Read missed records from the journal; return whether the archive is up to date."""
         with self._ingester.append_lock:  # a thread that saw it up to date has advanced it
             if self._quality is None or self._archive.has_discarded:
-                self._archive.rewind()
-                self._quality = self._router.quality.restarted()
+                self._archive.discard_uncommitted()
+                self._quality = self._router.quality.copy_after_restart()
             quality = self._quality
         while True:
             count, is_done = self._read_records(quality)
@@ -343,7 +347,7 @@ class IngestPipeline:
             self._archive.record_journal_position(record.position)
             self._archiver.note_progress()
             count += 1
-            if self._archive.is_due and not self.commit():
+            if self._archive.is_commit_due and not self.commit():
                 return count, False
             if self._archiving_ended.is_set():
                 break

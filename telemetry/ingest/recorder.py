@@ -168,7 +168,7 @@ class RecorderSupervisor:
     @property
     def is_listening(self) -> bool:
         """Whether the broker has accepted all ingesters."""
-        return all(one.status.get("is_connected") for one in self._ingesters.values())
+        return all(one.last_status.get("is_connected") for one in self._ingesters.values())
 
     @property
     def coverage(self) -> Mapping[str, object]:
@@ -187,7 +187,9 @@ class RecorderSupervisor:
     @property
     def errors(self) -> dict[str, str]:
         """Name of an ingester, or ``archive`` -> its problem; empty if there are none."""
-        found = {name: str(one.status.get("trouble", "")) for name, one in self._ingesters.items()}
+        found = {
+            name: str(one.last_status.get("trouble", "")) for name, one in self._ingesters.items()
+        }
         read = self._archiver.error if self._archiver else ""
         written = self._archive.error if self._archive else self._open_error
         found["archive"] = "; ".join(filter(None, [written, read]))
@@ -243,10 +245,10 @@ class IngesterProcess:
     - `quarantine`: store of messages that were too large.
     - `loss_folder`: folder of the archive whose loss log records losses; None to log only.
     - `process`: the process; None before the first start.
-    - `status`: last status that it wrote.
+    - `last_status`: last status that it wrote.
     - `earlier_counters`: counters of earlier processes.
-    - `died`, `began`: time of its death, 0 while it lives, and of its last start; monotonic clock.
-      [s]
+    - `died_at`, `started_at`: time of its death, 0 while it lives, and of its last start; monotonic
+      clock. [s]
     - `restart_delay_s`: wait before it is started again. [s]
     """
 
@@ -254,15 +256,15 @@ class IngesterProcess:
     quarantine: DeadLetterStore = field(default_factory=lambda: DeadLetterStore(None))
     loss_folder: Path | None = None
     process: subprocess.Popen[str] | None = None
-    status: dict[str, object] = field(default_factory=dict)
+    last_status: dict[str, object] = field(default_factory=dict)
     earlier_counters: Counter[str] = field(default_factory=Counter)
-    died: float = 0.0
-    began: float = 0.0
+    died_at: float = 0.0
+    started_at: float = 0.0
     restart_delay_s: float = 0.0
 
     def start(self) -> None:
         """Start the process."""
-        self.began = time.monotonic()
+        self.started_at = time.monotonic()
         self.process = subprocess.Popen(
             [sys.executable, "-m", "telemetry.ingest.ingester"],
             stdin=subprocess.PIPE,
@@ -283,14 +285,14 @@ class IngesterProcess:
             except (TypeError, ValueError):  # a library printed to standard output
                 _logger.warning("ingester output", shard=self.config.client_id, line=line.strip())
                 continue
-            if status.get("is_connected") and not self.status.get("is_connected"):
+            if status.get("is_connected") and not self.last_status.get("is_connected"):
                 _logger.info("listening", shard=self.config.client_id)
-            if (error := status.get("trouble")) and error != self.status.get("trouble"):
+            if (error := status.get("trouble")) and error != self.last_status.get("trouble"):
                 _logger.warning("ingester error", shard=self.config.client_id, reason=error)
             for topic, size in status.pop("too_large", ()):
                 self.quarantine.add_undecodable(topic, "too large", size)
             append_reasons(self.loss_folder, status.pop("damaged", ()))
-            self.status = {**self.status, **status}
+            self.last_status = {**self.last_status, **status}
         if process.stdout is not None:
             process.stdout.close()
 
@@ -298,20 +300,20 @@ class IngesterProcess:
         """Start the process again if it has died."""
         if self.process is None or self.process.poll() is None:
             return
-        if not self.died:
-            self.died = time.monotonic()
-            cause = self.status.get("fault", f"code {self.process.returncode}")
-            is_stable = self.died - self.began > STABLE_LIFE_S
+        if not self.died_at:
+            self.died_at = time.monotonic()
+            cause = self.last_status.get("fault", f"code {self.process.returncode}")
+            is_stable = self.died_at - self.started_at > STABLE_LIFE_S
             self.restart_delay_s = (
                 RESTART_DELAYS_S[0]
                 if is_stable
                 else min(2.0 * self.restart_delay_s + WATCH_PERIOD_S, RESTART_DELAYS_S[1])
             )
             error = f"ended by itself ({cause}) and is started again"
-            self.earlier_counters, self.status = self.counters, {"trouble": error}
+            self.earlier_counters, self.last_status = self.counters, {"trouble": error}
             _logger.warning("ingester ended", shard=self.config.client_id, reason=cause)
-        elif time.monotonic() - self.died >= self.restart_delay_s:
-            self.died = 0.0
+        elif time.monotonic() - self.died_at >= self.restart_delay_s:
+            self.died_at = 0.0
             self.stop()  # closes the pipe to the dead process
             self.start()
 
@@ -319,7 +321,7 @@ class IngesterProcess:
     def counters(self) -> Counter[str]:
         """Counters of this process and of earlier ones."""
         return self.earlier_counters + Counter(
-            {one: int(str(self.status.get(one, 0))) for one in SUMMED_COUNTERS}
+            {one: int(str(self.last_status.get(one, 0))) for one in SUMMED_COUNTERS}
         )
 
     def stop(self) -> None:

@@ -17,7 +17,7 @@ from telemetry.archive import Archive
 from telemetry.archive.commit_batch import epoch_second
 from telemetry.archive.reader import CHIP_UNITS
 from telemetry.ingest.dead_letter import IMPLAUSIBLE_FLAGS, Message, RefusedReading, RejectHandler
-from telemetry.ingest.time_leaps import LEAP_REASON, SimTimeWatermark
+from telemetry.ingest.time_leaps import TIME_LEAP_REASON, SimTimeWatermark
 from telemetry.journal.format import JournalPosition, JournalRecord
 from telemetry.live.state import LiveState
 from telemetry.messages.codec import encode, try_decode
@@ -42,7 +42,7 @@ _logger = structlog.get_logger(__name__)
 class SampleRouter:
     """Router of the samples of a site.
 
-    - `archive`: receives durable samples.
+    - `archive_sample`: receives durable samples.
     - `quality`: flags the samples.
     - `quarantine`: folder for messages that are not archived; None to count them only.
     - `live`: live state, which has the same engine; None for a recorder.
@@ -87,7 +87,7 @@ class SampleRouter:
 
     def forget_readings(self) -> None:
         """Forget the readings, before those that are not archived are read again."""
-        clock_skew, self.quality = self.quality.clock_skew, self.quality.restarted()
+        clock_skew, self.quality = self.quality.clock_skew, self.quality.copy_after_restart()
         self.quality.clock_skew = clock_skew
         self._watermarks = {}
 
@@ -159,9 +159,11 @@ class SampleRouter:
         if not isinstance(sample, str):  # else it went to quarantine when it arrived
             is_accepted = self._is_accepted(sample)
             flag = quality.add(sample, record.received) if is_accepted else None
-            self.archive(sample, record, record.position, flag=flag, received=record.received)
+            self.archive_sample(
+                sample, record, record.position, flag=flag, received=record.received
+            )
 
-    def archive(
+    def archive_sample(
         self,
         sample: Sample,
         message: Message,
@@ -210,7 +212,7 @@ class SampleRouter:
     def reject_leap(self, message: Message) -> None:
         """Count a message that leaps ahead in simulated time, and store it as rejected."""
         self.counts["future"] += 1
-        self.rejects.reject(message, LEAP_REASON)
+        self.rejects.reject(message, TIME_LEAP_REASON)
 
     def _is_accepted(self, sample: Sample, journal: str = "") -> bool:
         """Return whether a time is accepted; ticks are accepted of a simulated plant only."""
@@ -243,15 +245,15 @@ def _refused_point(
     sample: PointValue, topic: str, flag: QualityFlag, quality: QualityEngine
 ) -> RefusedReading:
     """Return an implausible reading of a point, with what was plausible in the unit of the wire."""
-    binding, limits = quality.binding(sample.point), quality.unbound_limits(sample.point)
+    binding, limits = quality.binding_of(sample.point), quality.unbound_limits(sample.point)
     low, high, rate, unit = limits.low, limits.high, np.inf, limits.unit
-    if binding is not None and binding.states is None:
+    if binding is not None and binding.canonical_states is None:
         ends = (
             (end - binding.offset) / binding.factor
             for end in (binding.plausible_range.low, binding.plausible_range.high)
         )
         low, high = sorted(ends)
-        rate = 60.0 * binding.plausible_range.rate / abs(binding.factor)
+        rate = 60.0 * binding.plausible_range.max_rate / abs(binding.factor)
     expected = {
         QualityFlag.RATE: f"a change of at most {rate:g} {unit} in a minute",
         QualityFlag.UNIT: f"a value in {unit or 'the unit of its metadata'}",

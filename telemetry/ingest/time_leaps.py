@@ -18,7 +18,7 @@ MAX_TIME_LEAP_S: Final = 86_400
 TIME_LEAP_CONFIRMATION_COUNT: Final = 3
 """Messages in a row that confirm a longer leap. [1]"""
 
-LEAP_REASON: Final = (
+TIME_LEAP_REASON: Final = (
     f"stamped over {MAX_TIME_LEAP_S} s ahead of the plant's time: wrong, or the first of a leap"
 )
 """Why such a message is not archived."""

@@ -12,7 +12,7 @@ from telemetry import durable_files
 from telemetry.journal import format
 from telemetry.journal.format import JournalPosition
 
-ARCHIVED_FILE: Final = "archived"
+ARCHIVED_POSITION_FILE: Final = "archived"
 """File with the position up to which a journal is archived."""
 
 JOURNAL_READ_BYTES: Final = 16 * 1024 * 1024
@@ -33,8 +33,8 @@ class JournalFollower:
     def read(self) -> tuple[bytes, JournalPosition]:
         """Return bytes that begin at a record, and their position; no bytes if there are no more.
 
-        An incomplete record at their end is not finished yet; call :meth:`advance` with the end of
-        the last complete one.
+        An incomplete record at their end is not finished yet; call :meth:`mark_read` with the end
+        of the last complete one.
         """
         for segment in format.list_segments(self._folder):
             if segment < self.position.segment:
@@ -57,7 +57,7 @@ class JournalFollower:
         except FileNotFoundError:
             return b""
 
-    def advance(self, end: int) -> None:
+    def mark_read(self, end: int) -> None:
         """Record that the segment was read up to an offset. [B]"""
         self.position = JournalPosition(self.position.segment, end)
 
@@ -76,10 +76,10 @@ class JournalFollower:
             self.position = JournalPosition(later[0], format.JOURNAL_HEADER_BYTES)
         return bool(later)
 
-    def write_archived(self, position: JournalPosition) -> None:
+    def write_archived_position(self, position: JournalPosition) -> None:
         """Record for the writer that everything before a position is archived."""
         checksum = durable_files.checksum(str(position))
-        durable_files.write_atomic(self._folder / ARCHIVED_FILE, f"{position} {checksum}")
+        durable_files.write_atomic(self._folder / ARCHIVED_POSITION_FILE, f"{position} {checksum}")
 
     @property
     def is_truncated(self) -> bool:
@@ -100,7 +100,7 @@ class JournalFollower:
 def read_archived_position(folder: Path) -> JournalPosition | None:
     """Return up to where a journal is archived; None if the file is missing or damaged."""
     try:
-        stored = (Path(folder) / ARCHIVED_FILE).read_text(encoding="ascii")
+        stored = (Path(folder) / ARCHIVED_POSITION_FILE).read_text(encoding="ascii")
         text, _, checksum = stored.partition(" ")
         return JournalPosition.parse(text) if checksum == durable_files.checksum(text) else None
     except (OSError, ValueError):

@@ -148,7 +148,7 @@ def header_version(data: bytes, segment: int) -> int | None:
     return int(version) if (magic, number) == (_JOURNAL_MAGIC, segment) else None
 
 
-def record_parts(topic: str, payload: bytes, received: int) -> tuple[bytes, bytes, bytes]:
+def encode_record_parts(topic: str, payload: bytes, received: int) -> tuple[bytes, bytes, bytes]:
     """Return the record of a message in parts, without copying the payload.
 
     The time of receipt is in [us since 1970].

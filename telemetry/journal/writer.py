@@ -104,7 +104,7 @@ class Journal:
             [
                 piece
                 for item, stamp in zip(items, stamps, strict=True)
-                for piece in format.record_parts(*item, received=stamp)
+                for piece in format.encode_record_parts(*item, received=stamp)
             ]
         )
         with self._mutex:

@@ -30,7 +30,7 @@ from twin.units import MICROSECONDS_PER_S, W_PER_MW, format_minute
 HALL_VARIABLES: Final = ("accelerator_power", "chip_temperature", "accelerator_utilisation")
 """Sums of a hall: total power [MW], highest temperature [degC], mean utilisation [1]."""
 
-MIN_RACK_SHARE: Final = 0.9
+MIN_FRESH_RACK_SHARE: Final = 0.9
 """Share of a hall's racks that must have fresh batches; below it the hall's sums are NaN. [1]"""
 
 _POWER, _TEMPERATURE, _UTILISATION = (
@@ -149,10 +149,10 @@ class RackStates:
 
         The names are :data:`HALL_VARIABLES`, ``racks_heard`` (share of fresh racks [1]) and ``age``
         (of the newest batch [s]). Power is scaled to all racks; sums are NaN where fewer than
-        :data:`MIN_RACK_SHARE` are fresh. Batches older than ``max_age``, or stamped more than
+        :data:`MIN_FRESH_RACK_SHARE` are fresh. Batches older than ``max_age``, or stamped more than
         ``max_lead`` ahead of now, are not fresh.
         """
-        age = ages(self.time, now, max_lead=max_lead)
+        age = stamp_ages(self.time, now, max_lead=max_lead)
         is_fresh = age <= float(max_age / np.timedelta64(1, "s"))
         columns = []
         for span in self.spans.values():
@@ -160,7 +160,7 @@ class RackStates:
             count = span.stop - span.start
             share = len(fresh) / count
             sums = [np.nan] * len(HALL_VARIABLES)
-            if share >= MIN_RACK_SHARE:
+            if share >= MIN_FRESH_RACK_SHARE:
                 sums = [fresh[:, 0].mean() * count, fresh[:, 1].max(), fresh[:, 2].mean()]
             columns.append([*sums, share, float(age[span].min())])
         names = (*HALL_VARIABLES, "racks_heard", "age")
@@ -254,7 +254,9 @@ class SchedulerState:
         return "; ".join(filter(None, sentences))
 
 
-def ages(times: NDArray[np.int64], now: np.datetime64, *, max_lead: np.timedelta64) -> FloatArray:
+def stamp_ages(
+    times: NDArray[np.int64], now: np.datetime64, *, max_lead: np.timedelta64
+) -> FloatArray:
     """Return ages of stamps [us since 1970] at ``now``; infinite without a stamp. [s]
 
     A stamp more than ``max_lead`` ahead of now comes from a clock that was set back; its age is

@@ -8,13 +8,13 @@ from typing import Final
 import numpy as np
 import xarray as xr
 
-from telemetry.archive.layout import NO_QUALITY, QUALITY_CODES, read_metadata_changes
+from telemetry.archive.layout import NO_READING_QUALITY, QUALITY_CODES, read_metadata_changes
 from telemetry.archive.reader import open_folder, open_snapshot
 from telemetry.archive.recovery import STORAGE_ERRORS
 from telemetry.live.state import LIVE_HISTORY_SPAN
 from telemetry.messages.bms_contract import REPEAT_PERIOD
 from telemetry.messages.samples import CHIP_VARIABLES, GOOD_QUALITY, PointValue, RackBatch
-from telemetry.points.point_meanings import RACK_OBJECT
+from telemetry.points.point_meanings import RACK_OBJECT_TYPE
 from telemetry.quality.checks import QualityFlag
 from twin.errors import ArchiveError
 
@@ -49,7 +49,7 @@ def recent_point_values(points: xr.Dataset) -> Iterator[PointValue]:
     if "value" not in points or not points.sizes["time"]:
         return
     times = points["time"].values
-    is_rack = points["object_type"].values == RACK_OBJECT
+    is_rack = points["object_type"].values == RACK_OBJECT_TYPE
     spans = list(_spans(times))
     for first, last in spans:
         selected = slice(None) if (first, last) == spans[-1] else np.flatnonzero(~is_rack)
@@ -106,7 +106,7 @@ def last_values(points: xr.Dataset) -> Iterator[PointValue]:
     if "value" not in points or not points.sizes["time"]:
         return
     codes, values = points["quality"].values, points["value"].values
-    has_value = codes != NO_QUALITY
+    has_value = codes != NO_READING_QUALITY
     rows = len(codes) - 1 - np.argmax(has_value[::-1], axis=0)
     (columns,) = np.nonzero(has_value.any(axis=0))
     names, times = points["point"].values.tolist(), points["time"].values

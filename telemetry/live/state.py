@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 import xarray as xr
 
-from telemetry.live.cluster import HALL_VARIABLES, RackStates, SchedulerState, ages
+from telemetry.live.cluster import HALL_VARIABLES, RackStates, SchedulerState, stamp_ages
 from telemetry.messages.samples import (
     CapStatus,
     ControlMessage,
@@ -54,7 +54,7 @@ LIVE_HISTORY_SPAN: Final = np.timedelta64(26, "h")
 GRID_POWER_VARIABLES: Final = ("grid_import_power", "grid_export_power")
 """Variables of the connection's meter."""
 
-BATCH_OUTCOMES: Final = {
+OUTCOME_OF_BATCH_FLAG: Final = {
     QualityFlag.GOOD: SampleOutcome.BATCH_GOOD,
     QualityFlag.FUTURE: SampleOutcome.BATCH_FUTURE,
     QualityFlag.LATE: SampleOutcome.BATCH_LATE,
@@ -127,7 +127,7 @@ class RollingMeans:
                 maxima[place] = np.where(np.isfinite(row.maximum), row.maximum, np.nan)
         return means, maxima
 
-    def column(self, starts: np.ndarray, column: int) -> FloatArray:
+    def means_of_column(self, starts: np.ndarray, column: int) -> FloatArray:
         """Return the means of one column by interval, NaN where nothing was read."""
         rows = [self._rows.get(start) for start in starts.tolist()]
         return np.array(
@@ -137,7 +137,7 @@ class RollingMeans:
             ]
         )
 
-    def starts(self, start: np.datetime64, end: np.datetime64) -> np.ndarray:
+    def interval_starts(self, start: np.datetime64, end: np.datetime64) -> np.ndarray:
         """Return the starts of the intervals that cover a span. [us since 1970]"""
         first, last = (int(np.datetime64(t, "us").astype(np.int64)) for t in (start, end))
         begin = first // self._period * self._period
@@ -215,12 +215,12 @@ class LiveState:
         return self.quality.clock_mode
 
     @property
-    def tick(self) -> SimulationTick | None:
+    def last_tick(self) -> SimulationTick | None:
         """Last tick of simulated time; None before."""
         return self.quality.tick
 
     @property
-    def clock_skew(self) -> ClockSkewTracker:
+    def clock_skew_tracker(self) -> ClockSkewTracker:
         """Sources whose stamps are refused."""
         return self.quality.clock_skew
 
@@ -300,9 +300,11 @@ class LiveState:
         time.
         """
         with self._lock:
-            starts = self._rows.starts(start, end)
+            starts = self._rows.interval_starts(start, end)
             powers = {
-                layout.variable: layout.direction(self._rows.column(starts, layout.first_slot))
+                layout.variable: layout.direction(
+                    self._rows.means_of_column(starts, layout.first_slot)
+                )
                 for layout in self._slots.layouts
                 if layout.variable in GRID_POWER_VARIABLES
             }
@@ -332,7 +334,7 @@ class LiveState:
             if not self._slots.is_silent(slot, time, latest=latest, longest=longest):
                 return
             self.binder.promote_spare(binding)
-        is_newest = self._slots.update(slot, time, value, latest=latest)
+        is_newest = self._slots.store_if_newest(slot, time, value, latest=latest)
         self._counters[SampleOutcome.OUT_OF_ORDER] += not is_newest
         if slot < self._slots.machine_slot_count:
             self._rows.add(slot, time, value, latest=latest)
@@ -345,7 +347,7 @@ class LiveState:
         flag = self.quality.check_batch(batch, received)
         if flag not in TIMESTAMP_FLAGS and not self._racks.register(batch, latest=latest):
             return None
-        self._counters[BATCH_OUTCOMES[flag]] += 1
+        self._counters[OUTCOME_OF_BATCH_FLAG[flag]] += 1
         if flag is QualityFlag.GOOD:
             power, temperature, utilisation = self._racks.add(batch, latest=latest).tolist()
             hall = self._racks.halls.index(batch.hall)
@@ -389,7 +391,7 @@ def present_dataset(
     max_lead: np.timedelta64,
 ) -> xr.Dataset:
     """Return every variable and its age at a moment; see :meth:`LiveState.latest_values`."""
-    age = ages(slots.time, now, max_lead=max_lead)
+    age = stamp_ages(slots.time, now, max_lead=max_lead)
     is_fresh = age <= float(max_age / np.timedelta64(1, "s"))
     values = np.where(is_fresh, slots.value, np.nan)
     found: dict[str, AxisValues] = {}
@@ -418,7 +420,7 @@ def recent_dataset(
     """Return the means of all variables except those of single racks; see
     :meth:`LiveState.recent_means`.
     """
-    starts = rows.starts(start, end)
+    starts = rows.interval_starts(start, end)
     means, maxima = rows.means_and_maxima(starts)
     grid = time_axes.regular_axes(starts.astype("datetime64[us]")[0], len(starts), rows.period)
     found: dict[str, AxisValues] = {

@@ -114,7 +114,7 @@ def parse_broker_url(url: str) -> BrokerAddress:
     )
 
 
-CONFLICT_DISCONNECTS: Final = 3
+CONFLICT_DISCONNECT_COUNT: Final = 3
 """Connections closed by the broker that indicate a conflict. [1]"""
 
 CONFLICT_WINDOW_S: Final = 120.0
@@ -132,7 +132,7 @@ class BrokerProblem(NamedTuple):
         return self._replace(reason=self.reason.format(*found))
 
 
-def describe(url: str, *found: BrokerProblem | None) -> str:
+def describe_broker_problems(url: str, *found: BrokerProblem | None) -> str:
     """Return the problems with a broker and their remedies; empty if there are none."""
     text = "; ".join(f"{problem.reason}; {problem.remedy}" for problem in found if problem)
     return f"{url}: {text}" if text else ""
@@ -220,7 +220,7 @@ class ClientIdConflictDetector:
     """Detector of a second client with our client id, from disconnects by the broker."""
 
     def __init__(self) -> None:
-        self._times: deque[float] = deque(maxlen=CONFLICT_DISCONNECTS)
+        self._times: deque[float] = deque(maxlen=CONFLICT_DISCONNECT_COUNT)
         self._taken_over_at = -CONFLICT_WINDOW_S
 
     def on_disconnect(self, reason: str) -> None:
@@ -234,6 +234,7 @@ class ClientIdConflictDetector:
         """Whether another client seems to use our client id."""
         now = time.monotonic()
         is_often = (
-            len(self._times) == CONFLICT_DISCONNECTS and now - self._times[0] < CONFLICT_WINDOW_S
+            len(self._times) == CONFLICT_DISCONNECT_COUNT
+            and now - self._times[0] < CONFLICT_WINDOW_S
         )
         return is_often or now - self._taken_over_at < CONFLICT_WINDOW_S

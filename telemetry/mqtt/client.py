@@ -38,13 +38,13 @@ from telemetry.mqtt.broker import (
     BrokerProblem,
     ClientIdConflictDetector,
     TlsFiles,
-    describe,
+    describe_broker_problems,
     parse_broker_url,
 )
 from telemetry.mqtt.connection import BrokerConnection, ConnectOptions, PacketStream, PublishPacket
 from telemetry.mqtt.queues import (
     MAX_PAYLOAD_BYTES,
-    REJECTED,
+    REJECTED_TOKEN,
     AcknowledgementQueue,
     IncomingQueue,
     LastWill,
@@ -74,7 +74,7 @@ STOP_TIMEOUT_S: Final = 2.0
 THREAD_JOIN_TIMEOUT_S: Final = 15.0
 """Longest wait for the network thread, which may be within a handshake. [s]"""
 
-OVERFLOW_REPORT_S: Final = 600.0
+OVERFLOW_ERROR_DURATION_S: Final = 600.0
 """Time after the last message dropped by a full outgoing queue for which that is an error. [s]"""
 
 
@@ -209,7 +209,7 @@ class Client:
         self._thread: threading.Thread | None = None
         self._counts = Counter(dict.fromkeys(CLIENT_COUNTERS, 0))
         self._counting, self._changed = threading.Lock(), threading.Condition()
-        self._overflowed = -OVERFLOW_REPORT_S
+        self._overflowed = -OVERFLOW_ERROR_DURATION_S
         self._epoch = 0  # number of the connection, from 1
         self._acks = AcknowledgementQueue(hold_back_last=not clean_session, counts=self._counts)
         self._subscriptions = SubscriptionState()
@@ -287,7 +287,7 @@ class Client:
             )
         if qos == 0 and not self.is_connected:
             return self._failed("unsent")
-        token = PublishToken() if qos else REJECTED
+        token = PublishToken() if qos else REJECTED_TOKEN
         message = OutgoingMessage(topic, payload, qos, retain, token, self._epoch, conflate)
         if not self._ending.is_set() and self.outbox.put(message):
             self._waker.wake()
@@ -334,18 +334,18 @@ class Client:
     @property
     def error(self) -> str:
         """Current problems and their remedies, with the broker's URL; empty if there are none."""
-        is_lossy = time.monotonic() - self._overflowed < OVERFLOW_REPORT_S
+        is_lossy = time.monotonic() - self._overflowed < OVERFLOW_ERROR_DURATION_S
         lost = (
             broker.QUEUE_OVERFLOW_PROBLEM.with_details(self._counts["overflowed"])
             if is_lossy
             else None
         )
-        return describe(self.url, self._current_problem, lost)
+        return describe_broker_problems(self.url, self._current_problem, lost)
 
     @property
     def connection_error(self) -> str:
         """Current problem of the connection alone, without dropped messages."""
-        return describe(self.url, self._current_problem)
+        return describe_broker_problems(self.url, self._current_problem)
 
     @property
     def _current_problem(self) -> BrokerProblem | None:
@@ -353,7 +353,7 @@ class Client:
             return broker.CLIENT_ID_CONFLICT_PROBLEM.with_details(self._client_id)
         if not self.is_connected:
             return self._problem
-        denied = self._subscriptions.denied
+        denied = self._subscriptions.denied_topics
         return (
             broker.SUBSCRIPTION_DENIED_PROBLEM.with_details(", ".join(sorted(denied)))
             if denied
@@ -386,7 +386,7 @@ class Client:
     def _failed(self, count: str) -> PublishToken:
         with self._counting:
             self._counts[count] += 1
-        return REJECTED
+        return REJECTED_TOKEN
 
     # Methods of the network thread.
 

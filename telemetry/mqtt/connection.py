@@ -303,7 +303,7 @@ class PacketStream:
     def _next_size(self) -> int:
         """Return the size of the next packet for paho; 0 if more bytes must arrive first. [B]"""
         size, available = packet_size(self._data, self._at), len(self._data) - self._at
-        is_message = available > 0 and self._data[self._at] & _KIND == PUBLISH_TYPE
+        is_message = available > 0 and self._data[self._at] & _KIND == PUBLISH_PACKET_TYPE
         return 0 if is_message and available < size <= SOCKET_READ_BYTES else size
 
     def _fill(self) -> None:
@@ -345,7 +345,7 @@ class PacketStream:
             self._socket.close()
 
 
-PUBLISH_TYPE: Final = 0x30
+PUBLISH_PACKET_TYPE: Final = 0x30
 """First byte of a PUBLISH packet, without its flags."""
 
 _KIND: Final = 0xF0
@@ -365,7 +365,7 @@ def parse_publishes(data: bytes, at: int, *, is_5: bool) -> tuple[list[PublishPa
     end = len(data)
     while at < end:
         first = data[at]
-        if first & _KIND != PUBLISH_TYPE or first & _QOS >= _QOS_2:
+        if first & _KIND != PUBLISH_PACKET_TYPE or first & _QOS >= _QOS_2:
             break
         size, place = _variable_length(data, at + 1, end)
         last = place + size

@@ -90,10 +90,10 @@ class PublishToken:
             PublishToken._completed.notify_all()
 
 
-REJECTED: Final = PublishToken()
+REJECTED_TOKEN: Final = PublishToken()
 """Token of messages without an answer; its wait returns False at once."""
 
-REJECTED.complete(False)
+REJECTED_TOKEN.complete(False)
 
 
 def wait_all(tokens: Iterable[PublishToken], timeout: float) -> bool:
@@ -213,7 +213,7 @@ class OutgoingMessage(NamedTuple):
 
     - `topic`, `payload`, `qos`, `retain`: as on the wire.
     - `connection_epoch`: number of the connection when it was published.
-    - `conflate`: whether only the last such message of its topic is sent.
+    - `is_conflated`: whether only the last such message of its topic is sent.
     """
 
     topic: str
@@ -222,7 +222,7 @@ class OutgoingMessage(NamedTuple):
     retain: bool
     token: PublishToken
     connection_epoch: int
-    conflate: bool = False
+    is_conflated: bool = False
 
 
 class OutgoingQueue:
@@ -245,11 +245,11 @@ class OutgoingQueue:
     def put(self, message: OutgoingMessage) -> bool:
         """Append a message; return False if the queue is full."""
         with self._lock:
-            older = self._messages.pop(message.topic, None) if message.conflate else None
+            older = self._messages.pop(message.topic, None) if message.is_conflated else None
             if older is None and len(self._messages) >= self._depth:
                 return False
             self._count += 1
-            self._messages[message.topic if message.conflate else self._count] = message
+            self._messages[message.topic if message.is_conflated else self._count] = message
         if older is not None:
             self._drop(older)
         return True
@@ -262,10 +262,10 @@ class OutgoingQueue:
     def put_back(self, message: OutgoingMessage) -> None:
         """Put a taken message back to the front, unless a newer one has replaced it."""
         with self._lock:
-            is_replaced = message.conflate and message.topic in self._messages
+            is_replaced = message.is_conflated and message.topic in self._messages
             if not is_replaced:
                 self._count += 1
-                key = message.topic if message.conflate else self._count
+                key = message.topic if message.is_conflated else self._count
                 self._messages[key] = message
                 self._messages.move_to_end(key, last=False)
         if is_replaced:
@@ -453,7 +453,7 @@ class SubscriptionState:
         self._denied: dict[str, int] = {}
 
     @property
-    def denied(self) -> Set[str]:
+    def denied_topics(self) -> Set[str]:
         """Topics that the broker does not allow us to receive."""
         return frozenset(self._denied)
 

@@ -47,7 +47,7 @@ class PointBinding:
     - `machine`, `label`: id of the machine in the site file, and of the unit or rack; "" for the
       site itself.
     - `factor`, `offset`: canonical value = factor * value + offset.
-    - `states`: Value -> canonical value, for points with states; else None.
+    - `canonical_states`: Value -> canonical value, for points with states; else None.
     - `sender`: the only sender whose values are accepted.
     - `plausible_range`: plausible values, in the canonical unit.
     - `is_spare`: whether another point measures the same; a spare is only compared while the other
@@ -60,7 +60,7 @@ class PointBinding:
     label: str
     factor: float
     offset: float
-    states: Mapping[float, int] | None
+    canonical_states: Mapping[float, int] | None
     sender: str
     plausible_range: PlausibleRange
     is_spare: bool = False
@@ -72,14 +72,16 @@ class PointBinding:
 
     def to_canonical(self, value: float) -> float:
         """Return a received value in the canonical unit; an unknown state becomes the default."""
-        if self.states is not None:
-            return float(self.states.get(value, self.meaning.default))
+        if self.canonical_states is not None:
+            return float(self.canonical_states.get(value, self.meaning.default))
         return value * self.factor + self.offset
 
     def to_wire(self, value: float) -> float:
         """Return a canonical value in the unit of the messages."""
-        if self.states is not None:
-            return next(float(number) for number, meant in self.states.items() if meant == value)
+        if self.canonical_states is not None:
+            return next(
+                float(number) for number, meant in self.canonical_states.items() if meant == value
+            )
         return (value - self.offset) / self.factor
 
 
@@ -113,7 +115,7 @@ class PointBinder:
         self.unknown: dict[str, str] = {}
         self.integration_points: dict[VariableKey, str] = {}
         self._site = site
-        self._objects = {listed_key(listed): listed for listed in list_points(site)}
+        self._objects = {site_point_key(listed): listed for listed in list_points(site)}
         self._names = {key[-1] for key in self._objects}
         self._bindings: dict[str, PointBinding] = {}
         self._points: dict[VariableKey, str] = {}
@@ -131,11 +133,11 @@ class PointBinder:
         twin._unmatched = self._unmatched.copy()
         return twin
 
-    def get(self, point: str) -> PointBinding | None:
+    def binding_of(self, point: str) -> PointBinding | None:
         """Return the binding of a point, or None if it has none or is refused."""
         return self._bindings.get(point)
 
-    def metadata(self, point: str) -> PointMetadata | None:
+    def metadata_of(self, point: str) -> PointMetadata | None:
         """Return the newest metadata of a point, bound or not; None if there is none."""
         stores = (self._changed, self._known, self._unmatched)
         return next((store[point] for store in stores if point in store), None)
@@ -190,7 +192,7 @@ class PointBinder:
 
     def find_binding(self, metadata: PointMetadata) -> PointBinding | UnboundPoint:
         """Return the binding that a point would have, or the reason for none; store nothing."""
-        listed = self._objects.get(metadata_key(metadata))
+        listed = self._objects.get(announced_point_key(metadata))
         if listed is None:
             name = metadata.rack or metadata.object_id
             detail = "" if name in self._names else f"nothing in the site file is called {name!r}"
@@ -217,7 +219,7 @@ class PointBinder:
             label=listed.label,
             factor=scale[0],
             offset=scale[1],
-            states=states,
+            canonical_states=states,
             sender=metadata.integration or PLANT_SENDER,
             plausible_range=apply_site_limits(
                 plausible_range(meaning.variable, self._site.equipment.get(listed.machine)),
@@ -259,12 +261,12 @@ class PointBinder:
 type MetadataKey = tuple[str, str, frozenset[str], bool, str, str]
 
 
-def listed_key(listed: SitePoint) -> MetadataKey:
+def site_point_key(listed: SitePoint) -> MetadataKey:
     """Return what distinguishes the points of a site."""
-    return metadata_key(listed.metadata)
+    return announced_point_key(listed.metadata)
 
 
-def metadata_key(metadata: PointMetadata) -> MetadataKey:
+def announced_point_key(metadata: PointMetadata) -> MetadataKey:
     """Return the metadata that identify a point; areas in any order and case."""
     return (
         metadata.object_type,
@@ -279,7 +281,7 @@ def metadata_key(metadata: PointMetadata) -> MetadataKey:
 def _meaning_key(
     metadata: PointMetadata,
 ) -> tuple[MetadataKey, object, tuple[tuple[int, str], ...]]:
-    return metadata_key(metadata), unit_identity(metadata.unit), metadata.state_text
+    return announced_point_key(metadata), unit_identity(metadata.unit), metadata.state_text
 
 
 def _changes(known: PointMetadata, metadata: PointMetadata) -> UnboundPoint:

@@ -18,7 +18,12 @@ from telemetry.messages.samples import PointMetadata, PointValue, RackBatch, Sam
 from telemetry.messages.topics import METADATA_FILTER, TopicKind
 from telemetry.mqtt.broker import TlsFiles
 from telemetry.mqtt.client import SUBSCRIBE_TIMEOUT_S, Client
-from telemetry.points.point_meanings import METER_OBJECT, POINT_MEANINGS, RACK_OBJECT, PointMeaning
+from telemetry.points.point_meanings import (
+    METER_OBJECT_TYPE,
+    POINT_MEANINGS,
+    RACK_OBJECT_TYPE,
+    PointMeaning,
+)
 from telemetry.points.topology import MAX_NAMES_LISTED, AnnouncedTopology
 from twin.errors import BrokerError, IssueCode, MessageError
 from twin.site import EQUIPMENT_KINDS
@@ -64,7 +69,7 @@ class SiteDiscovery:
         self._largest: dict[str, float] = {}
 
     @property
-    def filters(self) -> tuple[str, ...]:
+    def topic_filters(self) -> tuple[str, ...]:
         """Topics to subscribe; rack batches of this site only, as those of all need more rights."""
         kinds = (TopicKind.RACK_BATCH, TopicKind.RACK_BATCH_JSON)
         batches = (topics.topic_filter(kind, site=self.site) for kind in kinds)
@@ -93,7 +98,7 @@ class SiteDiscovery:
         if f"/{self.site}/" in topic and len(self.refused) < _MAX_STORED:
             self.refused[topic] = reason
 
-    def draft(self) -> str:
+    def draft_site_file(self) -> str:
         """Return the text of a site file, as far as messages determine it."""
         objects = self._objects()
         announced = AnnouncedTopology.of(self.points.values())
@@ -115,7 +120,7 @@ class SiteDiscovery:
         """Return the machines; the units of a bank are one machine."""
         found: dict[str, _Object] = {}
         for point in self.points.values():
-            if point.object_type == RACK_OBJECT or point.object_id in _OWNERS:
+            if point.object_type == RACK_OBJECT_TYPE or point.object_id in _OWNERS:
                 continue
             kinds = _kinds(point)
             unit = BANK_UNIT_PATTERN.match(point.object_id)
@@ -174,12 +179,12 @@ def discover(
     """
     name = f"gigatwin-discover-{os.getpid()}"
     client = Client(url, client_id=name, clean_session=True, tls=tls, protocol=protocol)
-    token = client.subscribe(*discovery.filters, qos=0)
+    token = client.subscribe(*discovery.topic_filters, qos=0)
     client.connect()
     count = 0
     try:
         if not token.wait(SUBSCRIBE_TIMEOUT_S):
-            remedy = f"grant this user the right to read {', '.join(discovery.filters)}"
+            remedy = f"grant this user the right to read {', '.join(discovery.topic_filters)}"
             raise BrokerError(
                 client.url, "the subscription is not granted", remedy, code=IssueCode.UNAUTHORISED
             )
@@ -205,7 +210,10 @@ def _kinds(point: PointMetadata) -> set[str]:
     """Return the kinds of equipment that have such a point."""
     areas = frozenset(area.casefold() for area in point.process_area)
     return {
-        kind for meaning in POINT_MEANINGS if _fits(meaning, point, areas) for kind in meaning.kinds
+        kind
+        for meaning in POINT_MEANINGS
+        if _fits(meaning, point, areas)
+        for kind in meaning.equipment_kinds
     }
 
 
@@ -234,7 +242,9 @@ def _table(name: str, one: _Object) -> list[str]:
         lines.append(f"# kind = ...  # its points fit {', '.join(likely)}")
     else:
         what = (
-            "a meter of something" if one.types == {METER_OBJECT} else ", ".join(sorted(one.types))
+            "a meter of something"
+            if one.types == {METER_OBJECT_TYPE}
+            else ", ".join(sorted(one.types))
         )
         lines.append(f"# kind = ...  # {what}: its points fit no kind of machine")
     for label, (value, unit) in sorted(one.largest.items()):

@@ -34,7 +34,7 @@ class PlausibleRange:
     """Plausible values of a variable, in its canonical unit.
 
     - `low`, `high`: smallest and largest value.
-    - `rate`: largest change between two readings. [per second]
+    - `max_rate`: largest change between two readings. [per second]
     - `stuck_period`: how long a sensor may repeat exactly one number; None if the value may stay
       constant.
     - `min_change`, `flat_period`: smallest change of a working sensor within this time; 0 if the
@@ -47,7 +47,7 @@ class PlausibleRange:
 
     low: float
     high: float
-    rate: float = math.inf
+    max_rate: float = math.inf
     stuck_period: np.timedelta64 | None = None
     min_change: float = 0.0
     flat_period: np.timedelta64 = FLAT_PERIOD
@@ -71,7 +71,7 @@ class PlausibleRange:
             self,
             low=self.low * whole,
             high=self.high * whole,
-            rate=self.rate * whole,
+            max_rate=self.max_rate * whole,
             min_change=self.min_change * whole,
             max_spread=None if self.max_spread is None else self.max_spread * whole,
             share_of_parameter="",
@@ -109,15 +109,17 @@ RANGE_BY_VARIABLE: Final[dict[str, PlausibleRange]] = {
     "cooling_plant_draw": PlausibleRange(low=-0.01, high=1.0, share_of_parameter="rated_cooling"),
     "cooling_plant_units_applied": PlausibleRange(low=-0.01, high=1000.01),
     "facility_supply_temperature": PlausibleRange(
-        low=1.0, high=70.0, rate=2.0, stuck_period=_STUCK_PERIOD, max_spread=2.0
+        low=1.0, high=70.0, max_rate=2.0, stuck_period=_STUCK_PERIOD, max_spread=2.0
     ),
-    "facility_return_temperature": PlausibleRange(low=1.0, high=90.0, rate=2.0, max_spread=2.0),
-    "technology_supply_temperature": PlausibleRange(low=1.0, high=80.0, rate=2.0, max_spread=2.0),
-    "technology_return_temperature": PlausibleRange(low=1.0, high=95.0, rate=5.0),
-    "rack_supply_temperature": PlausibleRange(low=1.0, high=80.0, rate=5.0),
-    "rack_return_temperature": PlausibleRange(low=1.0, high=95.0, rate=10.0),
+    "facility_return_temperature": PlausibleRange(low=1.0, high=90.0, max_rate=2.0, max_spread=2.0),
+    "technology_supply_temperature": PlausibleRange(
+        low=1.0, high=80.0, max_rate=2.0, max_spread=2.0
+    ),
+    "technology_return_temperature": PlausibleRange(low=1.0, high=95.0, max_rate=5.0),
+    "rack_supply_temperature": PlausibleRange(low=1.0, high=80.0, max_rate=5.0),
+    "rack_return_temperature": PlausibleRange(low=1.0, high=95.0, max_rate=10.0),
     "rack_power": PlausibleRange(low=-0.01, high=1.5, share_of_parameter="rack_power"),
-    "air_temperature": PlausibleRange(low=-60.0, high=60.0, rate=1.0, max_spread=2.0),
+    "air_temperature": PlausibleRange(low=-60.0, high=60.0, max_rate=1.0, max_spread=2.0),
     "relative_humidity": PlausibleRange(low=0.0, high=1.05),
 }
 """By variable. The widths are chosen: wide enough for a facility in failure, narrow enough to
@@ -193,7 +195,7 @@ def apply_site_limits(found: PlausibleRange, limits: SiteLimits, *names: str) ->
         found,
         low=changed.get("low", found.low),
         high=changed.get("high", found.high),
-        rate=changed.get("rate", found.rate),
+        max_rate=changed.get("rate", found.max_rate),
         stuck_period=_span(changed["stuck"]) if "stuck" in changed else found.stuck_period,
         min_change=changed.get("flat", found.min_change),
         flat_period=_span(changed["flat_for"]) if "flat_for" in changed else found.flat_period,

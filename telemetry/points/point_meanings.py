@@ -25,11 +25,11 @@ BMS_OBJECT_ID: Final = "BMS"
 
 WEATHER_OBJECT_ID: Final = "weather"
 
-METER_OBJECT: Final = "PowerMeter"
-RACK_OBJECT: Final = "Rack"
-SYSTEM_OBJECT: Final = "System"
-SENSOR_OBJECT: Final = "Sensor"
-GENERIC_OBJECT: Final = "GenericObject"
+METER_OBJECT_TYPE: Final = "PowerMeter"
+RACK_OBJECT_TYPE: Final = "Rack"
+SYSTEM_OBJECT_TYPE: Final = "System"
+SENSOR_OBJECT_TYPE: Final = "Sensor"
+GENERIC_OBJECT_TYPE: Final = "GenericObject"
 
 OBJECT_TYPES: Final[dict[str, str]] = {
     "battery": "BESS",
@@ -50,7 +50,7 @@ class PointMeaning:
     """Meaning of one kind of point.
 
     - `reverse_variable`: variable of the opposite direction, for negative values; or "".
-    - `kinds`: kinds of equipment that have it; empty for the site itself.
+    - `equipment_kinds`: kinds of equipment that have it; empty for the site itself.
     - `site_object_id`: object id, for a point of the site itself.
     - `object_type`, `point_type`, `process_area`, `is_setpoint`, `integration`: as in its metadata.
     - `unit`, `states`: unit in which the simulated facility sends it, or its states.
@@ -61,7 +61,7 @@ class PointMeaning:
     variable: str
     object_type: str
     point_type: str
-    kinds: tuple[str, ...] = ()
+    equipment_kinds: tuple[str, ...] = ()
     site_object_id: str = ""
     process_area: tuple[str, ...] = ()
     unit: str = ""
@@ -82,8 +82,8 @@ def _meter(variable: str, *kinds: str, negative: str = "") -> PointMeaning:
     return PointMeaning(
         variable=variable,
         reverse_variable=negative,
-        kinds=kinds,
-        object_type=METER_OBJECT,
+        equipment_kinds=kinds,
+        object_type=METER_OBJECT_TYPE,
         point_type="ActivePower",
         unit="kW",
     )
@@ -92,8 +92,8 @@ def _meter(variable: str, *kinds: str, negative: str = "") -> PointMeaning:
 def _generic(variable: str, kind: str, *area: str, unit: str = "kW") -> PointMeaning:
     return PointMeaning(
         variable=variable,
-        kinds=(kind,),
-        object_type=OBJECT_TYPES.get(kind, GENERIC_OBJECT),
+        equipment_kinds=(kind,),
+        object_type=OBJECT_TYPES.get(kind, GENERIC_OBJECT_TYPE),
         point_type="GenericPoint",
         process_area=area,
         unit=unit,
@@ -107,8 +107,8 @@ def _level(variable: str, kind: str, *area: str) -> PointMeaning:
 def _circuit(variable: str, point_type: str, *area: str, unit: str) -> PointMeaning:
     return PointMeaning(
         variable=variable,
-        kinds=("cooling_plant",),
-        object_type=SENSOR_OBJECT,
+        equipment_kinds=("cooling_plant",),
+        object_type=SENSOR_OBJECT_TYPE,
         point_type=point_type,
         process_area=("Facility", *area),
         unit=unit,
@@ -118,7 +118,7 @@ def _circuit(variable: str, point_type: str, *area: str, unit: str) -> PointMean
 def _coolant(variable: str, *area: str, is_setpoint: bool = False) -> PointMeaning:
     return PointMeaning(
         variable=variable,
-        kinds=("cdu",),
+        equipment_kinds=("cdu",),
         object_type="CDU",
         point_type="LiquidTemperature",
         process_area=("Secondary", *area),
@@ -130,8 +130,8 @@ def _coolant(variable: str, *area: str, is_setpoint: bool = False) -> PointMeani
 def _rack(variable: str, point_type: str, unit: str) -> PointMeaning:
     return PointMeaning(
         variable=variable,
-        kinds=("accelerators",),
-        object_type=RACK_OBJECT,
+        equipment_kinds=("accelerators",),
+        object_type=RACK_OBJECT_TYPE,
         point_type=point_type,
         unit=unit,
     )
@@ -141,7 +141,7 @@ def _outdoors(variable: str, point_type: str, unit: str) -> PointMeaning:
     return PointMeaning(
         variable=variable,
         site_object_id=WEATHER_OBJECT_ID,
-        object_type=SENSOR_OBJECT,
+        object_type=SENSOR_OBJECT_TYPE,
         point_type=point_type,
         process_area=("Outdoor",),
         unit=unit,
@@ -152,7 +152,7 @@ def _heartbeat(variable: str, point_type: str, owner: str, integration: str = ""
     return PointMeaning(
         variable=variable,
         site_object_id=owner,
-        object_type=SYSTEM_OBJECT,
+        object_type=SYSTEM_OBJECT_TYPE,
         point_type=point_type,
         integration=integration,
     )
@@ -177,7 +177,7 @@ def _requests() -> Iterator[PointMeaning]:
         )
     yield PointMeaning(
         variable="technology_supply_request",
-        kinds=("cdu",),
+        equipment_kinds=("cdu",),
         object_type="CDU",
         point_type="LiquidTemperatureSpRequest",
         process_area=("Secondary", "Supply"),
@@ -191,8 +191,8 @@ def _water() -> Iterator[PointMeaning]:
     """Yield requests for the facility water; all but its temperature are generic points."""
     supply = PointMeaning(
         variable="facility_supply_applied",
-        kinds=("cooling_plant",),
-        object_type=GENERIC_OBJECT,
+        equipment_kinds=("cooling_plant",),
+        object_type=GENERIC_OBJECT_TYPE,
         point_type="LiquidTemperature",
         process_area=("Facility", "Supply"),
         unit="C",
@@ -230,8 +230,8 @@ def _states() -> Iterator[PointMeaning]:
         name = _axis(kind)
         available = PointMeaning(
             variable=f"{name}_available",
-            kinds=(kind,),
-            object_type=OBJECT_TYPES.get(kind, GENERIC_OBJECT),
+            equipment_kinds=(kind,),
+            object_type=OBJECT_TYPES.get(kind, GENERIC_OBJECT_TYPE),
             point_type="Available",
             states=AVAILABLE_STATES,
             default=SAFE_STATE,

@@ -13,7 +13,7 @@ import numpy as np
 
 from telemetry.messages.samples import PointMetadata
 from telemetry.points import point_meanings
-from telemetry.points.point_meanings import POINT_MEANINGS, RACK_OBJECT, PointMeaning
+from telemetry.points.point_meanings import POINT_MEANINGS, RACK_OBJECT_TYPE, PointMeaning
 from twin.equipment import CduBank, Equipment, ITHall
 from twin.physics import FloatArray
 from twin.relations import CARRIER_ENERGY_SIGN, Conversion, Exchange, FlexibleLoad, Store
@@ -55,11 +55,11 @@ def list_points(site: Site) -> Iterator[SitePoint]:
     """Yield all points of a site with their rows in the catalogue, machine by machine."""
     paths, meanings = SupplyPaths.of(site), tuple(_meanings(site))
     for meaning in meanings:
-        if not meaning.kinds:
+        if not meaning.equipment_kinds:
             yield _of_site(site, meaning)
     for machine in site.equipment.values():
         for meaning in meanings:
-            if machine.kind in meaning.kinds:
+            if machine.kind in meaning.equipment_kinds:
                 for label in object_ids(machine, meaning):
                     metadata = _metadata(site, meaning, machine=machine, label=label, paths=paths)
                     yield SitePoint(
@@ -69,7 +69,7 @@ def list_points(site: Site) -> Iterator[SitePoint]:
 
 def object_ids(machine: Equipment, meaning: PointMeaning) -> list[str]:
     """Return the ids of the objects of a machine that each have a kind of point."""
-    if meaning.object_type == point_meanings.RACK_OBJECT and isinstance(machine, ITHall):
+    if meaning.object_type == point_meanings.RACK_OBJECT_TYPE and isinstance(machine, ITHall):
         return rack_ids(machine)
     if isinstance(machine, CduBank):
         return unit_ids(machine)
@@ -158,10 +158,10 @@ def _metadata(
     meter, so that no second path appears; cooling machines announce the path of liquid or air
     themselves.
     """
-    is_rack = meaning.object_type == point_meanings.RACK_OBJECT
-    is_meter = meaning.object_type == point_meanings.METER_OBJECT
+    is_rack = meaning.object_type == point_meanings.RACK_OBJECT_TYPE
+    is_meter = meaning.object_type == point_meanings.METER_OBJECT_TYPE
     is_part = (
-        meaning.object_type == point_meanings.SENSOR_OBJECT
+        meaning.object_type == point_meanings.SENSOR_OBJECT_TYPE
         or machine.kind not in point_meanings.COOLING_PATH_KINDS
     )
     is_associated = is_part and not is_meter and not is_rack
@@ -216,7 +216,7 @@ class VariableLayout:
     - `labels`: machines or racks.
     - `first_slot`, `slots_per_label`: first slot, and number of slots of each label: a bank has one
       for each unit.
-    - `sign`: 0 for a plain value; 1 and -1 for the two directions of one meter.
+    - `direction_sign`: 0 for a plain value; 1 and -1 for the two directions of one meter.
     """
 
     variable: str
@@ -224,11 +224,13 @@ class VariableLayout:
     labels: tuple[str, ...]
     first_slot: int
     slots_per_label: tuple[int, ...]
-    sign: float = 0.0
+    direction_sign: float = 0.0
 
     def direction(self, values: FloatArray) -> FloatArray:
         """Return the values in the direction of the variable."""
-        return values if self.sign == 0.0 else np.maximum(self.sign * values, 0.0)
+        return (
+            values if self.direction_sign == 0.0 else np.maximum(self.direction_sign * values, 0.0)
+        )
 
     def values_by_label(self, values: FloatArray) -> FloatArray:
         """Return the values of the labels; slots are the last axis, banks are means of units."""
@@ -280,7 +282,7 @@ class SiteVariables:
         last = int(self.time[slot])
         return last > latest or time - last > longest / MICROSECOND
 
-    def update(self, slot: int, time: int, value: float, *, latest: int) -> bool:
+    def store_if_newest(self, slot: int, time: int, value: float, *, latest: int) -> bool:
         """Store a value if it is the newest of its slot up to ``latest``; return whether it is."""
         if time <= self.time[slot] <= latest:
             return False
@@ -299,11 +301,11 @@ class SiteVariables:
             labels=tuple(group.objects),
             first_slot=first,
             slots_per_label=tuple(len(objects) for objects in group.objects.values()),
-            sign=1.0 if group.negative else 0.0,
+            direction_sign=1.0 if group.negative else 0.0,
         )
         self.layouts.append(layout)
         if group.negative:
-            self.layouts.append(replace(layout, variable=group.negative, sign=-1.0))
+            self.layouts.append(replace(layout, variable=group.negative, direction_sign=-1.0))
 
 
 @dataclass(kw_only=True)
@@ -323,7 +325,7 @@ def _groups(site: Site) -> list[_Group]:
         if meaning.is_writable:
             continue
         kind = site.equipment[listed.machine].kind if listed.machine else ""
-        is_rack = meaning.object_type == RACK_OBJECT
+        is_rack = meaning.object_type == RACK_OBJECT_TYPE
         dim = "rack" if is_rack else "" if kind in _SINGLE else EQUIPMENT_DIMENSIONS.get(kind, kind)
         group = groups.setdefault(
             meaning.variable,

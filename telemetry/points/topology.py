@@ -16,7 +16,7 @@ from typing import Final
 import numpy as np
 
 from telemetry.messages.samples import PointMetadata, RackBatch, Sample
-from telemetry.points.point_meanings import RACK_OBJECT
+from telemetry.points.point_meanings import RACK_OBJECT_TYPE
 from telemetry.points.site_points import announced_metadata, rack_ids
 from twin.equipment import ITHall
 from twin.site import Site
@@ -42,7 +42,7 @@ class AnnouncedTopology:
         """Return the topology that points announce."""
         topology = cls()
         for point in points:
-            if point.object_type == RACK_OBJECT and point.rack:
+            if point.object_type == RACK_OBJECT_TYPE and point.rack:
                 topology.racks.add(point.rack)
             elif point.object_id and not point.is_associated:
                 topology.types.setdefault(point.object_id, point.object_type)
@@ -138,7 +138,7 @@ MAX_RACK_NAMES: Final = 10_000
 MAX_RACKS_DISPLAYED: Final = 10
 """Names of racks that are shown. [1]"""
 
-SETTLING_PERIODS: Final = 2
+NAME_SETTLING_PERIODS: Final = 2
 """Repetition periods after which both sides have announced all names. [1]"""
 
 
@@ -163,7 +163,7 @@ class RackNameComparison:
                     with self._lock:
                         self._cluster.add((hall, rack))
             case PointMetadata(object_type=kind, rack=name, point=point) if (
-                kind == RACK_OBJECT and name
+                kind == RACK_OBJECT_TYPE and name
             ):
                 is_here = point.split("/", 3)[2] == self._site.name
                 if is_here and len(self._plant) < MAX_RACK_NAMES:
@@ -183,7 +183,7 @@ class RackNameComparison:
             leap = now - (now if self._last_call is None else self._last_call)
             self._known_for += np.clip(leap, np.timedelta64(0, "us"), period)
             self._last_call = now
-            self._is_settled = self._known_for >= SETTLING_PERIODS * period
+            self._is_settled = self._known_for >= NAME_SETTLING_PERIODS * period
             if not self._is_settled:
                 return ()
             count = len(self._plant) + len(self._cluster)
@@ -206,7 +206,7 @@ class RackNameComparison:
             return describe_rack_mismatch(self._site, self._plant, self._cluster)
 
 
-def describe_excluded(racks: Sequence[str]) -> str:
+def describe_excluded_racks(racks: Sequence[str]) -> str:
     """Return a sentence on racks that get no orders; empty if there are none."""
     listed = list_first(racks, MAX_RACKS_DISPLAYED)
     return f"not acted on, as their names differ: {listed}" if racks else ""

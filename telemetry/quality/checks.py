@@ -185,9 +185,9 @@ class PointHistory:
 
 def _exceeds_rate(change: float, span: np.timedelta64, limits: PlausibleRange) -> bool:
     """Return whether a change is faster than the rate limit."""
-    if limits.rate == math.inf:
+    if limits.max_rate == math.inf:
         return False
-    return abs(change) > limits.rate * max(float(span / SECOND), 1.0)
+    return abs(change) > limits.max_rate * max(float(span / SECOND), 1.0)
 
 
 NO_HISTORY: Final = PointHistory()
@@ -244,7 +244,7 @@ def _check_trend(
         return QualityFlag.GOOD
     if _is_in_other_unit(value, time, history, limits):
         return QualityFlag.UNIT
-    is_fast = limits.rate < math.inf and _exceeds_rate(
+    is_fast = limits.max_rate < math.inf and _exceeds_rate(
         value - history.last_trusted_value, time - history.time, limits
     )
     if is_fast:
@@ -269,18 +269,18 @@ def _check_trend(
 class UnitMistake(NamedTuple):
     """Factor and offset that convert a value in a wrong unit to the right one.
 
-    ``units`` are the canonical units in which the wrong value may lie within the band.
+    ``affected_units`` are the canonical units in which the wrong value may lie within the band.
     """
 
     factor: float
     offset: float = 0.0
-    units: frozenset[str] = frozenset()
+    affected_units: frozenset[str] = frozenset()
 
 
 UNIT_MISTAKES: Final = (
-    UnitMistake(1e3, units=frozenset({"MW", "MWh"})),  # MW sent for kW
+    UnitMistake(1e3, affected_units=frozenset({"MW", "MWh"})),  # MW sent for kW
     UnitMistake(1e-3),  # kW sent for MW
-    UnitMistake(100.0, units=frozenset({"MWh", "1"})),  # a share sent for per cent
+    UnitMistake(100.0, affected_units=frozenset({"MWh", "1"})),  # a share sent for per cent
     UnitMistake(0.01),  # per cent sent for a share
     UnitMistake(5.0 / 9.0, -160.0 / 9.0, frozenset({"degC"})),  # Fahrenheit sent for Celsius
     UnitMistake(1.8, 32.0),  # Celsius sent for Fahrenheit
@@ -292,7 +292,7 @@ all of them; one within its band by those of its unit only.
 """
 
 _MISTAKES_WITHIN_BAND: Final = {
-    unit: tuple(one for one in UNIT_MISTAKES if unit in one.units)
+    unit: tuple(one for one in UNIT_MISTAKES if unit in one.affected_units)
     for unit in ("MW", "MWh", "1", "degC")
 }
 

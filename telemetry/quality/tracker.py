@@ -99,13 +99,13 @@ class QualityEngine:
 
     def copy(self) -> "QualityEngine":
         """Return an engine that continues from here independently; it reports no clock skew."""
-        twin = self.restarted()
+        twin = self.copy_after_restart()
         twin.period, twin.tick, twin._batch_interval = self.period, self.tick, self._batch_interval
         twin._histories, twin._waiting = self._histories.copy(), self._waiting.copy()
         twin._redundancy = self._redundancy.copy()
         return twin
 
-    def restarted(self) -> "QualityEngine":
+    def copy_after_restart(self) -> "QualityEngine":
         """Return an engine that knows the metadata only, as after a restart."""
         binder = self.binder.copy() if self.binder else None
         twin = QualityEngine(binder, clock_mode=self.clock_mode)
@@ -118,9 +118,9 @@ class QualityEngine:
             return received
         return self.tick.time + self.tick.interval if self.tick else UNKNOWN_TIME
 
-    def binding(self, point: str) -> PointBinding | None:
+    def binding_of(self, point: str) -> PointBinding | None:
         """Return the binding of a point; None if it is bound to no variable."""
-        return self.binder.get(point) if self.binder else None
+        return self.binder.binding_of(point) if self.binder else None
 
     def unbound_limits(self, point: str) -> UnboundPointLimits:
         """Return the plausible values of a point by its metadata alone."""
@@ -145,7 +145,7 @@ class QualityEngine:
     def check_value(self, sample: PointValue, received: np.datetime64) -> CheckedValue:
         """Return the flag of a value of any point."""
         binder = self.binder
-        binding = binder.get(sample.point) if binder else None
+        binding = binder.binding_of(sample.point) if binder else None
         if binding is not None:
             if sample.sender == binding.sender:
                 return self._check_bound(binding, sample, received)
@@ -215,7 +215,7 @@ class QualityEngine:
                 before = NO_HISTORY  # its stamp came from a clock that was set back since
         flag = check_reading(reading, now, before, limits=limits)
         if not binding.is_spare:
-            self.clock_skew.note(key, flag, time=reading.time, received=now)
+            self.clock_skew.record_flag(key, flag, time=reading.time, received=now)
         if (
             flag is QualityFlag.GOOD
             and value is not None
@@ -318,7 +318,7 @@ class ClockSkewTracker:
         since = time.monotonic() - CLOCK_AHEAD_ERROR_DURATION_S
         return {name: off for name, (last, off) in self._ahead.copy().items() if last > since}
 
-    def note(
+    def record_flag(
         self,
         key: VariableKey,
         flag: QualityFlag,

@@ -4,7 +4,7 @@ Readers recognise formats by content. Each returns series on intervals without h
 units. ``providers`` fetches files from services.
 """
 
-from telemetry.series.bundle import SeriesBundle, read, recognise
+from telemetry.series.bundle import SeriesBundle, read, recognise_series_kind
 from telemetry.series.electricity import read_carbon, read_positions, read_prices, read_reserves
 from telemetry.series.intervals import select_period, select_variables
 from telemetry.series.weather import read_weather
@@ -21,7 +21,7 @@ __all__ = [
     "read_prices",
     "read_reserves",
     "read_weather",
-    "recognise",
+    "recognise_series_kind",
     "select_period",
     "select_variables",
 ]

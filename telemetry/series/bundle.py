@@ -66,7 +66,7 @@ def read(
     """
     found: dict[str, Path] = {}
     for path in map(Path, paths):
-        series = recognise(path)
+        series = recognise_series_kind(path)
         if series in found:
             raise series_error(
                 path.name,
@@ -122,7 +122,7 @@ def _year(*datasets: xr.Dataset | None) -> int | None:
 SeriesKind = Literal["prices", "carbon", "weather", "jobs"]
 
 
-def recognise(path: str | Path) -> SeriesKind:
+def recognise_series_kind(path: str | Path) -> SeriesKind:
     """Return which series a file holds, by its content.
 
     Returns

@@ -24,7 +24,7 @@ from telemetry.series.intervals import (
 from telemetry.series.provider_formats import read_market_table
 from telemetry.series.table import (
     TextTable,
-    describe_unread,
+    describe_unread_columns,
     parse_numbers,
     raise_issues,
     read_table,
@@ -302,7 +302,7 @@ def read_positions(path: str | Path, *, zone: str | None = None) -> xr.Dataset:
     for column in found:
         for name in IMBALANCE_PRICE_COLUMNS[column]:
             values[name] = parse_numbers(table, column, name=name)
-    notes += describe_unread(table, (find_time_column(table), POSITION_COLUMN, *found))
+    notes += describe_unread_columns(table, (find_time_column(table), POSITION_COLUMN, *found))
     whole = _to_intervals(table, stamps, values, notes)
     remedy = "write what was bought, 0 where nothing was"
     reject_gaps(whole, "day_ahead_position", column=POSITION_COLUMN, remedy=remedy)
@@ -333,7 +333,7 @@ def _refuse_crossed_prices(whole: xr.Dataset) -> None:
     raise_issues(source, issues)
 
 
-COLUMN_SUFFIXES: Final = {"_mw": "reserve_held", "_eur_mw_h": "reserve_price"}
+RESERVE_COLUMN_SUFFIXES: Final = {"_mw": "reserve_held", "_eur_mw_h": "reserve_price"}
 """End of a header, after the name of the product -> variable of the column."""
 
 MAX_BLOCK_HOURS: Final = 7.0 * 24.0
@@ -368,7 +368,7 @@ def read_reserves(path: str | Path, *, zone: str | None = None) -> xr.Dataset:
     stamps, notes = row_times(table, zone)
     row, hourly = _hourly_rows(table.source, stamps)
     columns = _product_columns(table)
-    notes += describe_unread(
+    notes += describe_unread_columns(
         table, (find_time_column(table), *chain(*map(dict.values, columns.values())))
     )
     parts = {
@@ -393,7 +393,7 @@ def read_reserves(path: str | Path, *, zone: str | None = None) -> xr.Dataset:
     first = next(iter(parts.values()))
     whole = first.drop_vars(list(first.data_vars)).assign_coords(product=list(parts))
     blank = np.full(first.sizes["time"], np.nan)
-    for name in COLUMN_SUFFIXES.values():
+    for name in RESERVE_COLUMN_SUFFIXES.values():
         if any(name in part for part in parts.values()):
             rows = [part[name].to_numpy() if name in part else blank for part in parts.values()]
             gaps = {gap for part in parts.values() if name in part for gap in part[name].gaps}
@@ -406,7 +406,7 @@ def _product_columns(table: TextTable) -> dict[str, dict[str, str]]:
     """Return product -> variable -> header."""
     found: dict[str, dict[str, str]] = {}
     for header in table.columns:
-        for suffix, name in COLUMN_SUFFIXES.items():
+        for suffix, name in RESERVE_COLUMN_SUFFIXES.items():
             product = header.removesuffix(suffix)
             if product and product != header:
                 found.setdefault(product, {})[name] = header

@@ -456,7 +456,7 @@ def row_times(table: TextTable, zone: str | None) -> tuple[np.ndarray, list[str]
     return local_to_utc(naive, time_zone_of_bidding_zone(zone))
 
 
-CHANGE_HOURS: Final = np.arange(1, 4).astype("timedelta64[h]")
+CLOCK_CHANGE_HOURS: Final = np.arange(1, 4).astype("timedelta64[h]")
 """Local hours in which European clocks change."""
 
 
@@ -467,11 +467,11 @@ def _describe_clock(naive: np.ndarray) -> str:
     spring, autumn = (_covered_change(hours, month) for month in (3, 10))
     shown, has_summer_time = [], False
     if spring is not None:
-        skipped = np.setdiff1d(spring + CHANGE_HOURS, hours)
+        skipped = np.setdiff1d(spring + CLOCK_CHANGE_HOURS, hours)
         has_summer_time |= bool(skipped.size)
         shown.append(f"{'an' if skipped.size else 'no'} hour is missing on {spring}")
     if autumn is not None:
-        is_twice = bool(np.isin(autumn + CHANGE_HOURS, repeated).any())
+        is_twice = bool(np.isin(autumn + CLOCK_CHANGE_HOURS, repeated).any())
         has_summer_time |= is_twice
         shown.append(f"{'an' if is_twice else 'no'} hour occurs twice on {autumn}")
     if not shown:
@@ -490,7 +490,10 @@ def _covered_change(hours: np.ndarray, month: int) -> np.datetime64 | None:
         next_month = year.astype("datetime64[M]") + np.timedelta64(month, "M")
         last_day = next_month.astype("datetime64[D]") - np.timedelta64(1, "D")
         sunday = np.busday_offset(last_day, 0, roll="backward", weekmask="Sun")
-        if hours[0] < sunday + CHANGE_HOURS[0] and hours[-1] > sunday + CHANGE_HOURS[-1]:
+        if (
+            hours[0] < sunday + CLOCK_CHANGE_HOURS[0]
+            and hours[-1] > sunday + CLOCK_CHANGE_HOURS[-1]
+        ):
             return np.datetime64(sunday)
     return None
 

@@ -291,7 +291,7 @@ def _refuse_empty_or_uneven(
         )
 
 
-SEQUENCE_TAG: Final = "{*}classificationSequence_AttributeInstanceComponent.position"
+AUCTION_SEQUENCE_TAG: Final = "{*}classificationSequence_AttributeInstanceComponent.position"
 """Auction of a series: 1 is the coupled auction at noon, 2 another, such as EXAA's."""
 
 REPEATED_POINT_CURVE: Final = "A03"
@@ -321,8 +321,8 @@ def entsoe_prices(source: str, text: str) -> TextTable:
             remedy=_OTHER_REQUEST_REMEDY,
             code=IssueCode.MISSING,
         )
-    first = min(one.findtext(SEQUENCE_TAG) or "1" for one in series)
-    selected = [one for one in series if (one.findtext(SEQUENCE_TAG) or "1") == first]
+    first = min(one.findtext(AUCTION_SEQUENCE_TAG) or "1" for one in series)
+    selected = [one for one in series if (one.findtext(AUCTION_SEQUENCE_TAG) or "1") == first]
     units = sorted({_price_header(one) for one in selected})
     if len(units) > 1:
         raise series_error(
@@ -424,7 +424,7 @@ def entsoe_area(zone: str) -> str:
     )
 
 
-RESPONSE_KEYS: Final = ("unix_seconds", "history", "forecast")
+MARKET_RESPONSE_KEYS: Final = ("unix_seconds", "history", "forecast")
 """Keys of which each JSON response on prices or carbon has at least one."""
 
 
@@ -443,7 +443,7 @@ def read_market_table(path: str | Path) -> TextTable:
 
 def is_market_response(text: str) -> bool:
     """Return whether a JSON text looks like a response on prices or carbon."""
-    return any(f'"{key}"' in text for key in RESPONSE_KEYS)
+    return any(f'"{key}"' in text for key in MARKET_RESPONSE_KEYS)
 
 
 def parse_market_response(source: str, text: str) -> TextTable:

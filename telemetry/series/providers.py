@@ -38,7 +38,7 @@ from twin.units import format_minute
 
 ONE_DAY: Final = np.timedelta64(1, "D")
 
-PRICE_LEAD: Final = 2 * ONE_DAY
+REQUESTED_PRICE_LEAD: Final = 2 * ONE_DAY
 """How far ahead prices are requested: all that can be published."""
 
 OPEN_METEO_VARIABLES: Final = (
@@ -98,7 +98,7 @@ class SeriesQuery:
     @property
     def end(self) -> np.datetime64:
         """End of the requested time, UTC."""
-        return np.datetime64(self.now, "D") + PRICE_LEAD
+        return np.datetime64(self.now, "D") + REQUESTED_PRICE_LEAD
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,8 +20,8 @@ BLANK_CELLS: Final = frozenset({"", "nan", "na", "n/a", "null", "none", "-"})
 _GROUPED: Final = r"[+-]?[1-9]\d{0,2}(?:\.\d{3})+(?:,\d*)?"
 """A number whose dots can only be separators of thousands."""
 
-NUMBER_EXPECTED: Final = "a finite number or a blank"
-NUMBER_REMEDY: Final = "write a finite number, or leave the cell blank"
+EXPECTED_NUMBER_TEXT: Final = "a finite number or a blank"
+BAD_NUMBER_REMEDY: Final = "write a finite number, or leave the cell blank"
 _DECIMAL_REMEDY: Final = (
     "write a number with a decimal {}, as in other cells of the column, or leave the cell blank"
 )
@@ -263,8 +263,8 @@ def parse_numbers(table: TextTable, column: str, *, name: str) -> np.ndarray:
         IssueCode.INVALID_FORMAT.issue(
             cell_location(table.source, row=table.lines[row], name=name),
             found=repr(table.columns[column][row]),
-            expected=NUMBER_EXPECTED,
-            remedy=decimal_remedy if is_ambiguous[row] else NUMBER_REMEDY,
+            expected=EXPECTED_NUMBER_TEXT,
+            remedy=decimal_remedy if is_ambiguous[row] else BAD_NUMBER_REMEDY,
         )
         for row in np.flatnonzero(is_bad).tolist()
     ]
@@ -272,7 +272,7 @@ def parse_numbers(table: TextTable, column: str, *, name: str) -> np.ndarray:
     return values
 
 
-def describe_unread(table: TextTable, read: Iterable[str]) -> list[str]:
+def describe_unread_columns(table: TextTable, read: Iterable[str]) -> list[str]:
     """Return a note on the columns of a file that are not read, such as one in another unit."""
     unread = [name for name in table.columns if name not in {*read}]
     return [f"not read: {', '.join(unread)}"] if unread else []

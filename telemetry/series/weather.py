@@ -81,7 +81,7 @@ def read_weather(
         "elevation": elevation,
         "file_latitude": record.latitude,
         "file_longitude": record.longitude,
-        "typical_year": record.hours is not None,
+        "typical_year": record.hours_of_year is not None,
     }
     return _complete(dataset.assign_attrs(attrs))
 

@@ -49,7 +49,8 @@ class WeatherRows:
     - `source`: name of the file.
     - `lines`: line of each row in it.
     - `stamps`: start of each row's interval, for actual weather. [datetime64, UTC]
-    - `hours`: first hour of each row in a year of 365 days, in UTC, for typical weather. [h]
+    - `hours_of_year`: first hour of each row in a year of 365 days, in UTC, for typical weather.
+      [h]
     - `values`: values by name; NaN where the file is blank.
     - `latitude`, `longitude`: north and east. [deg]
     - `elevation`: above the sea. [m]
@@ -58,7 +59,7 @@ class WeatherRows:
     source: str
     lines: np.ndarray
     stamps: np.ndarray | None = None
-    hours: np.ndarray | None = None
+    hours_of_year: np.ndarray | None = None
     values: dict[str, np.ndarray]
     latitude: float
     longitude: float
@@ -112,7 +113,7 @@ def _typical_rows(
     return WeatherRows(
         source=source,
         lines=lines,
-        hours=shift_to_utc(hours, location["offset"]),
+        hours_of_year=shift_to_utc(hours, location["offset"]),
         values=_columns(values),
         latitude=location["latitude"],
         longitude=location["longitude"],
@@ -382,7 +383,7 @@ def read_pvgis(source: str, response: PvgisResponse) -> WeatherRows:
         source=source,
         lines=np.arange(1, len(rows) + 1),
         stamps=None if is_typical else stamps,
-        hours=hours if is_typical else None,
+        hours_of_year=hours if is_typical else None,
         values=values,
         latitude=response.latitude,
         longitude=response.longitude,
@@ -470,7 +471,7 @@ def map_to_year(record: WeatherRows, year: int | None) -> SeriesRows:
             remedy="name the year that it stands for",
             code=IssueCode.MISSING,
         )
-    hours = np.asarray(record.hours)
+    hours = np.asarray(record.hours_of_year)
     rows = np.flatnonzero(hours >= 0)
     begin = np.datetime64(f"{year:04d}-01-01", "us")
     days = int((np.datetime64(f"{year + 1:04d}-01-01") - begin) / np.timedelta64(1, "D"))

@@ -12,7 +12,7 @@ from telemetry.series.intervals import HOUR_US, SeriesRows, row_times, to_interv
 from telemetry.series.table import (
     TextTable,
     cell_location,
-    describe_unread,
+    describe_unread_columns,
     parse_numbers,
     raise_issues,
     read_table,
@@ -172,7 +172,7 @@ def read_announcements(path: str | Path, *, year: int) -> pd.DataFrame:
             "probability": probability,
         }
     )
-    found.attrs["notes"] = describe_unread(table, (*ANNOUNCEMENT_COLUMNS, *optional))
+    found.attrs["notes"] = describe_unread_columns(table, (*ANNOUNCEMENT_COLUMNS, *optional))
     return found
 
 
@@ -253,7 +253,7 @@ def _implausible_jobs(table: TextTable, length: np.ndarray, size: np.ndarray) ->
 def _notes(table: TextTable) -> list[str]:
     """Return notes on columns that are not read; refuse a misspelt column of sizes."""
     known = (*REQUIRED_COLUMNS, SIZE_COLUMN, ID_COLUMN)
-    notes = describe_unread(table, known)
+    notes = describe_unread_columns(table, known)
     if SIZE_COLUMN in table.columns:
         return notes
     headers = {name.lower(): name for name in table.columns if name not in known}

@@ -16,9 +16,9 @@ from telemetry.messages.samples import PointValue
 from telemetry.points.point_meanings import (
     BMS_OBJECT_ID,
     INTEGRATION_NAME,
-    RACK_OBJECT,
+    RACK_OBJECT_TYPE,
     RENEWABLE_KINDS,
-    SYSTEM_OBJECT,
+    SYSTEM_OBJECT_TYPE,
     UNIT_CONVERSIONS,
 )
 from telemetry.points.site_points import SitePoint, list_points, rack_ids
@@ -114,15 +114,15 @@ class SimulatedBms:
             if meaning.is_writable:
                 owner = listed.label if listed.machine else meaning.site_object_id
                 self._ours[point] = (meaning.variable, owner), place
-            elif meaning.object_type == RACK_OBJECT:
+            elif meaning.object_type == RACK_OBJECT_TYPE:
                 places, which = self._racks.setdefault(meaning.variable, ([], []))
                 places.append(place)
                 which.append(numbers[listed.label])
-            elif meaning.object_type != SYSTEM_OBJECT:
+            elif meaning.object_type != SYSTEM_OBJECT_TYPE:
                 key = meaning.variable, listed.machine
                 self._machines.setdefault(key, ([], meaning.reverse_variable))[0].append(place)
 
-    def metadata(self, *, share: int = 1) -> list[TopicPayload]:
+    def metadata_messages(self, *, share: int = 1) -> list[TopicPayload]:
         """Return retained metadata of every ``share``-th point, others with each reading. [1]"""
         return [encode(listed.metadata) for listed in self._listed[self._turn % share :: share]]
 
@@ -192,13 +192,13 @@ class SimulatedBms:
             request = float(request * self._columns.factor[place] + self._columns.offset[place])
         return self._requests.accept(key, request, now=now)
 
-    def heartbeat(self, time: np.datetime64) -> list[TopicPayload]:
+    def heartbeat_messages(self, time: np.datetime64) -> list[TopicPayload]:
         """Return the clock of the system, and the echo of the integration's last heartbeat."""
         clocks = {BMS_OBJECT_ID: _stamp(time), INTEGRATION_NAME: self._echo}
         found = []
         for listed in self._listed:
             meaning = listed.meaning
-            if meaning.object_type == SYSTEM_OBJECT and not meaning.is_writable:
+            if meaning.object_type == SYSTEM_OBJECT_TYPE and not meaning.is_writable:
                 value = clocks[meaning.site_object_id]
                 if value is not None:
                     point = listed.metadata.point

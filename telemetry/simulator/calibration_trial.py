@@ -31,7 +31,7 @@ from twin.time_axes import METERING_PERIOD_MIN
 from twin.units import MINUTES_PER_DAY
 from twin.weather import WEATHER_VARIABLES
 
-PERIOD_DAYS: Final = 7
+TRIAL_PERIOD_DAYS: Final = 7
 """Length of the calibration, of the prediction, and of the observation. [d]"""
 
 FAULT_SEED_OFFSET: Final = 1000
@@ -67,8 +67,8 @@ class PredictionScore:
 class AcceptanceResult:
     """Result of one seed.
 
-    - `score`, `uncalibrated_score`: errors of the calibrated site in the second week, and of the
-      site as declared.
+    - `calibrated_score`, `uncalibrated_score`: errors of the calibrated site in the second week,
+      and of the site as declared.
     - `worst_identified_error`: largest relative error of a parameter that counts as identified. [1]
     - `identified_count`: parameters that count as identified. [1]
     - `samples_within_bounds`, `sample_count`: hourly samples whose bounds contain the true value,
@@ -76,7 +76,7 @@ class AcceptanceResult:
     """
 
     seed: int
-    score: PredictionScore
+    calibrated_score: PredictionScore
     uncalibrated_score: PredictionScore
     worst_identified_error: float
     worst_parameter: str
@@ -88,7 +88,7 @@ class AcceptanceResult:
         """Return the row of the command's JSON output."""
         return {
             "seed": self.seed,
-            "score": asdict(self.score),
+            "score": asdict(self.calibrated_score),
             "before": asdict(self.uncalibrated_score),
             "identified": self.worst_identified_error,
             "which": self.worst_parameter,
@@ -102,17 +102,17 @@ def run_acceptance(site: Site, boundary_conditions: xr.Dataset, *, seed: int) ->
     """Return the result of one worn facility under two weeks of one-minute weather and available
     power.
     """
-    week = PERIOD_DAYS * MINUTES_PER_DAY
+    week = TRIAL_PERIOD_DAYS * MINUTES_PER_DAY
     plant = CalibrationTrial.run(site, boundary_conditions, seed=seed)
     calibration = calibrate(site, plant.readings.isel(time=slice(0, week)))
     worst, which, count = _worst(calibration, plant.worn_site)
     rng = np.random.default_rng(FAULT_SEED_OFFSET + seed)
-    sensing = SensorModel(faults=random_sensor_faults(site, PERIOD_DAYS, rng))
+    sensing = SensorModel(faults=random_sensor_faults(site, TRIAL_PERIOD_DAYS, rng))
     short = boundary_conditions.isel(time=slice(0, week), instant=slice(0, week + 1))
     seen = bounds_contain_truth(CalibrationTrial.run(site, short, seed=seed, sensing=sensing), site)
     return AcceptanceResult(
         seed=seed,
-        score=plant.score(calibration.site, week, 2 * week),
+        calibrated_score=plant.score(calibration.site, week, 2 * week),
         uncalibrated_score=plant.score(site, week, 2 * week),
         worst_identified_error=worst,
         worst_parameter=which,
@@ -170,8 +170,8 @@ def random_sensor_faults(
             SensorFault(
                 variable=name,
                 machine=owner,
-                begin=begin,
-                end=begin + length,
+                begin_minute=begin,
+                end_minute=begin + length,
                 drift=float(drift) if which == drifting else 0.0,
             )
         )
@@ -194,14 +194,14 @@ class CalibrationTrial:
     - `site`: the site as declared.
     - `worn_site`: the facility as it is.
     - `readings`: telemetry in minutes.
-    - `record`: true operation in minutes, with the weather.
+    - `true_record`: true operation in minutes, with the weather.
     - `declared_rack_power`: declared power of the racks, on (time, hall). [MW]
     """
 
     site: Site
     worn_site: Site
     readings: xr.Dataset
-    record: xr.Dataset
+    true_record: xr.Dataset
     declared_rack_power: xr.DataArray
 
     @classmethod
@@ -243,7 +243,7 @@ class CalibrationTrial:
             site=site,
             worn_site=hidden,
             readings=readings,
-            record=record,
+            true_record=record,
             declared_rack_power=declared,
         )
 
@@ -254,10 +254,10 @@ class CalibrationTrial:
         """
         operation = self._operation(site, start, end)
         got = simulate.simulate(site, self._state(start), operation)
-        true = _quarters(self.record["facility_power"], start, end).to_numpy()
+        true = _quarters(self.true_record["facility_power"], start, end).to_numpy()
         wrong = got["facility_power"].to_numpy() - true
         edges = slice(start + METERING_PERIOD_MIN, end + 1, METERING_PERIOD_MIN)
-        supply = self.record["facility_supply_temperature"].isel(instant=edges).to_numpy()
+        supply = self.true_record["facility_supply_temperature"].isel(instant=edges).to_numpy()
         warmer = got["facility_supply_temperature"].to_numpy()[1:] - supply
         return PredictionScore(
             cv_rmse=float(np.sqrt(np.mean(wrong**2)) / true.mean()),
@@ -268,7 +268,7 @@ class CalibrationTrial:
     def _operation(self, site: Site, start: int, end: int) -> xr.Dataset:
         """Return weather, orders and the rack power that a site expects."""
         grid = time_axes.regular_axes(
-            self.record["time"].to_numpy()[start], (end - start) // METERING_PERIOD_MIN
+            self.true_record["time"].to_numpy()[start], (end - start) // METERING_PERIOD_MIN
         )
         halls = site.machines_of(ITHall)
         idle = np.array([hall.idle_power for hall in halls])
@@ -276,17 +276,17 @@ class CalibrationTrial:
         declared = _quarters(self.declared_rack_power, start, end)
         operation = grid.assign(hall_power=idle + factor * (declared - idle))
         for name in (*WEATHER_VARIABLES, *ORDERED_FLOW_VARIABLES):
-            if name in self.record:
-                operation[name] = _quarters(self.record[name], start, end)
+            if name in self.true_record:
+                operation[name] = _quarters(self.true_record[name], start, end)
         return variables.tag_dataset(operation)
 
     def _state(self, minute: int) -> xr.Dataset:
         """Return the true state at the start of a minute."""
-        state = states.initial_state(self.site, self.record["time"].to_numpy()[minute])
+        state = states.initial_state(self.site, self.true_record["time"].to_numpy()[minute])
         for name in ("battery_level", "tank_level", "facility_supply_temperature"):
-            if name in self.record:
-                state[name].values = self.record[name].isel(instant=minute).to_numpy()
-        output = self.record["cooling_plant_output"].isel(time=max(minute - 1, 0))
+            if name in self.true_record:
+                state[name].values = self.true_record[name].isel(instant=minute).to_numpy()
+        output = self.true_record["cooling_plant_output"].isel(time=max(minute - 1, 0))
         state["cooling_plant_output"].values = output.to_numpy()
         return state
 
@@ -320,9 +320,9 @@ def _operation(trial: CalibrationTrial, count: int) -> xr.Dataset:
     """Return the measured mean operation of each quarter-hour; without readings, that of the one
     before.
     """
-    grid = time_axes.regular_axes(trial.record["time"].to_numpy()[0], count)
+    grid = time_axes.regular_axes(trial.true_record["time"].to_numpy()[0], count)
     for name in ("hall_power", *ORDERED_FLOW_VARIABLES, *WEATHER_VARIABLES):
-        source = trial.readings if name in trial.readings else trial.record
+        source = trial.readings if name in trial.readings else trial.true_record
         if name in source:
             part = source[name].isel(time=slice(0, count * METERING_PERIOD_MIN))
             part = part.drop_vars(["time", "instant"], errors="ignore")
@@ -350,7 +350,7 @@ def _forward_filled(values: FloatArray) -> FloatArray:
 
 
 def _truth(trial: CalibrationTrial, name: str, owner: str, *, count: int) -> FloatArray:
-    values = trial.record[name].sel({str(trial.record[name].dims[1]): owner})
+    values = trial.true_record[name].sel({str(trial.true_record[name].dims[1]): owner})
     first = METERING_PERIOD_MIN - ("instant" not in values.dims)
     last = first + (count - 1) * METERING_PERIOD_MIN
     return np.asarray(values.to_numpy()[first : last + 1 : METERING_PERIOD_MIN])

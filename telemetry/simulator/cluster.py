@@ -374,7 +374,7 @@ class SimulatedScheduler:
             site=self._site.name, sequence=sequence, is_applied=is_applied, reason=reason
         )
 
-    def snapshot(self) -> QueueSnapshot:
+    def queue_message(self) -> QueueSnapshot:
         """Return the queue as a message."""
         queue = self.queue
         return QueueSnapshot(
@@ -386,7 +386,7 @@ class SimulatedScheduler:
             running=queue.is_running,
         )
 
-    def history(self) -> JobHistory:
+    def history_message(self) -> JobHistory:
         """Return the arrivals of twelve weeks as a message; if they are too many, the newest."""
         now = self.queue.instant
         past = self._workload.past(now)

@@ -156,14 +156,14 @@ LEVEL_VARIABLES: Final = ("battery_level", "tank_level")
 class SensorFault:
     """A sensor that fails for a while.
 
-    - `begin`, `end`: first minute, and the first minute after the fault.
+    - `begin_minute`, `end_minute`: first minute, and the first minute after the fault.
     - `drift`: drift; 0 for a stuck sensor. [unit of the variable h-1]
     """
 
     variable: str
     machine: str
-    begin: int
-    end: int
+    begin_minute: int
+    end_minute: int
     drift: float = 0.0
 
 
@@ -241,12 +241,12 @@ def _failed(read: xr.DataArray, sensor: SensorFault) -> xr.DataArray:
     """Return the readings of a variable with one sensor that fails for a while."""
     read = read.copy(deep=True)
     column = read.sel({str(read.dims[1]): sensor.machine})
-    span = slice(sensor.begin, sensor.end)
+    span = slice(sensor.begin_minute, sensor.end_minute)
     if sensor.drift:
         since = np.arange(len(column[span])) / 60.0
         column[span] += sensor.drift * since
     else:
-        column[span] = column[max(sensor.begin - 1, 0)]
+        column[span] = column[max(sensor.begin_minute - 1, 0)]
     return read
 
 

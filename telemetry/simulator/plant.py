@@ -63,18 +63,18 @@ class PrecomputedRun:
     """The coming minutes of a facility, valid until a new order.
 
     - `first_minute`, `end_minute`: the first minute, and the one after the last.
-    - `trajectories`: set points in these minutes.
+    - `set_point_trajectories`: set points in these minutes.
     """
 
     first_minute: int
     end_minute: int
-    trajectories: Trajectories
-    run: SimulationArrays
+    set_point_trajectories: Trajectories
+    simulation_results: SimulationArrays
 
     def set_points_at(self, minute: int) -> dict[VariableKey, float]:
         """Return the set points at the start of a minute after the first."""
         last = minute - self.first_minute - 1
-        return {key: float(course[last]) for key, course in self.trajectories.items()}
+        return {key: float(course[last]) for key, course in self.set_point_trajectories.items()}
 
 
 class SimulatedFacility:
@@ -131,7 +131,9 @@ class SimulatedFacility:
         self._stocks = simulate.state_values(state)
         self.meter = ConnectionMeter(state, site.billing_rules)
         self._clock = 0
-        self._move = SetPointMove(start={}, goal={}, duration=SET_POINT_TRANSITION_MIN)
+        self._move = SetPointMove(
+            start_set_points={}, goal_set_points={}, duration_minutes=SET_POINT_TRANSITION_MIN
+        )
         self._points: dict[VariableKey, float] = {}
         self._caps: dict[str, float] = {}
         self._runs: list[SimulationArrays] = []
@@ -146,13 +148,15 @@ class SimulatedFacility:
     @property
     def current_set_points(self) -> Mapping[VariableKey, float]:
         """Set points of the last order."""
-        return self._move.goal
+        return self._move.goal_set_points
 
     def completed_share(self, minutes: int) -> FloatArray:
         """Return the completed share of the current move at the end of each of the last minutes.
         [1]
         """
-        return replace(self._move, elapsed=self._move.elapsed - minutes).completed_share(minutes)
+        return replace(
+            self._move, elapsed_minutes=self._move.elapsed_minutes - minutes
+        ).completed_share(minutes)
 
     def run_with(
         self, set_points: Mapping[VariableKey, float], minutes: int = METERING_PERIOD_MIN
@@ -179,7 +183,9 @@ class SimulatedFacility:
             if k in now and k[0] != setpoints.UNITS_ON_VARIABLE
         }
         over = move_duration(begin, soon, ramp=self.site.grid_connection.ramp)
-        self._move = SetPointMove(start=begin, goal=dict(set_points), duration=over)
+        self._move = SetPointMove(
+            start_set_points=begin, goal_set_points=dict(set_points), duration_minutes=over
+        )
         self._coming_run = None
 
     def advance(self, minutes: int) -> None:
@@ -187,14 +193,16 @@ class SimulatedFacility:
         begin, end = self._clock, self._clock + minutes
         if self._coming_run is None or end > self._coming_run.end_minute:
             self._coming_run = self._precomputed(end)
-        done = self._coming_run.run.select(
+        done = self._coming_run.simulation_results.select(
             slice(begin - self._coming_run.first_minute, end - self._coming_run.first_minute)
         )
         self._stocks = {key: float(edges[-1]) for key, edges in done.states.items()}
         self._points |= self._coming_run.set_points_at(end)
-        self.meter.read(done.flows["grid_import_power", ""] - done.flows["grid_export_power", ""])
+        self.meter.count_minutes(
+            done.flows["grid_import_power", ""] - done.flows["grid_export_power", ""]
+        )
         self._runs.append(done)
-        self._move.elapsed += minutes
+        self._move.elapsed_minutes += minutes
         self._clock = end
 
     def _precomputed(self, end: int) -> PrecomputedRun:
@@ -211,7 +219,10 @@ class SimulatedFacility:
             self.site, self._stocks, orders, weather=weather, durations=hours, capacities=ceilings
         )
         return PrecomputedRun(
-            first_minute=begin, end_minute=span.stop, trajectories=trajectories, run=done
+            first_minute=begin,
+            end_minute=span.stop,
+            set_point_trajectories=trajectories,
+            simulation_results=done,
         )
 
     def set_hall_caps(self, caps: Mapping[str, float]) -> None:
@@ -261,9 +272,9 @@ class SimulatedFacility:
         """Return the set points during the move, minute by minute."""
         share = self._move.completed_share(span.stop - span.start)
         trajectories: Trajectories = {}
-        for key, value in self._move.goal.items():
+        for key, value in self._move.goal_set_points.items():
             limit = self._available[key[1]][span] if key[0] == "renewable_used_power" else np.inf
-            begin = self._move.start[key]
+            begin = self._move.start_set_points[key]
             trajectories[key] = np.minimum(
                 begin + share * (np.minimum(value, limit) - begin), limit
             )
@@ -353,7 +364,7 @@ class SimulatedFacility:
         )
 
 
-RAMP_SHARE: Final = 0.75
+CONTROLLER_RAMP_SHARE: Final = 0.75
 """Share of the connection's ramp limit that the facility's controllers use. [1]"""
 
 IMPORT_CHANGE_FACTORS: Final = {
@@ -373,20 +384,21 @@ IMPORT_CHANGE_FACTORS: Final = {
 class SetPointMove:
     """A simultaneous move of all set points.
 
-    - `start`, `goal`: (name, machine) -> set point at the start and at the end. [MW]
-    - `duration`: duration of the move. [min]
-    - `elapsed`: time since its start. [min]
+    - `start_set_points`, `goal_set_points`: (name, machine) -> set point at the start and at the
+      end. [MW]
+    - `duration_minutes`: duration of the move. [min]
+    - `elapsed_minutes`: time since its start. [min]
     """
 
-    start: Mapping[VariableKey, float]
-    goal: Mapping[VariableKey, float]
-    duration: float
-    elapsed: int = 0
+    start_set_points: Mapping[VariableKey, float]
+    goal_set_points: Mapping[VariableKey, float]
+    duration_minutes: float
+    elapsed_minutes: int = 0
 
     def completed_share(self, minutes: int) -> FloatArray:
         """Return the completed share at the end of each coming minute. [1]"""
-        minute = np.arange(self.elapsed + 1, self.elapsed + minutes + 1)
-        return np.asarray(np.clip(minute / self.duration, 0.0, 1.0))
+        minute = np.arange(self.elapsed_minutes + 1, self.elapsed_minutes + minutes + 1)
+        return np.asarray(np.clip(minute / self.duration_minutes, 0.0, 1.0))
 
 
 def move_duration(
@@ -394,7 +406,7 @@ def move_duration(
 ) -> float:
     """Return the duration of a move between set points [MW] under a ramp limit [MW min-1]. [min]"""
     swing = sum(abs(end[key] - begin[key]) * IMPORT_CHANGE_FACTORS[key[0]] for key in end)
-    return max(SET_POINT_TRANSITION_MIN, swing / (RAMP_SHARE * ramp))
+    return max(SET_POINT_TRANSITION_MIN, swing / (CONTROLLER_RAMP_SHARE * ramp))
 
 
 class ConnectionMeter:
@@ -413,7 +425,7 @@ class ConnectionMeter:
         self._last: list[float] = []
         self._count = 0
 
-    def read(self, net: FloatArray) -> None:
+    def count_minutes(self, net: FloatArray) -> None:
         """Count some minutes of import less export. [MW]"""
         for value in net.tolist():
             self._last = [*self._last[1 - METERING_PERIOD_MIN :], value]
@@ -422,7 +434,7 @@ class ConnectionMeter:
                 self._close(float(np.mean(self._last)))
         self.net = float(np.mean(self._last))
 
-    def mean(self, minutes: int) -> float:
+    def mean_net_import(self, minutes: int) -> float:
         """Return the mean of the last minutes, within the current quarter-hour window. [MW]"""
         return float(np.mean(self._last[-minutes:]))
 

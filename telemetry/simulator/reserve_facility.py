@@ -27,24 +27,24 @@ from twin.variables import net_import
 class ReserveOrder:
     """An order to activate a product.
 
-    - `first`: number of the first quarter-hour.
+    - `first_quarter_hour`: number of the first quarter-hour.
     - `baseline`: planned net import in each quarter-hour of the call. [MW]
     - `previous_net_import`: the same in the quarter-hour before. [MW]
-    - `power`: ordered reduction of net import. [MW]
+    - `ordered_power`: ordered reduction of net import. [MW]
     """
 
     product: str
-    first: int
+    first_quarter_hour: int
     baseline: FloatArray
     previous_net_import: float
-    power: float
+    ordered_power: float
 
-    def delivered(self, net: FloatArray) -> FloatArray:
+    def delivered_power(self, net: FloatArray) -> FloatArray:
         """Return the reduction of net import in each quarter-hour, up to the order. [MW]
 
         Without a call, net import would have moved between quarter-hours as set points do.
         """
-        metered = net[self.first : self.first + len(self.baseline)]
+        metered = net[self.first_quarter_hour : self.first_quarter_hour + len(self.baseline)]
         turned = (
             0.5
             * SET_POINT_TRANSITION_MIN
@@ -52,16 +52,16 @@ class ReserveOrder:
             * np.diff(self.baseline, prepend=self.previous_net_import)
         )
         usual = self.baseline - turned
-        return np.clip(usual[: len(metered)] - metered, 0.0, self.power)
+        return np.clip(usual[: len(metered)] - metered, 0.0, self.ordered_power)
 
-    def required(self, full_activation: float) -> FloatArray:
+    def required_power(self, full_activation: float) -> FloatArray:
         """Return the power due in each quarter-hour, for a full activation time. [min; MW]
 
         Power before the full activation is due does not count.
         """
         ends = METERING_PERIOD_MIN * np.arange(1, len(self.baseline) + 1)
         return np.asarray(
-            self.power * np.clip((ends - full_activation) / METERING_PERIOD_MIN, 0.0, 1.0)
+            self.ordered_power * np.clip((ends - full_activation) / METERING_PERIOD_MIN, 0.0, 1.0)
         )
 
 
@@ -76,7 +76,7 @@ class ReserveFacility(SimulatedFacility):
     def set_calls(
         self, signal: Mapping[str, FloatArray], *, by_order: Collection[str] = ()
     ) -> None:
-        """Set the grid's calls: product -> -1 to 1 for every minute, as :func:`reserve_calls`
+        """Set the grid's calls: product -> -1 to 1 for every minute, as :func:`draw_reserve_calls`
         returns.
 
         Controllers ignore the calls of products in ``by_order``, which wait for an order.
@@ -142,7 +142,7 @@ class ReserveFacility(SimulatedFacility):
         highest = np.maximum(store.charge_limit - down, min(goal, 0.0))
         return np.asarray(np.clip(net, lowest, highest))
 
-    def activation(self) -> xr.Dataset:
+    def called_and_missed_power(self) -> xr.Dataset:
         """Return what was called of each product, in quarter-hours.
 
         Returns
@@ -159,10 +159,13 @@ class ReserveFacility(SimulatedFacility):
         up, missed = np.maximum(power, 0.0).mean(axis=1), np.zeros((len(power), len(names)))
         net = net_import(self.record()).to_numpy().reshape(-1, METERING_PERIOD_MIN).mean(axis=1)
         for order in self.orders:
-            given = order.delivered(net)
-            place = slice(order.first, order.first + len(given)), names.index(order.product)
+            given = order.delivered_power(net)
+            place = (
+                slice(order.first_quarter_hour, order.first_quarter_hour + len(given)),
+                names.index(order.product),
+            )
             up[place] += given
-            due = order.required(self.site.reserves[order.product].full_activation)
+            due = order.required_power(self.site.reserves[order.product].full_activation)
             missed[place] += np.maximum(due[: len(given)] - given, 0.0)
         found = {
             "reserve_used_up": (dims, up),

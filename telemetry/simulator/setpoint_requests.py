@@ -17,7 +17,7 @@ from twin.simulation.setpoints import collect_set_points
 from twin.site import Site
 from twin.time_axes import METERING_PERIOD_MIN, MINUTE
 
-EXPIRY_PERIODS: Final = 3
+REQUEST_EXPIRY_PERIODS: Final = 3
 """Periods without a message after which requests expire. [1]"""
 
 RANGE_TOLERANCE_SHARE: Final = 0.01
@@ -70,7 +70,7 @@ class SetPointRequests:
     """
 
     def __init__(self, site: Site, *, period: np.timedelta64, absent: Collection[str] = ()) -> None:
-        self._site, self._silence, self._absent = site, EXPIRY_PERIODS * period, absent
+        self._site, self._silence, self._absent = site, REQUEST_EXPIRY_PERIODS * period, absent
         self._ranges = request_ranges(site)
         self._requests: dict[VariableKey, float] = {}
         self._last_message = np.datetime64("NaT", "us")

@@ -119,7 +119,7 @@ MAX_NATIVE_SPEED: Final = 10.0
 REPEAT_READINGS: Final = {True: 10, False: 4}
 """Readings within which every point is published again: 100 s at native rate, else an hour."""
 
-INTEGRATION_PERIOD: Final = {True: REPEAT_PERIOD, False: QUARTER_HOUR}
+INTEGRATION_MESSAGE_PERIOD: Final = {True: REPEAT_PERIOD, False: QUARTER_HOUR}
 """Time within which a running service sends a message, at native rate or else."""
 
 METADATA_REPEAT_READINGS: Final = 96
@@ -166,7 +166,7 @@ class SimulatedSite:
         )
         self._start = self._plant.now
         rngs = [np.random.default_rng([seed, stream]) for stream in (1, 2)]
-        period, absent = INTEGRATION_PERIOD[self._is_native], scene.out_of_service
+        period, absent = INTEGRATION_MESSAGE_PERIOD[self._is_native], scene.out_of_service
         self._requests = SetPointRequests(site, period=period, absent=absent)
         repeat = REPEAT_READINGS[self._is_native]
         self._bms = SimulatedBms(
@@ -190,13 +190,13 @@ class SimulatedSite:
     def run(self) -> SimulationResult:
         """Run from start to end, or until :meth:`stop`; return the true operation."""
         self._connection.subscribe()
-        self._connection.send(self._bms.metadata(), kind="metadata", qos=1, retain=True)
+        self._connection.send(self._bms.metadata_messages(), kind="metadata", qos=1, retain=True)
         self._wall_start = time.monotonic()
         self._publish_state(self._start, QUARTER_HOUR, minutes=METERING_PERIOD_MIN, is_whole=True)
         steps = len(self._scene.service_racks)
         for step in range(steps):
             self._connection.publish_reliably(
-                self._cluster.snapshot(), self._cluster.history(), retain=True
+                self._cluster.queue_message(), self._cluster.history_message(), retain=True
             )
             is_decided = self._await(self._tick(step))
             if self._is_stopped and step and not is_decided:
@@ -206,7 +206,7 @@ class SimulatedSite:
             if self._is_stopped:
                 break
         self._connection.publish_reliably(
-            self._cluster.snapshot(), self._cluster.history(), retain=True
+            self._cluster.queue_message(), self._cluster.history_message(), retain=True
         )
         self._connection.publish_last(
             self._tick(len(self._cluster.steps), is_last=True), timeout=LAST_MESSAGE_TIMEOUT_S
@@ -288,7 +288,7 @@ class SimulatedSite:
         """Repeat messages that are not retained, for a receiver that started late."""
         self._connection.send(self._bms.last_messages(self._plant.now), kind="repeated")
         self._connection.publish_reliably(
-            self._cluster.snapshot(), self._cluster.history(), retain=True
+            self._cluster.queue_message(), self._cluster.history_message(), retain=True
         )
         self._connection.publish_reliably(tick)
 
@@ -375,10 +375,10 @@ class SimulatedSite:
         applied, absent = self._requests.active_values(plant.now), self._scene.out_of_service
         machines = machine_readings(plant.site, truth, applied, water=water, absent=absent)
         racks = rack_readings(plant.site, truth, load, flow_share=share)
-        messages = self._bms.heartbeat(moment)
+        messages = self._bms.heartbeat_messages(moment)
         messages += self._bms.changed_messages(machines, racks, time=moment, is_whole=is_whole)
         self._sent["points"] += self._connection.send(messages, kind="points")
-        metadata = self._bms.metadata(share=METADATA_REPEAT_READINGS)
+        metadata = self._bms.metadata_messages(share=METADATA_REPEAT_READINGS)
         self._connection.send(metadata, kind="metadata", qos=1, retain=True)
 
 

@@ -12,7 +12,7 @@ from enum import Enum
 import msgspec
 import pytest
 
-from optimizer.service.hold import TRANSITIONS
+from optimizer.service.hold import HOLD_TRANSITIONS
 from optimizer.service.hold_controller import SITE_TRANSITIONS
 from optimizer.service.load_target_receiver import RESERVE_TRANSITIONS
 from optimizer.service.metrics import METRICS, SERVICE_INFO_METRIC
@@ -100,7 +100,7 @@ def page():
     rows.append((name, "gauge", ", ".join(labels), text))
     for one in METRICS:
         kind, end = ("counter", "_total") if one.is_counter else ("gauge", "")
-        rows.append((f"{one.name}{end}", kind, one.label, one.text))
+        rows.append((f"{one.name}{end}", kind, one.label, one.help_text))
     return (
         "\n".join(parts)
         + "\n"
@@ -128,7 +128,7 @@ def test_picture_of_states_shows_every_transition(table):
     assert {one.value for one in kind} == {state for a, b, _ in declared for state in (a, b)}
 
 
-@pytest.mark.parametrize("table", [TRANSITIONS, SITE_TRANSITIONS])
+@pytest.mark.parametrize("table", [HOLD_TRANSITIONS, SITE_TRANSITIONS])
 def test_picture_of_hold_shows_every_transition(table):
     """Proves: docs/operators.md draws the table of transitions."""
     drawn = set(

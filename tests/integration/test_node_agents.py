@@ -201,7 +201,9 @@ def test_lossless_agent_sends_missing_batches(tmp_path, monkeypatch):
         progress.add_durable([ReceivedMessage(*sent[sequence], 1) for sequence in arrived])
         agent.bus.sent.clear()
         said = []
-        progress.answer([ReceivedMessage(topic, question)], lambda *words: said.append(words))
+        progress.answer_reports(
+            [ReceivedMessage(topic, question)], lambda *words: said.append(words)
+        )
         agent.hear(said[0][1])
         return agent.bus.batches()
 

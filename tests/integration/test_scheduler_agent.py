@@ -161,14 +161,16 @@ def test_agent_carries_out_orders(cluster, connected, mosquitto, tmp_path):
             lambda: {one["state_reason"] for one in cluster.state()["jobs"][:4]} == {"JobHeldAdmin"}
         )
 
-        sequence = actuator.apply(PlantCommands(job_caps={11: 0.8, TASK: 1.0, 999: 1.0}), now())
+        sequence = actuator.publish_commands(
+            PlantCommands(job_caps={11: 0.8, TASK: 1.0, 999: 1.0}), now()
+        )
         assert cluster.status(sequence) == JobStatus(
             site="small", sequence=sequence, is_applied=True
         )
         until(lambda: cluster.running() == {11, TASK})
         until(lambda: cluster.caps() == "r11 0.8\n")
 
-        cluster.status(actuator.apply(PlantCommands(job_caps={TASK: 1.0}), now()))
+        cluster.status(actuator.publish_commands(PlantCommands(job_caps={TASK: 1.0}), now()))
         until(lambda: cluster.running() == {TASK})
         assert cluster.state()["commands"][-2:] == ["hold 11", "requeue 11"]
 

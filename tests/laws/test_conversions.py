@@ -23,10 +23,10 @@ def with_losses(*others, **settings):
 def drawn(plan, owner="feeder", output=10.0):
     """Return the draw of a machine above its curve at an output."""
     curve, filled = plan.data.curves[owner], plan.values[f"{owner}.segment"]
-    carrier = next(iter(curve.slope))
-    given = curve.low + filled.sum(axis=1)
+    carrier = next(iter(curve.segment_slopes))
+    given = curve.min_output + filled.sum(axis=1)
     assert given == pytest.approx(np.broadcast_to(output, given.shape), abs=1e-6)
-    return curve.draw_at_min_output[carrier] + (curve.slope[carrier] * filled).sum(axis=1)
+    return curve.draw_at_min_output[carrier] + (curve.segment_slopes[carrier] * filled).sum(axis=1)
 
 
 def test_losses_are_bought():

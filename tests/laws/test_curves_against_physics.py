@@ -42,7 +42,9 @@ def reach(convert, outside, rng):
     limit = np.broadcast_to(convert.max_output(outside), COUNT)
     low, high = np.sort(rng.uniform(0.0, 1.0, (2, COUNT)), axis=0) * limit
     return OperatingRange(
-        low=low, high=high, samples=(CurveSamples.sample(convert, outside, (low, high)),)
+        min_output=low,
+        max_output=high,
+        samples=(CurveSamples.sample(convert, outside, (low, high)),),
     )
 
 
@@ -57,9 +59,9 @@ def test_lines_exceed_physics_by_the_declared_error(case):
     assert site.conversions
     for convert in site.conversions:
         curve = fit_piecewise_linear(convert, reach(convert, outside, rng))
-        span = curve.width.sum(axis=1)
+        span = curve.segment_widths.sum(axis=1)
         for share in (0.0, *rng.uniform(0.0, 1.0, 20), 1.0):
-            output = curve.low + share * span
+            output = curve.min_output + share * span
             drawn = convert.flows_at_output(output, outside).inputs
             for carrier in convert.input_carriers:
                 above = curve.draw(carrier, output) - drawn[carrier]
@@ -73,7 +75,10 @@ def test_primary_draws_are_convex(case):
     site, outside, rng = case
     for convert in site.conversions:
         curve = fit_piecewise_linear(convert, reach(convert, outside, rng))
-        assert np.diff(curve.slope[convert.primary_input], axis=1).min(initial=0.0) >= -ROUNDING
+        assert (
+            np.diff(curve.segment_slopes[convert.primary_input], axis=1).min(initial=0.0)
+            >= -ROUNDING
+        )
 
 
 def test_every_converting_kind_is_tested():

@@ -113,7 +113,7 @@ def test_pump_wastes_nothing_at_negative_prices(load):
     sold = float(plan.values["pump.export_power"][0])
     curve = plan.data.curves["pump"]
     drawn = curve.draw_at_min_output["medium_voltage"] + (
-        curve.slope["medium_voltage"] * plan.values["pump.segment"]
+        curve.segment_slopes["medium_voltage"] * plan.values["pump.segment"]
     ).sum(axis=1)
     assert drawn == pytest.approx([bent(sold)], abs=NEAR)
 

@@ -122,9 +122,9 @@ def test_store_is_recharged_with_the_available_power():
     assert plan.values["battery.level"] == pytest.approx([0.0, 0.1, 0.2, 0.3, 0.4])
     (violation,) = soft_constraint_report(plan)
     assert violation.target == "return of the store to its window (battery)"
-    assert (violation.below, violation.unit) == (pytest.approx(0.6), "MWh")
+    assert (violation.shortfall, violation.unit) == (pytest.approx(0.6), "MWh")
     assert violation.penalty == pytest.approx(1e4 * (0.15 + 0.3 + 0.45 + 0.6))
-    assert violation.cost == 0.0
+    assert violation.payment == 0.0
 
 
 def test_store_above_its_window_waits_for_load():
@@ -133,7 +133,7 @@ def test_store_above_its_window_waits_for_load():
     plan = solved(where, outlook([100.0] * 4, service=0.1), level=1.5)
     assert plan.values["battery.level"] == pytest.approx([4.0, 3.9, 3.8, 3.7, 3.6])
     (violation,) = soft_constraint_report(plan)
-    assert violation.above == pytest.approx(0.6)
+    assert violation.excess == pytest.approx(0.6)
 
 
 def test_idle_store_below_its_window_is_allowed():

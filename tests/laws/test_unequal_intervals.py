@@ -95,8 +95,8 @@ def test_ramp_is_reported_at_the_interval_it_enters():
     ahead = cut(outlook([50.0] * 6, service=service), [15] * 4 + [60] * 2)
     plan = solve_problem(problem(site(connection=grid(import_limit=30.0, ramp=0.9)), ahead))
     (broken,) = soft_constraint_report(plan)
-    assert (broken.first, broken.last) == (minute(30), minute(30))
-    assert broken.above == pytest.approx(1.9)
+    assert (broken.first_interval, broken.last_interval) == (minute(30), minute(30))
+    assert broken.excess == pytest.approx(1.9)
     limits = binding_limits(plan, build_schedule(plan))  # its penalty is the price of no limit
     assert [one for one in limits if one.limit.startswith("ramp")] == []
 
@@ -110,8 +110,8 @@ def test_daily_budget_is_reported_for_its_whole_day():
     )
     plan = solve_problem(problem(site(budget), outlook([50.0] * 48, carbon=100.0, jobs=jobs)))
     (limit,) = (one for one in binding_limits(plan, build_schedule(plan)) if "budget" in one.limit)
-    assert limit.first == START
-    assert limit.count % 24 == 0
+    assert limit.first_interval == START
+    assert limit.interval_count % 24 == 0
 
 
 @pytest.mark.parametrize("minutes", [[60] * 4, [15] * 4])
@@ -134,7 +134,7 @@ def test_value_of_a_target_is_the_saving_of_a_megawatt(minutes):
     (limit,) = (one for one in found if "target" in one.limit)
     assert limit.unit == "MW"
     assert limit.marginal_value == pytest.approx(100.0 * sum(minutes) / 60.0)
-    assert limit.hours == pytest.approx(sum(minutes) / 60.0)
+    assert limit.binding_hours == pytest.approx(sum(minutes) / 60.0)
 
 
 def test_unit_history_follows_the_clock():

@@ -95,7 +95,7 @@ def replay(archive, journal):
     for frame in journal.read(after=archive.replay_position):
         archive.add(decode(frame.topic, frame.payload), frame.position)
         archive.record_journal_position(frame.position)
-        if archive.is_due:
+        if archive.is_commit_due:
             archive.commit()
 
 
@@ -112,7 +112,7 @@ def write(folder, seconds):
             for topic, payload in messages(second):
                 archive.add(decode(topic, payload), position)
             archive.record_journal_position(position)
-            if archive.is_due:
+            if archive.is_commit_due:
                 archive.commit()
     archive.commit(include_open=True)
     journal.close()

@@ -13,7 +13,7 @@ from jsonschema import Draft202012Validator
 from telemetry.feed import signing
 from telemetry.feed.flex_agent import FlexAgent, PlannedLoad
 from telemetry.feed.load_targets import LoadTargetStore
-from telemetry.feed.signing import FLEX_KIND, public_jwk_set
+from telemetry.feed.signing import FLEX_DOCUMENT_KIND, public_jwk_set
 from telemetry.mqtt.client import Client
 from tests.support.feeds import key
 from tests.support.waiting import DEADLINE, until
@@ -50,7 +50,7 @@ def event(*targets, by="tso-1", data=None, at=NOW, claims=None, **others):
     signed = (
         data
         if isinstance(data, str)
-        else signing.sign_document(data, key(by), kind=FLEX_KIND, claims=claims)
+        else signing.sign_document(data, key(by), kind=FLEX_DOCUMENT_KIND, claims=claims)
     )
     return {
         "specversion": "1.0.2",
@@ -88,7 +88,7 @@ def validator(path, name):
 def load(*planned):
     """Return a load planned for consecutive intervals from now on."""
     return PlannedLoad(
-        starts=NOON + 15 * MINUTE * np.arange(len(planned)), planned=np.array(planned)
+        starts=NOON + 15 * MINUTE * np.arange(len(planned)), planned_net_import=np.array(planned)
     )
 
 
@@ -125,7 +125,9 @@ class Partner:
         messages = until(lambda: self.client.poll(limit=1))
         self.client.acknowledge(messages)
         envelope = json.loads(messages[0].payload)
-        signing.verify_signature(envelope["data"], public_jwk_set(key("rhine")), kind=FLEX_KIND)
+        signing.verify_signature(
+            envelope["data"], public_jwk_set(key("rhine")), kind=FLEX_DOCUMENT_KIND
+        )
         return envelope, content(envelope["data"])["feeds"]["rhine"]
 
 

@@ -13,7 +13,7 @@ NOW = time_axes.to_utc("2026-06-16T08:00")
 WANTED = PlantCommands(
     job_caps={7: 0.75, 12: 1.0},
     hall_caps={"hall_1": 1.25, "hall_2": 0.5},
-    requests={
+    set_point_requests={
         ("battery_request", "battery_1"): -0.3,
         ("technology_supply_request", "cdu_1/002"): 38.5,
     },

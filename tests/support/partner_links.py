@@ -36,7 +36,7 @@ class Bench:
         self.link.feed._connect = lambda name, _: self.wires[name]
 
     def open(self, minutes):
-        return self.link.open(lambda: START + minutes * MINUTE)
+        return self.link.connect_partners(lambda: START + minutes * MINUTE)
 
     def publish(self, minutes, power):
         """Send a document as it is made; return the first baselines that each partner receives."""

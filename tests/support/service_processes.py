@@ -175,19 +175,23 @@ class Stage:
         self._words = words or self._words
         own = ["-m", module, "run", self._site, *options, "--state", str(self.state), *self._words]
         self.begun = time.monotonic()
-        self.service.run(own)
+        self.service.start_python(own)
 
     def play(self, steps: int, *, seed: int = 0, words: Sequence[str] = ()) -> None:
         """Start the plant for some quarter-hours."""
         options = ["--broker", self.broker, "--steps", str(steps), "--seed", str(seed)]
         options += ["--deadline", str(UNHURRIED)]
-        self.plant.start(["plant", self._site, *options, "--out", str(self.folder), *words])
+        self.plant.start_gigatwin(
+            ["plant", self._site, *options, "--out", str(self.folder), *words]
+        )
 
     def attend(self) -> None:
         """Start the partner."""
         options = ["--broker", self.broker, "--site", self._name, "--partner", PARTNER_NAME]
         answers = ["--json", str(self.folder / "partner.jsonl")]
-        self.partner.run([str(PARTNER_SCRIPT), *options, "--keys", str(self.keys), *answers])
+        self.partner.start_python(
+            [str(PARTNER_SCRIPT), *options, "--keys", str(self.keys), *answers]
+        )
 
     def tell(self, name: str, **arguments: object) -> Mapping[str, object]:
         """Send the service a command over its socket."""
@@ -213,7 +217,7 @@ class Stage:
 
         def is_so_in_life() -> object:
             answer = is_so()
-            if not answer and self.service.code is not None:
+            if not answer and self.service.exit_code is not None:
                 raise ChildProcessError(self._last_words())
             return answer
 

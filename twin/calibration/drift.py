@@ -44,7 +44,7 @@ class EstimatePoint:
     """One parameter in one calibration: its value and standard error. [unit of the parameter]"""
 
     value: float
-    error: float
+    standard_error: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +63,7 @@ class CalibrationSummary:
     def from_calibration(cls, calibration: CalibrationResult) -> "CalibrationSummary":
         """Return the summary of a calibration."""
         points = {
-            e.parameter.name: EstimatePoint(value=e.value, error=e.standard_error)
+            e.parameter.name: EstimatePoint(value=e.value, standard_error=e.standard_error)
             for e in calibration.estimates
             if e.identifiability is not Identifiability.UNKNOWN and not e.is_at_bound
         }
@@ -125,7 +125,7 @@ def _drift_of(name: str, weeks: Sequence[CalibrationSummary]) -> Iterator[Parame
     if len(estimated) < REFERENCE_CALIBRATION_COUNT + RECENT_CALIBRATION_COUNT:
         return
     values = np.array([week.estimates[name].value for week in estimated])
-    errors = _errors(values, np.array([week.estimates[name].error for week in estimated]))
+    errors = _errors(values, np.array([week.estimates[name].standard_error for week in estimated]))
     before, before_error = _mean(
         values[:REFERENCE_CALIBRATION_COUNT], errors[:REFERENCE_CALIBRATION_COUNT]
     )

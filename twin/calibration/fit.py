@@ -48,7 +48,7 @@ DIFFERENCE_STEP: Final = 0.1
 DOWNWEIGHTING_SIGMAS: Final = 3.0
 """Standard errors from which a reading loses weight. [1]"""
 
-MAX_STEPS: Final = 15
+MAX_GAUSS_NEWTON_STEPS: Final = 15
 """Largest number of Gauss-Newton steps of one fit; four or five are usual. [1]"""
 
 MAX_HALVINGS: Final = 6
@@ -154,7 +154,7 @@ class ParameterFit:
             x = np.where(free, (start - self._prior) / self._prior_std, 0.0)
         rows = np.concatenate(self._rows(x))
         slopes = self._slopes(x, rows)
-        for _ in range(MAX_STEPS):
+        for _ in range(MAX_GAUSS_NEWTON_STEPS):
             step = self._step(x, rows, slopes, free=free)
             size = _sum(rows) + _sum(x)
             for _ in range(MAX_HALVINGS):

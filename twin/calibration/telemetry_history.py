@@ -35,7 +35,7 @@ MIN_QUARTER_HOURS: Final = QUARTER_HOURS_PER_DAY
 MAX_QUARTER_HOURS: Final = 10 * 366 * QUARTER_HOURS_PER_DAY
 """Quarter-hours beyond which a time stamp must be wrong: ten years. [1]"""
 
-STUCK_READINGS: Final = 20
+MIN_STUCK_READINGS: Final = 20
 """Equal readings from which a sensor that hardly repeats itself counts as stuck. [1]"""
 
 MAX_REPEAT_SHARE: Final = 0.1
@@ -271,18 +271,18 @@ def _stuck(column: FloatArray) -> NDArray[np.bool_]:
     """Return which readings repeat one number too often for a sensor that hardly repeats itself."""
     (where,) = np.nonzero(np.isfinite(column))
     found = np.zeros(len(column), dtype=bool)
-    if len(where) <= STUCK_READINGS:
+    if len(where) <= MIN_STUCK_READINGS:
         return found
     values = column[where]
     starts = np.flatnonzero(np.concatenate([[True], values[1:] != values[:-1]]))
     lengths = np.diff(np.append(starts, len(values)))
-    is_long = np.repeat(lengths >= STUCK_READINGS, lengths)
-    if np.count_nonzero(lengths >= STUCK_READINGS) > 1 + len(values) // (
+    is_long = np.repeat(lengths >= MIN_STUCK_READINGS, lengths)
+    if np.count_nonzero(lengths >= MIN_STUCK_READINGS) > 1 + len(values) // (
         QUARTER_HOURS_PER_DAY * MINUTES_PER_QUARTER
     ):
         return found  # the sensor often repeats itself
     usual = int(np.count_nonzero(~is_long))
-    repeats = usual - int(np.count_nonzero(lengths < STUCK_READINGS))
+    repeats = usual - int(np.count_nonzero(lengths < MIN_STUCK_READINGS))
     if usual and repeats <= MAX_REPEAT_SHARE * usual:
         found[where] = is_long & (values != 0.0)  # zero means off
     return found
@@ -294,7 +294,7 @@ def rack_liquid_heat(site: Site, history: TelemetryHistory) -> FloatArray:
     return np.sum([h.liquid_share * history.get("hall_power", h.name) for h in halls], axis=0)
 
 
-MEDIAN_WINDOW: Final = 5
+SPIKE_MEDIAN_READINGS: Final = 5
 """Readings of the running median: two consecutive spikes are possible. [1]"""
 
 SPIKE_SIGMAS: Final = 10.0
@@ -317,11 +317,11 @@ def find_spikes(values: FloatArray) -> NDArray[np.bool_]:
     """
     found = np.zeros(len(values), dtype=bool)
     (where,) = np.nonzero(np.isfinite(values))
-    if len(where) <= MEDIAN_WINDOW:
+    if len(where) <= SPIKE_MEDIAN_READINGS:
         return found
     known = values[where]
-    around = np.pad(known, MEDIAN_WINDOW // 2, mode="edge")
-    middle = np.median(sliding_window_view(around, MEDIAN_WINDOW), axis=1)
+    around = np.pad(known, SPIKE_MEDIAN_READINGS // 2, mode="edge")
+    middle = np.median(sliding_window_view(around, SPIKE_MEDIAN_READINGS), axis=1)
     off = np.abs(known - middle)
     usual = MAD_TO_STD * float(np.median(off))
     low, high = np.quantile(known, [0.05, 0.95]).tolist()

@@ -115,10 +115,11 @@ class CapacityCurves:
         free = self._plant.economiser_heat * left
         running = np.maximum(self._plant.units_on, 1.0)
         unit = np.maximum(
-            capacity / bank.count, (self._plant.output - self._plant.economiser_heat) / running
+            capacity / bank.count,
+            (self._plant.cooling_output - self._plant.economiser_heat) / running,
         )
         compressed = np.minimum(
-            free + units * unit, np.maximum(capacity, self._plant.output * left)
+            free + units * unit, np.maximum(capacity, self._plant.cooling_output * left)
         )
         nodes = _zero_nodes(len(none))
         if machine.economiser_approach is not None:

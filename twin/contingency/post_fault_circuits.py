@@ -66,13 +66,13 @@ class PostFaultPhase:
 
     - ``time_after_failure``: Time after the failure. [s]
     - ``conductance``: Between neighbours in the chain of heat stores. [MW K-1]
-    - ``capacity``: Capacity of the plant.
+    - ``plant_capacity``: Capacity of the plant.
     - ``cold_plate_resistance_ratio``: Of the cold plates, over that at their rated flow. [1]
     """
 
     time_after_failure: float
     conductance: tuple[FloatArray, ...]
-    capacity: CapacityCurve
+    plant_capacity: CapacityCurve
     cold_plate_resistance_ratio: FloatArray
 
 
@@ -155,7 +155,7 @@ class FaultedCircuit:
                 PostFaultPhase(
                     time_after_failure=moment,
                     conductance=conductance,
-                    capacity=self._available_capacity(machines, water),
+                    plant_capacity=self._available_capacity(machines, water),
                     cold_plate_resistance_ratio=resistance,
                 )
             )
@@ -174,7 +174,7 @@ class FaultedCircuit:
         if not machines.has_supply:
             return self._capacity_curves.zero()
         return self._capacity_curves.curve(
-            flow=self.plant.flow * water,
+            flow=self.plant.flow_share * water,
             coolers_out=machines.coolers_out,
             chillers=machines.available_chillers,
         )
@@ -192,7 +192,7 @@ class FaultedCircuit:
             and not self._settings.standby_pumps
         )
         pumped = 1.0 - 1.0 / self._settings.pumps if is_short else 1.0
-        max_flow = np.maximum(pumped / np.maximum(self.plant.flow, LEAKAGE_FLOW_SHARE), water)
+        max_flow = np.maximum(pumped / np.maximum(self.plant.flow_share, LEAKAGE_FLOW_SHARE), water)
         now = self._available_capacity(machines, water).capacity_at_set_point
         helps = (now < self.plant.circuit_heat) & (
             self._available_capacity(machines, max_flow).capacity_at_set_point > now
@@ -241,7 +241,7 @@ class FaultedCircuit:
             remaining_share = 1.0 - 1.0 / plan.pumps
             if plan.standby_pumps:
                 return {0.0: remaining_share * one, plan.pump_start: one}
-            max_flow = remaining_share / np.maximum(self.plant.flow, LEAKAGE_FLOW_SHARE)
+            max_flow = remaining_share / np.maximum(self.plant.flow_share, LEAKAGE_FLOW_SHARE)
             return {0.0: remaining_share * one, plan.cdu_ramp: np.minimum(one, max_flow)}
         return {0.0: one}
 
@@ -300,7 +300,7 @@ class FacilityWaterCircuit(FaultedCircuit):
             time_after_failure=0.0, coolant_flow_share=self._coolant_flow, water_flow_share=one
         )
         prefault_conductances, _ = self._conductances(before, share=share, units=1.0)
-        water = self.plant.temperature
+        water = self.plant.supply_temperature
         coolant = water + heat / prefault_conductances[1]
         return PostFaultCircuit(
             contingency=trip,
@@ -419,7 +419,7 @@ class ChilledWaterCircuit(FaultedCircuit):
 
     def after_contingency(self, trip: Contingency | None) -> PostFaultCircuit:
         """Return air and water after a failure, at which tanks stop charging."""
-        one, water = self._one, self.plant.temperature
+        one, water = self._one, self.plant.supply_temperature
         flows = tuple(
             PumpedFlows(time_after_failure=moment, coolant_flow_share=one, water_flow_share=ratio)
             for moment, ratio in self._water(trip).items()

@@ -20,19 +20,20 @@ class PrefaultPlant:
     """A cooling plant in operation before a failure; arrays on ``time``.
 
     - ``supply_set_point``: Supply set point. [degC]
-    - ``temperature``: Supply water at the starts of the intervals. [degC]
-    - ``output``, ``circuit_heat``: Cooling of the plant, and heat that enters the circuit. [MW]
-    - ``flow``: Flow over the rated one. [1]
+    - ``supply_temperature``: Supply water at the starts of the intervals. [degC]
+    - ``cooling_output``, ``circuit_heat``: Cooling of the plant, and heat that enters the circuit.
+    [MW]
+    - ``flow_share``: Flow over the rated one. [1]
     - ``economiser_heat``: Cooling by the economiser; all of it without chillers. [MW]
     - ``units_on``: Chillers that run. [1]
     """
 
     machine: CoolingPlant
     supply_set_point: FloatArray
-    temperature: FloatArray
-    output: FloatArray
+    supply_temperature: FloatArray
+    cooling_output: FloatArray
     circuit_heat: FloatArray
-    flow: FloatArray
+    flow_share: FloatArray
     economiser_heat: FloatArray
     units_on: FloatArray
 
@@ -90,10 +91,10 @@ class PrefaultState:
         return PrefaultPlant(
             machine=plant,
             supply_set_point=np.asarray(target, dtype=np.float64),
-            temperature=temperature[:-1],
-            output=output,
+            supply_temperature=temperature[:-1],
+            cooling_output=output,
             circuit_heat=self.values("cooling_load", name),
-            flow=self.values("cooling_plant_flow", name) * per_flow / rated,
+            flow_share=self.values("cooling_plant_flow", name) * per_flow / rated,
             economiser_heat=self.values("cooling_plant_free_share", name) * output,
             units_on=self.values("cooling_plant_units_on", name),
         )

@@ -64,11 +64,11 @@ class TemperatureBound:
     store_index: int | None = None
     hall_index: int | None = None
 
-    def value(self, moment: TransientState) -> FloatArray:
+    def limited_temperature(self, moment: TransientState) -> FloatArray:
         """Return the limited temperature. [degC]"""
         if self.hall_index is not None:
             return moment.chips[self.hall_index]
-        return moment.chain.temperature[self.store_index or 0]
+        return moment.chain.store_temperatures[self.store_index or 0]
 
 
 def time_to_limit(
@@ -264,11 +264,11 @@ def _crossing(
     """Return when a limit was first reached in the last step [s], infinite if not, and which."""
     times = []
     for bound in bounds:
-        value = bound.value(now)
+        value = bound.limited_temperature(now)
         if last is None:
             times.append(np.where(value >= bound.limit, 0.0, np.inf))
             continue
-        before = bound.value(last)
+        before = bound.limited_temperature(last)
         rise = np.where(value > before, value - before, 1.0)
         share = clip((bound.limit - before) / rise, 0.0, 1.0)
         moment = last.seconds + share * (now.seconds - last.seconds)
@@ -285,8 +285,10 @@ def _may_reach(
     steps_ahead = ahead / max(now.seconds - last.seconds, 1.0)
     can_reach = (now.tank_output * ahead / SECONDS_PER_HOUR > now.tank_energy).any(axis=0)
     for bound in bounds:
-        value = bound.value(now)
-        can_reach = can_reach | (value + steps_ahead * (value - bound.value(last)) >= bound.limit)
+        value = bound.limited_temperature(now)
+        can_reach = can_reach | (
+            value + steps_ahead * (value - bound.limited_temperature(last)) >= bound.limit
+        )
     return np.asarray(can_reach)
 
 
@@ -448,7 +450,7 @@ def _chip_columns(trajectories: CircuitTrajectories) -> MachineColumns:
 def _coolant_columns(
     circuit: FaultedCircuit, states: Sequence[TransientState]
 ) -> dict[str, MachineColumns]:
-    coolant = _column([moment.chain.temperature[1] for moment in states])
+    coolant = _column([moment.chain.store_temperatures[1] for moment in states])
     return {"technology_supply_temperature": {circuit.prefault.cdu.name: coolant}}
 
 
@@ -457,7 +459,7 @@ def _air_columns(
 ) -> dict[str, MachineColumns]:
     """Return air temperatures, and levels and discharge of tanks."""
     prefault = circuit.prefault
-    air = _column([moment.chain.temperature[0] for moment in states])
+    air = _column([moment.chain.store_temperatures[0] for moment in states])
     found = {"rack_inlet_temperature": {prefault.air_handlers.name: air}}
     for place, store in enumerate(prefault.tanks):
         level = _column([moment.tank_energy[place] for moment in states])
@@ -473,6 +475,6 @@ def _plant_columns(trajectories: CircuitTrajectories) -> dict[str, MachineColumn
     water, output = {}, {}
     for circuit, states in trajectories:
         name = circuit.plant.machine.name
-        water[name] = _column([moment.chain.temperature[-1] for moment in states])
+        water[name] = _column([moment.chain.store_temperatures[-1] for moment in states])
         output[name] = _column([moment.chain.cooling_output for moment in states])
     return {"facility_supply_temperature": water, "cooling_plant_output": output}

@@ -81,7 +81,7 @@ class TransientSolver:
         )
         self._tank_demand = self._discharge.sum(axis=0)
         self._tank_start = plan.tank_start
-        self._stack(np.broadcast_to(circuit.plant.output, shape), energy)
+        self._stack(np.broadcast_to(circuit.plant.cooling_output, shape), energy)
 
     def _stack(self, output: FloatArray, energy: FloatArray) -> None:
         """Stack the circuits, each in its first phase."""
@@ -93,7 +93,7 @@ class TransientSolver:
         self._conductance = tuple(
             np.stack([a.phases[0].conductance[i] for a in circuits]) for i in depth[:-1]
         )
-        curves = [a.phases[0].capacity for a in circuits]
+        curves = [a.phases[0].plant_capacity for a in circuits]
         self._chiller_capacity = np.stack([curve.chiller_capacity for curve in curves])
         self._set_point_capacity = np.stack([curve.capacity_at_set_point for curve in curves])
         self._nodes = np.stack([curve.node_water_temperature for curve in curves], axis=1)
@@ -106,7 +106,7 @@ class TransientSolver:
         self.moment = TransientState(
             seconds=0.0,
             chain=ChainState(
-                temperature=initial,
+                store_temperatures=initial,
                 cooling_output=output,
                 mean_cooling_output=output,
             ),
@@ -150,7 +150,7 @@ class TransientSolver:
         self.moment = TransientState(
             seconds=now.seconds,
             chain=ChainState(
-                temperature=tuple(take(t) for t in chain_state.temperature),
+                store_temperatures=tuple(take(t) for t in chain_state.store_temperatures),
                 cooling_output=take(chain_state.cooling_output),
                 mean_cooling_output=take(chain_state.mean_cooling_output),
             ),
@@ -174,7 +174,7 @@ class TransientSolver:
     def _enter(self, row: int, phase: PostFaultPhase) -> None:
         for stacked, conductance in zip(self._conductance, phase.conductance, strict=True):
             stacked[row] = conductance
-        curve = phase.capacity
+        curve = phase.plant_capacity
         self._chiller_capacity[row], self._set_point_capacity[row] = (
             curve.chiller_capacity,
             curve.capacity_at_set_point,
@@ -193,7 +193,7 @@ class TransientSolver:
         given = available * (
             np.minimum(self._tank_demand, total) / np.maximum(total, _MIN_TANK_POWER_MW)
         )
-        place = segment_index(now.chain.temperature[-1], self._nodes)
+        place = segment_index(now.chain.store_temperatures[-1], self._nodes)
         rise, intercept = (
             take_per_column(self._slope, place),
             take_per_column(self._intercept, place),
@@ -201,7 +201,7 @@ class TransientSolver:
         chain = ThermalChain(
             heat_capacity=self._capacity,
             conductance=self._conductance,
-            heat=(*self._heat[:-1], self._heat[-1] - given.sum(axis=0)),
+            external_heat=(*self._heat[:-1], self._heat[-1] - given.sum(axis=0)),
             plant_set_point=self._target,
             chiller_capacity=self._chiller_capacity,
             cooler_capacity_at_set_point=intercept + rise * self._target,
@@ -210,7 +210,7 @@ class TransientSolver:
         )
         chain_state = step_chain(chain, now.chain, hours)
         pace = hours / (self._plate_lag * self._resistance)
-        coolant = chain_state.temperature[-2]
+        coolant = chain_state.store_temperatures[-2]
         self.moment = TransientState(
             seconds=end,
             chain=chain_state,

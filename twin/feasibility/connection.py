@@ -221,7 +221,7 @@ def _ramped_import(site: Site, state: xr.Dataset, data: xr.Dataset, *, share: fl
 ASSUMED_DRAW_FACTOR: Final = 1.02
 """Assumed draw over the simulated one, because plans know a site only so closely. [1]"""
 
-AVAILABLE_RENEWABLES: Final = "renewable_available_power"
+AVAILABLE_RENEWABLES_VARIABLE: Final = "renewable_available_power"
 """Variable of an outlook with sun or wind."""
 
 
@@ -239,14 +239,19 @@ def unavoidable_excess_import(site: Site, state: xr.Dataset, outlook: xr.Dataset
     ):
         return none
     idle = outlook[
-        [*PLAUSIBLE_AIR, *([AVAILABLE_RENEWABLES] if AVAILABLE_RENEWABLES in outlook else [])]
+        [
+            *PLAUSIBLE_AIR,
+            *([AVAILABLE_RENEWABLES_VARIABLE] if AVAILABLE_RENEWABLES_VARIABLE in outlook else []),
+        ]
     ]
     racks = RackPool.from_site(site).total_power(outlook["service_racks"])
     idle = idle.assign_coords(instant=outlook["instant"]).assign(
         hall_power=split_over_halls(site, racks)
     )
-    if AVAILABLE_RENEWABLES in outlook:
-        used = variables.tag_variable(outlook[AVAILABLE_RENEWABLES], "renewable_used_power")
+    if AVAILABLE_RENEWABLES_VARIABLE in outlook:
+        used = variables.tag_variable(
+            outlook[AVAILABLE_RENEWABLES_VARIABLE], "renewable_used_power"
+        )
         idle = idle.assign(renewable_used_power=used)
     net = ASSUMED_DRAW_FACTOR * net_import(simulate.simulate(site, state, idle)).to_numpy()
     limit = np.minimum(partner_import_limit(outlook), site.grid_connection.import_limit) * (

@@ -21,7 +21,7 @@ from twin.forecast.series_record import (
     known_quarter_hour_count,
     measured_until,
 )
-from twin.markets.contracts import PRICE_PUBLICATION_TOLERANCE, published_until
+from twin.markets.contracts import PRICE_PUBLICATION_TOLERANCE, prices_published_until
 from twin.physics import FloatArray
 from twin.site import Site
 from twin.site_settings import InferenceService
@@ -166,7 +166,7 @@ DAYS_PER_WEEK: Final = 7
 
 FIRST_SATURDAY: Final = np.datetime64("1970-01-03")
 
-OTHER_DAY_WEIGHT: Final = 1e-6
+OTHER_DAY_TYPE_WEIGHT: Final = 1e-6
 """Weight of a day of the other type; it matters only where no day of the same type is known."""
 
 DEVIATION_RATIO_BOUNDS: Final = (0.3, 3.0)
@@ -244,7 +244,7 @@ def _analogue(
     weights = rule.daily_weight_factor**ages * ((rows >= 0) & np.isfinite(values))
     if rule.matches_day_type:
         is_alike = _is_weekend(local[np.maximum(rows, 0)]) == _is_weekend(wanted)
-        weights = weights * np.where(is_alike, 1.0, OTHER_DAY_WEIGHT)
+        weights = weights * np.where(is_alike, 1.0, OTHER_DAY_TYPE_WEIGHT)
     total = weights.sum(axis=0)
     known_values = np.where(weights > 0.0, values, 0.0)
     return np.asarray((weights * known_values).sum(axis=0) / np.where(total > 0.0, total, np.nan))
@@ -355,7 +355,9 @@ def quarter_hour_forecast(
         )
         rows[name] = np.clip(values, 0.0, machine.power)
     if not foresight:  # published prices may arrive late
-        due = published_until(now - PRICE_PUBLICATION_TOLERANCE, site.resolved_market_time_zone)
+        due = prices_published_until(
+            now - PRICE_PUBLICATION_TOLERANCE, site.resolved_market_time_zone
+        )
         name = "electricity_price"
         known_counts[name] = min(known_counts[name], known_quarter_hour_count(record[name], due))
     return QuarterHourForecast(span=span, values=rows, known_ends=ends, expected_ends=known_counts)
@@ -430,7 +432,7 @@ def _known_counts(
 ) -> dict[str, int]:
     """Return how many quarter-hours of each variable are known."""
     until = dict.fromkeys((*MEASURED_VARIABLES, AVAILABLE_POWER_VARIABLE), measured_until(now))
-    until["electricity_price"] = published_until(now, site.resolved_market_time_zone)
+    until["electricity_price"] = prices_published_until(now, site.resolved_market_time_zone)
     if foresight:
         return dict.fromkeys(until, record.sizes["time"])
     return {name: known_quarter_hour_count(record[name], moment) for name, moment in until.items()}

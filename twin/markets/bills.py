@@ -102,7 +102,7 @@ def bills_by_year(
     return tuple(sorted(found, key=lambda one: one.start))
 
 
-PUBLISHED_CHARGE = "published"
+PUBLISHED_CHARGE_OPTION = "published"
 
 
 def network_charge_options(metered: MeteredImport) -> tuple[NetworkChargeOption, ...]:
@@ -161,7 +161,7 @@ def _published(metered: MeteredImport, prices: UtilisationPrices) -> NetworkChar
     side = "from" if hours >= declared_decimal(prices.limit) else "below"
     lines = _lines(metered, prices, metered.peak())
     return NetworkChargeOption(
-        name=PUBLISHED_CHARGE,
+        name=PUBLISHED_CHARGE_OPTION,
         lines=lines,
         note=f"{_format_hours(hours)} of use: prices {side} {prices.limit:,g} h",
     )

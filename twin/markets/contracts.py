@@ -380,7 +380,7 @@ COUPLED_TIME_ZONES: Final = frozenset(
 """IANA zones with prices of the coupled day-ahead market, under Regulation (EU) 2015/1222."""
 
 
-def published_until(now: np.datetime64, time_zone: str) -> np.datetime64:
+def prices_published_until(now: np.datetime64, time_zone: str) -> np.datetime64:
     """Return the end of the day-ahead prices published at a time: local midnight, in UTC.
 
     It is the midnight after today, from the time of :data:`PRICE_PUBLICATION_TIMES` on the midnight

@@ -35,7 +35,7 @@ from twin.markets.tariffs import (
 )
 from twin.physics import FloatArray
 from twin.physics.numerics import BoolArray
-from twin.relations import NO_PEAK, DemandCharge, DemandChargeTerms
+from twin.relations import NO_PEAK_INDEX, DemandCharge, DemandChargeTerms
 from twin.time_axes import HOUR, QUARTER_HOUR
 
 NEGLIGIBLE_ENERGY_MWH: Final = 1e-6
@@ -427,10 +427,10 @@ def excess_terms(billing: BillingRules, instants: InstantArray) -> DemandChargeT
     number, power, price = billing.contracted_by_interval(instants)
     classes = max(len(billing.contracted_classes), 1)
     count = classes * max(MIN_BILLING_PERIODS, int(month[-1] - month[0]) + 1)
-    slot = np.where(number == NO_TIME_CLASS, NO_PEAK, classes * (month - month[0]) + number)
+    slot = np.where(number == NO_TIME_CLASS, NO_PEAK_INDEX, classes * (month - month[0]) + number)
     adds = billing.uses_root_sum_square(moments)
     free, prices, squares = np.zeros(count), np.zeros(count), np.zeros(count, dtype=bool)
-    for index in np.unique(slot[slot != NO_PEAK]).tolist():
+    for index in np.unique(slot[slot != NO_PEAK_INDEX]).tolist():
         first = int(np.argmax(slot == index))
         free[index], prices[index], squares[index] = power[first], price[first], adds[first]
     return DemandChargeTerms(
@@ -439,7 +439,7 @@ def excess_terms(billing: BillingRules, instants: InstantArray) -> DemandChargeT
         excess_price=prices,
         is_root_sum_square=squares,
         running_peak_index=_running_peak_class(billing, moments[0]),
-        mean_import_index=NO_PEAK,
+        mean_import_index=NO_PEAK_INDEX,
     )
 
 
@@ -450,10 +450,10 @@ def _running_peak_class(billing: BillingRules, now: np.datetime64) -> int:
     """
     begin = month_start(now, billing.time_zone)
     if billing.period_start(now) != begin:
-        return NO_PEAK
+        return NO_PEAK_INDEX
     past = np.arange(begin, now + QUARTER_HOUR, QUARTER_HOUR)
     number = np.unique(billing.contracted_power_terms(past)[0][billing.counts_in_peak(past)])
-    return int(number[0]) if len(number) == 1 else NO_PEAK
+    return int(number[0]) if len(number) == 1 else NO_PEAK_INDEX
 
 
 def rebate_terms(billing: BillingRules, instants: InstantArray) -> DemandChargeTerms:
@@ -473,7 +473,7 @@ def _period_terms(
 ) -> DemandChargeTerms:
     """Return terms by billing period; the running peak belongs to the first period."""
     return DemandChargeTerms(
-        peak_index=slot if counts is None else np.where(counts, slot, NO_PEAK),
+        peak_index=slot if counts is None else np.where(counts, slot, NO_PEAK_INDEX),
         uncharged_power=free,
         excess_price=price,
         is_root_sum_square=np.zeros(len(free), dtype=bool),

@@ -20,7 +20,7 @@ from twin.units import HOURS_PER_DAY, Declaration, ParameterDescription, Quantit
 RESERVE_SERIES: Final = ("reserve_price", "reserve_held")
 """Optional variables of a history or outlook, on ``time`` and ``product``."""
 
-BID_TOLERANCE: Final = 1e-6
+BID_ROUNDING_TOLERANCE: Final = 1e-6
 """Rounding tolerance, as a share of a bid step. [1]"""
 
 
@@ -92,10 +92,10 @@ class ReserveProduct(Declaration):
         if self.time_zone not in available_timezones():
             raise ValueError("time_zone must be an IANA name such as Europe/Brussels")
         whole = HOURS_PER_DAY / self.block
-        if abs(whole - round(whole)) > BID_TOLERANCE:
+        if abs(whole - round(whole)) > BID_ROUNDING_TOLERANCE:
             raise ValueError("block must divide 24 h without a remainder")
         bids = self.least_bid / self.bid_step
-        if abs(bids - round(bids)) > BID_TOLERANCE:
+        if abs(bids - round(bids)) > BID_ROUNDING_TOLERANCE:
             raise ValueError("least_bid must be a multiple of bid_step")
         if self.valid_to is not None and self.valid_to <= self.valid_from:
             raise ValueError("valid_to must be after valid_from")
@@ -127,8 +127,10 @@ class ReserveProduct(Declaration):
 
     def sellable_capacity(self, capacity: FloatArray) -> FloatArray:
         """Return the largest sellable part of a capacity: whole bid steps, or nothing. [MW]"""
-        whole = self.bid_step * np.floor(np.asarray(capacity) / self.bid_step + BID_TOLERANCE)
-        return np.where(whole >= self.least_bid * (1.0 - BID_TOLERANCE), whole, 0.0)
+        whole = self.bid_step * np.floor(
+            np.asarray(capacity) / self.bid_step + BID_ROUNDING_TOLERANCE
+        )
+        return np.where(whole >= self.least_bid * (1.0 - BID_ROUNDING_TOLERANCE), whole, 0.0)
 
 
 def block_edges(product: ReserveProduct, first: np.datetime64, last: np.datetime64) -> np.ndarray:

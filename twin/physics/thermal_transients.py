@@ -25,7 +25,7 @@ class ThermalChain:
 
     - `heat_capacity`: heat capacity of each store. [MWh K-1]
     - `conductance`: conductance between each store and the next. [MW K-1]
-    - `heat`: external heat into each store. [MW]
+    - `external_heat`: external heat into each store. [MW]
     - `plant_set_point`: set point of the last store. [degC]
     - `chiller_capacity`, `cooler_capacity_at_set_point`, `capacity_slope`: maximum cooling of the
       plant: the greater of a constant [MW] and a line with a value at the set point [MW] and a
@@ -41,14 +41,14 @@ class ThermalChain:
         \tau \dot y = q + K_n (T_n - T_s) / (4 \tau) - y, \qquad
         0 \le y \le \max(Q_f,\, Q_0 + r (T_n - T_s))
 
-    where :math:`q` is the heat into the last store: the valve follows it and the temperature error,
-    as in :func:`twin.simulation.integration.integrate_loop`. A bound of :math:`y` also limits the
-    valve, so that it does not wind up.
+    where :math:`q` is the external_heat into the last store: the valve follows it and the
+    temperature error, as in :func:`twin.simulation.integration.integrate_loop`. A bound of
+    :math:`y` also limits the valve, so that it does not wind up.
     """
 
     heat_capacity: tuple[FloatArray, ...]
     conductance: tuple[FloatArray, ...]
-    heat: tuple[FloatArray, ...]
+    external_heat: tuple[FloatArray, ...]
     plant_set_point: FloatArray
     chiller_capacity: FloatArray
     cooler_capacity_at_set_point: FloatArray
@@ -62,7 +62,7 @@ class ChainState:
     last step of the plant [MW].
     """
 
-    temperature: tuple[FloatArray, ...]
+    store_temperatures: tuple[FloatArray, ...]
     cooling_output: FloatArray
     mean_cooling_output: FloatArray
 
@@ -93,14 +93,16 @@ def step_chain(chain: ThermalChain, state: ChainState, step: float) -> ChainStat
        Numer. Anal., vol. 14, no. 6, pp. 1006-1021, 1977. doi:10.1137/0714068
     """
     width = _DIAGONAL * step
-    before = _limit_output(chain, state.cooling_output, state.temperature[-1])
-    first, output = _stage(chain, state.temperature, before, width=width)
+    before = _limit_output(chain, state.cooling_output, state.store_temperatures[-1])
+    first, output = _stage(chain, state.store_temperatures, before, width=width)
     share = (1.0 - _DIAGONAL) / _DIAGONAL
-    predicted = [t + share * (s - t) for t, s in zip(state.temperature, first, strict=True)]
+    predicted = [t + share * (s - t) for t, s in zip(state.store_temperatures, first, strict=True)]
     ahead = _limit_output(chain, before + share * (output - before), predicted[-1])
     second, last = _stage(chain, tuple(predicted), ahead, width=width)
     mean_output = (1.0 - _DIAGONAL) * output + _DIAGONAL * last
-    return ChainState(temperature=second, cooling_output=last, mean_cooling_output=mean_output)
+    return ChainState(
+        store_temperatures=second, cooling_output=last, mean_cooling_output=mean_output
+    )
 
 
 def _limit_output(chain: ThermalChain, output: FloatArray, water: FloatArray) -> FloatArray:
@@ -122,18 +124,18 @@ def _stage(
     for index, conductance in enumerate(chain.conductance):
         inertia = chain.heat_capacity[index] / width
         diagonal = inertia + conductance + back
-        constants.append((inertia * initial[index] + chain.heat[index] + into) / diagonal)
+        constants.append((inertia * initial[index] + chain.external_heat[index] + into) / diagonal)
         slopes.append(conductance / diagonal)
         into, back = conductance * constants[-1], conductance * (1.0 - slopes[-1])
     inertia = chain.heat_capacity[-1] / width
     water, cooling = _plant(
         chain,
         inertia=inertia,
-        known=inertia * initial[-1] + chain.heat[-1] + into,
+        known=inertia * initial[-1] + chain.external_heat[-1] + into,
         back=back,
         output=output,
         width=width,
-        entered=chain.heat[-1] + into,
+        entered=chain.external_heat[-1] + into,
     )
     temperatures = [water]
     for constant, slope in zip(reversed(constants), reversed(slopes), strict=True):

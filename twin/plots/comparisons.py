@@ -257,7 +257,7 @@ def plot_savings(profiles: Mapping[str, CoolingProfile], grid: xr.Dataset, *, ti
     for strategy in (CONTROL_STRATEGIES[0], CHOSEN_FLOW_AND_TEMPERATURE, RATE_LIMITED):
         colour = COLOUR_CYCLE[CONTROL_STRATEGIES.index(strategy)]
         _daily(supply, profiles[strategy].supply_temperature, grid, label=strategy, colour=colour)
-        _daily(flow, profiles[strategy].flow, grid, label=strategy, colour=colour)
+        _daily(flow, profiles[strategy].flow_share, grid, label=strategy, colour=colour)
     supply.set_ylabel("warm supply water\n[degC]")
     supply.sharex(flow)
     flow.set_ylabel("flow, share of rated\n[1]")
@@ -276,9 +276,9 @@ def _daily(axes: Axes, values: FloatArray, grid: xr.Dataset, *, label: str, colo
     axes.plot(days["time"].to_numpy(), days.to_numpy(), color=colour, label=label, linewidth=1.1)
 
 
-GRADE_COLOURS: Final = {"identified": BLUE, "weak": ORANGE, "unknown": GREY}
+IDENTIFIABILITY_COLOURS: Final = {"identified": BLUE, "weak": ORANGE, "unknown": GREY}
 
-BAR_SIGMAS: Final = 1.96
+ERROR_BAR_SIGMAS: Final = 1.96
 """Standard errors of the bars: 95 %. [1]"""
 
 _CALIBRATION_ROW: Final = 0.3  # height of a parameter [in]
@@ -304,7 +304,7 @@ def plot_calibration(report: xr.Dataset, *, title: str) -> Figure:
     for axes, part in zip(rows, parts, strict=True):
         _draw(axes, report.isel(parameter=part))
     rows[0].set_title(title, loc="left", fontsize=12, fontweight="bold")
-    for grade, colour in GRADE_COLOURS.items():
+    for grade, colour in IDENTIFIABILITY_COLOURS.items():
         rows[0].plot([], [], "o", color=colour, label=grade)
     rows[0].plot([], [], "|", color=BLACK, label="bound")
     rows[0].legend(loc="upper left", bbox_to_anchor=(1.01, 1.0), frameon=False)
@@ -317,10 +317,10 @@ def _draw(axes: Axes, report: xr.Dataset) -> None:
     scale = np.ones(len(prior)) if is_offset else np.abs(prior) / 100.0
     moved, error = (
         (values - prior) / scale,
-        BAR_SIGMAS * report["standard_error"].to_numpy() / scale,
+        ERROR_BAR_SIGMAS * report["standard_error"].to_numpy() / scale,
     )
     places = np.arange(len(values))[::-1]
-    for grade, colour in GRADE_COLOURS.items():
+    for grade, colour in IDENTIFIABILITY_COLOURS.items():
         which = report["grade"].to_numpy() == grade
         if which.any():
             axes.errorbar(

@@ -19,7 +19,7 @@ from twin.site import Site
 from twin.units import SECONDS_PER_HOUR, W_PER_MW
 from twin.weather import Weather
 
-TABLE_POINTS: Final = 1025
+TABLE_POINT_COUNT: Final = 1025
 """Points of a table; interpolation errors are at most a millionth of the range."""
 
 RACK_RESIDENCE_S: Final = 15.0
@@ -112,7 +112,7 @@ class RackLayout:
         """
         if set_points is None:
             return RackTable(self.places, self.hall_table, self.cdu_table)
-        max_heat = (TABLE_POINTS - 1) / self.cdu_table.knots_per_mw
+        max_heat = (TABLE_POINT_COUNT - 1) / self.cdu_table.knots_per_mw
         resistance = _resistances(self.halls, self.cdu, max_heat, set_points)
         return RackTable(
             self.places,
@@ -149,7 +149,7 @@ class RackLayout:
 
 
 def _knots(hall: ITHall) -> FloatArray:
-    return np.linspace(0.0, hall.rack_power, TABLE_POINTS)
+    return np.linspace(0.0, hall.rack_power, TABLE_POINT_COUNT)
 
 
 def _chip_power(hall: ITHall) -> FloatArray:
@@ -158,12 +158,12 @@ def _chip_power(hall: ITHall) -> FloatArray:
 
 
 def _hall_table(halls: tuple[ITHall, ...], cdu: CduBank, max_heat: float) -> HallTable:
-    cold = np.zeros(TABLE_POINTS)
+    cold = np.zeros(TABLE_POINT_COUNT)
     return HallTable(
         idle_power=np.array([h.rack_idle_power for h in halls]),
         power_span=np.array([h.rack_power - h.rack_idle_power for h in halls]),
         liquid_share=np.array([h.liquid_share for h in halls]),
-        knots_per_mw=np.array([(TABLE_POINTS - 1) / h.rack_power for h in halls]),
+        knots_per_mw=np.array([(TABLE_POINT_COUNT - 1) / h.rack_power for h in halls]),
         chip_temperature_rise=np.stack([h.chip_temperature(_knots(h), cold) for h in halls]),
         resistance=_resistances(halls, cdu, max_heat),
     )
@@ -173,7 +173,7 @@ def _resistances(
     halls: tuple[ITHall, ...], cdu: CduBank, max_heat: float, points: SetPoints | None = None
 ) -> FloatArray:
     """Return the resistance of all halls' plates at the knots of a unit, ``(hall, knot)``. [1]"""
-    flow = cdu.cold_plate_flow(np.linspace(0.0, max_heat, TABLE_POINTS) * cdu.count, points)
+    flow = cdu.cold_plate_flow(np.linspace(0.0, max_heat, TABLE_POINT_COUNT) * cdu.count, points)
     return np.stack([_resistance(h, flow) for h in halls])
 
 
@@ -198,7 +198,7 @@ def _unit_table(
 ) -> CduTable:
     """Tabulate one unit of a bank from its physics, with the set points of its plant's water."""
     points = through = None
-    heat = np.linspace(0.0, max_heat, TABLE_POINTS)
+    heat = np.linspace(0.0, max_heat, TABLE_POINT_COUNT)
     heat[0] = _MIN_HEAT_SHARE * cdu.rated_heat
     bank = heat * cdu.count
     convert = next(r for r in cdu.relations() if isinstance(r, Conversion))
@@ -208,15 +208,15 @@ def _unit_table(
             bank, rated_heat=cdu.rated_heat_total, rated_range=cdu.facility_range, set_points=points
         )
     physics = convert.with_set_points(points).flows_at_output
-    pump = physics(bank, _indoor_air(TABLE_POINTS)).inputs["critical"] / cdu.count
+    pump = physics(bank, _indoor_air(TABLE_POINT_COUNT)).inputs["critical"] / cdu.count
     carried = heat + pump
     rated_rate = cdu.rated_heat / cdu.technology_range
     rate = cdu.coolant_flow(carried * cdu.count, points) * rated_rate
     approach = cdu.technology_supply_temperature(
-        bank, np.zeros(TABLE_POINTS), set_points=points, facility_flow=through
+        bank, np.zeros(TABLE_POINT_COUNT), set_points=points, facility_flow=through
     )
     return CduTable(
-        knots_per_mw=(TABLE_POINTS - 1) / max_heat,
+        knots_per_mw=(TABLE_POINT_COUNT - 1) / max_heat,
         pump_power=pump,
         capacity_rate=rate,
         heat_per_kelvin=1.0 / (approach / carried + 1.0 / rate),

@@ -42,7 +42,8 @@ class CoolingProfile:
     - ``cooling_power``: Electric power of plants, CDU pumps and fans of the halls. [MW]
     - ``water_use``: Water drawn. [m3 h-1]
     - ``chip_temperature``: The hottest chip, at full load and including the spread. [degC]
-    - ``supply_temperature``, ``flow``: Of the warm circuit, or the only one: supply water [degC],
+    - ``supply_temperature``, ``flow_share``: Of the warm circuit, or the only one: supply water
+    [degC],
       flow over the rated one [1].
     """
 
@@ -50,7 +51,7 @@ class CoolingProfile:
     water_use: FloatArray
     chip_temperature: FloatArray
     supply_temperature: FloatArray
-    flow: FloatArray
+    flow_share: FloatArray
 
 
 def compare_control_strategies(
@@ -168,5 +169,5 @@ def _profile(site: Site, flows: Mapping[VariableKey, FloatArray]) -> CoolingProf
         water_use=flows["water_use", ""],
         chip_temperature=np.max(chips, axis=0) + site.set_points.chip_spread,
         supply_temperature=flows["facility_supply_temperature", warm.name],
-        flow=water_rate / warm.rated_flow,
+        flow_share=water_rate / warm.rated_flow,
     )

@@ -24,7 +24,7 @@ MIN_SLOPE_CHANGE: Final = 0.02
 MIN_POINT_DISTANCE: Final = 0.01
 """Smallest distance of the first two points, for the same reason. [1]"""
 
-CURVE_DIGITS: Final = 4
+CURVE_DECIMALS: Final = 4
 """Digits of the points of a curve; measurements hardly have three."""
 
 
@@ -162,6 +162,6 @@ def _curve(
         points[0], work[0] = points[1] - work[1] / slope, 0.0
     points = 1.0 - board_share * (1.0 - points)
     return Throughput(
-        power_points=tuple(np.round(points, CURVE_DIGITS).tolist()),
-        work_points=tuple(np.round(work, CURVE_DIGITS).tolist()),
+        power_points=tuple(np.round(points, CURVE_DECIMALS).tolist()),
+        work_points=tuple(np.round(work, CURVE_DECIMALS).tolist()),
     )

@@ -53,28 +53,37 @@ CAPACITY_LABELS: Final = (OUTPUT_LABEL, HEAT_LABEL)
 class ConverterSignature:
     """Everything about a conversion that decides its rows and columns."""
 
-    output: str
-    draws: tuple[str, ...]
+    output_carrier: str
+    drawn_carriers: tuple[str, ...]
     segment_count: int
 
 
 def signature(convert: Conversion, data: ModelData) -> ConverterSignature:
     """Return the signature of a conversion."""
-    count = data.curves[convert.owner].width.shape[1]
+    count = data.curves[convert.owner].segment_widths.shape[1]
     return ConverterSignature(
-        output=convert.output_carrier, draws=convert.input_carriers, segment_count=count
+        output_carrier=convert.output_carrier,
+        drawn_carriers=convert.input_carriers,
+        segment_count=count,
     )
 
 
 def parameters(convert: Conversion, data: ModelData) -> Mapping[str, FloatArray]:
     """Return the parameter values of a conversion: its segments."""
     curve = data.curves[convert.owner]
-    steepness = curve.slope[convert.primary_input] - curve.secant(convert.primary_input)[:, None]
-    found = {"low": curve.low, "width": curve.width, "slope_above_secant": steepness}
+    steepness = (
+        curve.segment_slopes[convert.primary_input]
+        - curve.end_to_end_slope(convert.primary_input)[:, None]
+    )
+    found = {
+        "low": curve.min_output,
+        "width": curve.segment_widths,
+        "slope_above_secant": steepness,
+    }
     for carrier in convert.input_carriers:
         found[f"{carrier}_offset"], found[f"{carrier}_slope"] = (
             curve.draw_at_min_output[carrier],
-            curve.slope[carrier],
+            curve.segment_slopes[carrier],
         )
     return found
 
@@ -85,13 +94,13 @@ def build(block: pyo.Block, signature: ConverterSignature, assembler: ModelAssem
     block.segments = segments = pyo.RangeSet(0, signature.segment_count - 1)
     add_params(block, "low", time)
     add_params(block, "width slope_above_secant", time, segments)
-    label = HEAT_LABEL if signature.output == "heat" else OUTPUT_LABEL
+    label = HEAT_LABEL if signature.output_carrier == "heat" else OUTPUT_LABEL
     limit = RowSpec(
-        label=label, margin="power", change_per_unit=lambda of: is_last_segment(of("width"))
+        label=label, margin_name="power", change_per_unit=lambda of: is_last_segment(of("width"))
     )
     add_var(block, "segment", time, segments, high=block.width, upper=limit)
-    assembler.add_supply(signature.output, lambda t: converter_output(block, t))
-    for carrier in signature.draws:
+    assembler.add_supply(signature.output_carrier, lambda t: converter_output(block, t))
+    for carrier in signature.drawn_carriers:
         assembler.add_demand(carrier, _draw(block, carrier))
     if signature.segment_count > 1:
         # the secant moves along where the last segment is longer

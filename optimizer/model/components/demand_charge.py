@@ -57,7 +57,7 @@ from optimizer.model.rows import BlockNumbers, RowSpec
 from twin.errors import SolverError
 from twin.physics import FloatArray
 from twin.physics.numerics import BoolArray
-from twin.relations import NO_PEAK, DemandCharge, DemandChargeTerms
+from twin.relations import NO_PEAK_INDEX, DemandCharge, DemandChargeTerms
 
 CHARGE_LABELS: Final[Mapping[str, str]] = {
     "peak": "running peak of the billing period",
@@ -108,9 +108,9 @@ def parameters(peak: DemandCharge, data: ModelData) -> Mapping[str, FloatArray]:
     terms, problem = _terms(peak, data), data.problem
     running_peak, usual = (float(problem.state[f"{name}_power"]) for name in ("peak", "usual"))
     counted, free = ~terms.is_root_sum_square, terms.uncharged_power.copy()
-    if terms.mean_import_index != NO_PEAK:
+    if terms.mean_import_index != NO_PEAK_INDEX:
         free[terms.mean_import_index] = max(free[terms.mean_import_index], usual)
-    if terms.running_peak_index != NO_PEAK and counted[terms.running_peak_index]:
+    if terms.running_peak_index != NO_PEAK_INDEX and counted[terms.running_peak_index]:
         free[terms.running_peak_index] = max(free[terms.running_peak_index], running_peak)
     limits = np.append(
         (1.0 - problem.margins.peak) * free, problem.site.grid_connection.import_limit
@@ -146,7 +146,7 @@ def build(block: pyo.Block, signature: DemandChargeSignature, assembler: ModelAs
     spec = RowSpec(
         label=CHARGE_LABELS[signature.name],
         owner=signature.owner,
-        margin="peak",
+        margin_name="peak",
         periods=lambda of: _periods(of, signature),
     )
     block.add_component(f"below_{signature.name}", add_rows(time, rule=below, spec=spec))

@@ -175,7 +175,7 @@ def build(block: pyo.Block, signature: ImportExportSignature, assembler: ModelAs
     add_params(block, "min_import import_limit import_fee export_fee", time)
     add_params(block, "export_limit")
     imported, exported = (
-        RowSpec(label=label, margin="power", is_priced=not signature.depends_on_weather)
+        RowSpec(label=label, margin_name="power", is_priced=not signature.depends_on_weather)
         for label in (IMPORT_LABEL, EXPORT_LABEL)
     )
     upper = imported if signature.carrier != "heat" else None  # heat is only sold

@@ -75,13 +75,13 @@ from twin.workload.queue import RackPool
 class MigrationSignature:
     """Everything about the routes of a site that decides its rows and columns.
 
-    ``starts`` are the first intervals of the blocks of time.
+    ``block_starts`` are the first intervals of the blocks of time.
     """
 
     route_count: int
-    starts: tuple[int, ...]
-    outgoing: tuple[int, ...]
-    incoming: tuple[int, ...]
+    block_starts: tuple[int, ...]
+    outgoing_cohorts: tuple[int, ...]
+    incoming_cohorts: tuple[int, ...]
 
 
 def signature(migration: Migration, data: ModelData) -> MigrationSignature:
@@ -89,9 +89,9 @@ def signature(migration: Migration, data: ModelData) -> MigrationSignature:
     outlook = data.problem.outlook
     return MigrationSignature(
         route_count=len(migration.migration_routes),
-        starts=migration.edges[:-1],
-        outgoing=outgoing_cohorts(migration, outlook),
-        incoming=incoming_cohorts(outlook),
+        block_starts=migration.block_edges[:-1],
+        outgoing_cohorts=outgoing_cohorts(migration, outlook),
+        incoming_cohorts=incoming_cohorts(outlook),
     )
 
 
@@ -100,23 +100,23 @@ def parameters(migration: Migration, data: ModelData) -> Mapping[str, FloatArray
     own = signature(migration, data)
     bounds = {"low": migration.min_net_work_sent, "high": migration.max_net_work_sent}
     found = {name: np.asarray(values, dtype=float) for name, values in bounds.items()}
-    if own.outgoing:
-        found |= outgoing_parameters(migration, data, own.outgoing)
-    if own.incoming:
-        found |= incoming_parameters(migration, data, own.incoming)
+    if own.outgoing_cohorts:
+        found |= outgoing_parameters(migration, data, own.outgoing_cohorts)
+    if own.incoming_cohorts:
+        found |= incoming_parameters(migration, data, own.incoming_cohorts)
         found["late_high"] = np.append(0.0, np.full_like(data.interval_hours, np.inf))
     return found
 
 
 def build(block: pyo.Block, signature: MigrationSignature, assembler: ModelAssembler) -> None:
     """Write the routes into their empty block, beside the block ``work`` of the site."""
-    block.blocks = add_intervals(signature.starts)
+    block.blocks = add_intervals(signature.block_starts)
     block.lanes = pyo.RangeSet(0, signature.route_count - 1)
     add_params(block, "low high", block.blocks, block.lanes)
     add_var(block, "net", block.blocks, block.lanes, low=block.low, high=block.high)
-    if signature.outgoing:
+    if signature.outgoing_cohorts:
         _send(block, signature, assembler)
-    if signature.incoming:
+    if signature.incoming_cohorts:
         _receive(block, signature, assembler)
     _add_net_balance(block, signature)
 
@@ -124,7 +124,7 @@ def build(block: pyo.Block, signature: MigrationSignature, assembler: ModelAssem
 def _send(block: pyo.Block, signature: MigrationSignature, assembler: ModelAssembler) -> None:
     """Declare sent work, post its cost, and limit the local progress to work that is not sent."""
     time, blocks, routes = block.model().time, block.blocks, block.lanes
-    block.outgoing = pyo.Set(initialize=signature.outgoing)
+    block.outgoing = pyo.Set(initialize=signature.outgoing_cohorts)
     add_params(block, "sent_high", blocks, block.outgoing, routes)
     add_params(block, "done share_in_transit racks_in_transit", time, blocks, routes)
     add_params(block, "send_cost speed", routes)
@@ -175,7 +175,7 @@ def _send(block: pyo.Block, signature: MigrationSignature, assembler: ModelAssem
 def _receive(block: pyo.Block, signature: MigrationSignature, assembler: ModelAssembler) -> None:
     """Declare received work, post its cost, and limit it to its arrival, deadline and racks."""
     time, instant, blocks = block.model().time, block.model().instant, block.blocks
-    block.incoming = incoming = pyo.Set(initialize=signature.incoming)
+    block.incoming = incoming = pyo.Set(initialize=signature.incoming_cohorts)
     add_params(block, "share_arrived due present", time, blocks, incoming)
     add_params(block, "width value undelivered_value host_cost", incoming)
     add_params(block, "hours", time)
@@ -234,9 +234,9 @@ def _receive(block: pyo.Block, signature: MigrationSignature, assembler: ModelAs
 def _add_net_balance(block: pyo.Block, signature: MigrationSignature) -> None:
     """Add the balance of sent and received work, in work of the fleet."""
     flows: list[Callable[[Any, Any, Any], Any]] = [lambda b, k, p: -1.0 * b.net[k, p]]
-    if signature.outgoing:
+    if signature.outgoing_cohorts:
         flows.append(lambda b, k, p: sum(b.speed[p] * b.sent[k, c, p] for c in b.outgoing))
-    if signature.incoming:
+    if signature.incoming_cohorts:
         flows.append(
             lambda b, k, p: -sum(b.route_of_cohort[g, p] * b.received[k, g] for g in b.incoming)
         )
@@ -252,18 +252,18 @@ class TransitProfile:
 
     def __init__(self, migration: Migration, data: ModelData) -> None:
         self._edges = np.concatenate([[0.0], np.cumsum(data.interval_hours)])
-        blocks = np.array(migration.edges)
+        blocks = np.array(migration.block_edges)
         self._begin, self._end = self._edges[blocks[:-1]], self._edges[blocks[1:]]
 
     @property
-    def length(self) -> FloatArray:
+    def block_lengths(self) -> FloatArray:
         """Lengths of the blocks. [h]"""
         return np.asarray(self._end - self._begin)
 
     def share(self, delay: float) -> FloatArray:
         """Return the share of each block that entered a delay [h] ago, ``(instant, block)``. [1]"""
         since = self._edges[:, None] - delay - self._begin
-        return np.asarray(np.clip(since / self.length, 0.0, 1.0))
+        return np.asarray(np.clip(since / self.block_lengths, 0.0, 1.0))
 
     def ends_within_horizon(self, delay: float) -> BoolArray:
         """Return the blocks whose last work ends a delay [h] later within the horizon."""
@@ -359,7 +359,9 @@ def _max_incoming(
     [MWh]
     """
     pool = RackPool.from_site(data.problem.site)
-    capacity = pool.racks * pool.rack_power * (time.length + migration_route.arrival_to_deadline)
+    capacity = (
+        pool.racks * pool.rack_power * (time.block_lengths + migration_route.arrival_to_deadline)
+    )
     return np.where(time.ends_within_horizon(completion_delay(migration_route)), capacity, 0.0)
 
 

@@ -49,12 +49,12 @@ LIMIT_ACCOUNTS: Final = frozenset({"targets", "budgets"})
 class ObligationSignature:
     """Everything about an obligation that decides its rows and columns.
 
-    ``grid`` is the block of the connection. ``window_count`` is 0 where each interval is a
-    window.
+    ``connection_block`` is the block of the connection. ``window_count`` is 0 where each interval
+    is a window.
     """
 
     quantity: ObligationQuantity
-    grid: str
+    connection_block: str
     account: str
     window_count: int
     has_intraday: bool
@@ -67,7 +67,7 @@ def signature(obligation: Obligation, data: ModelData) -> ObligationSignature:
     )
     return ObligationSignature(
         quantity=obligation.quantity,
-        grid=data.problem.site.grid_connection.name,
+        connection_block=data.problem.site.grid_connection.name,
         account=obligation.account,
         window_count=windows,
         has_intraday=obligation.trades is not None,
@@ -163,7 +163,7 @@ def _limit(signature: ObligationSignature) -> RowSpec:
 def _flow(block: pyo.Block, signature: ObligationSignature) -> Any:
     """Return the flow that is summed: interval -> expression. [MW; m3 h-1]"""
     site = block.parent_block()
-    grid, water = site.component(signature.grid), site.component("water")
+    grid, water = site.component(signature.connection_block), site.component("water")
     flows = {
         "net_import": lambda t: grid.import_power[t] - grid.export_power[t],
         "import": lambda t: grid.import_power[t],

@@ -232,8 +232,8 @@ class ReserveHeadroomSignature:
     feeders.
     """
 
-    grid: str
-    feeders: tuple[str, ...]
+    connection_block: str
+    feeder_blocks: tuple[str, ...]
     products: tuple[str, ...]
 
 
@@ -245,7 +245,9 @@ def headroom_signature(site: Site, _: ModelData) -> ReserveHeadroomSignature:
         if convert.output_carrier in BIDIRECTIONAL_CARRIERS
     )
     return ReserveHeadroomSignature(
-        grid=site.grid_connection.name, feeders=feeders, products=tuple(site.reserves)
+        connection_block=site.grid_connection.name,
+        feeder_blocks=feeders,
+        products=tuple(site.reserves),
     )
 
 
@@ -273,15 +275,15 @@ def build_headroom(
 ) -> None:
     """Add headroom for all capacity on top of the planned flows."""
     time, site = block.model().time, block.parent_block()
-    grid = site.component(signature.grid)
+    grid = site.component(signature.connection_block)
     add_params(block, "max_import", time)
     add_params(block, "max_export")
     up, down = (_activation_power(block, signature.products, way) for way in ("up", "down"))
     imported, exported = (
         RowSpec(
             label=f"connection, with reserves used {way}wards",
-            owner=signature.grid,
-            margin="power",
+            owner=signature.connection_block,
+            margin_name="power",
             relaxed_with={label: None},
             reserve_direction=way,
         )
@@ -297,7 +299,7 @@ def build_headroom(
         rule=lambda b, t: grid.export_power[t] - grid.import_power[t] + up(t) <= b.max_export,
         spec=exported,
     )
-    for name in signature.feeders:
+    for name in signature.feeder_blocks:
         (limit,) = add_params(block, f"{name}_limit", time)
         rules = _feeder_rules(site.component(name), limit, up=up, down=down)
         for (word, rule), way in zip(rules.items(), ("down", "up"), strict=True):

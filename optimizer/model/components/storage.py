@@ -72,7 +72,7 @@ POWER_LABELS: Final[Mapping[str, str]] = {"charge": "charging", "discharge": "di
 UPPER_LEVEL_LABEL: Final = "level of the store"
 LOWER_LEVEL_LABEL: Final = "least level of the store"
 
-RETURN_POWER_SHARE: Final = 0.25
+WINDOW_RETURN_POWER_SHARE: Final = 0.25
 """Share of its power at which a store outside its window returns. [1]"""
 
 LEVEL_TOLERANCE_MWH: Final = 1e-9
@@ -187,7 +187,7 @@ def target_levels(store: Store, problem: Problem) -> tuple[FloatArray, FloatArra
 
     A store that starts within the margin may stay there. Its losses are recharged, if the charge
     power suffices; a store out of service sinks. A store that starts outside its window, such as a
-    battery after a reserve activation, returns at :data:`RETURN_POWER_SHARE` of its power.
+    battery after a reserve activation, returns at :data:`WINDOW_RETURN_POWER_SHARE` of its power.
     """
     start, margin = problem.initial_level(store), store.level_margin(problem.margins.level)
     elapsed = np.cumsum(problem.interval_hours)
@@ -197,10 +197,10 @@ def target_levels(store: Store, problem: Problem) -> tuple[FloatArray, FloatArra
     if store.charge_limit * store.charge_efficiency <= store.standing_loss * start:
         low = np.minimum(low, idle_level)
     if start < store.min_level:
-        back = RETURN_POWER_SHARE * store.charge_limit * store.charge_efficiency
+        back = WINDOW_RETURN_POWER_SHARE * store.charge_limit * store.charge_efficiency
         low = np.minimum(low, idle_level + back * elapsed)
     if start > store.max_level:
-        back = RETURN_POWER_SHARE * store.discharge_limit / store.discharge_efficiency
+        back = WINDOW_RETURN_POWER_SHARE * store.discharge_limit / store.discharge_efficiency
         high = np.maximum(high, start - back * elapsed)
     return low, high
 

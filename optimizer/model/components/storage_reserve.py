@@ -81,7 +81,7 @@ from optimizer.model.components.storage import (
 )
 from optimizer.model.model_data import ModelData
 from optimizer.model.objective import UNBACKED_PENALTY_RATIO
-from optimizer.model.rows import BlockNumbers, RowSpec, reserve_column, share_where_positive
+from optimizer.model.rows import BlockNumbers, RowSpec, reserve_column_name, share_where_positive
 from optimizer.problem.obligations_and_reserves import required_capacity as sold
 from twin.equipment.storage import STORAGE_TAPER_TIME_H
 from twin.feasibility.reserve_activation import activation_overlap
@@ -238,7 +238,7 @@ def build(block: pyo.Block, eligible: ReserveEligibility, assembler: ModelAssemb
         (most,) = add_params(block, f"{name}_most", with_past)
         open_power = share_where_positive(f"{name}_most")
         spec = RowSpec(relaxed_with=dict.fromkeys(POWER_LABELS.values(), open_power))
-        add_var(block, reserve_column(name), with_past, high=most, upper=spec)
+        add_var(block, reserve_column_name(name), with_past, high=most, upper=spec)
         for way in ("up", "down"):
             add_params(block, f"{name}_power_{way} {name}_behind_{way}")
             add_params(block, f"{name}_spent_{way}", time, block.endings, block.window)
@@ -255,7 +255,7 @@ def _weighted_capacity(
 ) -> Callable[[Any], Any]:
     """Return the capacity of all products, each weighted by its ``<product>_<parameter>``."""
     pairs = [
-        (block.component(f"{name}_{parameter}"), block.component(reserve_column(name)))
+        (block.component(f"{name}_{parameter}"), block.component(reserve_column_name(name)))
         for name in eligible.products
     ]
     return lambda t: add_terms([weight * capacity[t] for weight, capacity in pairs])
@@ -292,7 +292,7 @@ def _add_missing_energy(block: pyo.Block, assembler: ModelAssembler) -> None:
 
 def _add_offer(block: pyo.Block, name: str, *, assembler: ModelAssembler) -> None:
     """Offer the provided capacity, and post its expected activation cost."""
-    capacity, time = block.component(reserve_column(name)), block.model().time
+    capacity, time = block.component(reserve_column_name(name)), block.model().time
     (cost,) = add_params(block, f"{name}_cost", time)
     assembler.add_reserve(name, up=lambda t: capacity[t], down=lambda t: capacity[t])
     assembler.add_cost("activation", lambda t: cost[t] * capacity[t])
@@ -370,7 +370,10 @@ def add_energy_at_activation_end(block: pyo.Block, eligible: ReserveEligibility)
 
     def spent(direction: str) -> Callable[[Any, Any], Any]:
         pairs = [
-            (block.component(reserve_column(name)), block.component(f"{name}_spent_{direction}"))
+            (
+                block.component(reserve_column_name(name)),
+                block.component(f"{name}_spent_{direction}"),
+            )
             for name in eligible.products
         ]
         return lambda t, i: add_terms(

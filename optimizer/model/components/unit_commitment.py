@@ -58,7 +58,7 @@ from twin.relations import Conversion, SwitchableUnits, UnitCharacteristics
 from twin.simulation.minimum_times import unit_commitment_steps
 from twin.weather import Weather
 
-MIN_TIMES: Final = {
+MIN_TIME_ROWS: Final = {
     "up": ("min_up_time", "least time that units stay on", "start"),
     "down": ("min_down_time", "least time that units stay off", "stop"),
     "again": ("min_restart_time", "least time between starts of a unit", "start"),
@@ -81,7 +81,7 @@ class UnitCommitmentSignature:
     """
 
     primary_input: str
-    integer_intervals: int
+    integer_interval_count: int
     min_up_intervals: int
     min_down_intervals: int
     min_restart_intervals: int
@@ -101,7 +101,7 @@ def signature(convert: Conversion, data: ModelData) -> UnitCommitmentSignature:
 
     return UnitCommitmentSignature(
         primary_input=convert.primary_input,
-        integer_intervals=unit_commitment_steps(hours, INTEGER_HORIZON_H),
+        integer_interval_count=unit_commitment_steps(hours, INTEGER_HORIZON_H),
         min_up_intervals=steps(units.min_up_time),
         min_down_intervals=steps(units.min_down_time),
         min_restart_intervals=steps(units.minimum_restart_time),
@@ -117,7 +117,9 @@ def parameters(convert: Conversion, data: ModelData) -> Mapping[str, FloatArray]
     begun, ended, staying = _past_changes(own, known, units.count)
     instants = data.problem.outlook["time"].to_numpy()
     is_new = np.append(True, np.diff(instants.astype("datetime64[h]")) > np.timedelta64(0, "h"))
-    changes = units.count * (is_new | (np.arange(len(instants)) >= own.integer_intervals)) * 1.0
+    changes = (
+        units.count * (is_new | (np.arange(len(instants)) >= own.integer_interval_count)) * 1.0
+    )
     changes[0] = units.count  # at any minute of the hour: the units that the load needs must be on
     cost = np.ones(len(instants))
     cost[0] = 0.0 if past is None else 1.0  # unknown past: the first change is free
@@ -153,11 +155,11 @@ def _binding_changes(
             holds = _is_binding(hours, own, window, least)
             if name == "up":
                 of = (
-                    np.arange(own.integer_intervals)[:, None]
+                    np.arange(own.integer_interval_count)[:, None]
                     + np.arange(1 - window, 1)
                     + own.past_interval_count
                 )
-                holds *= np.append(staying, np.ones(own.integer_intervals))[of]
+                holds *= np.append(staying, np.ones(own.integer_interval_count))[of]
             yield f"{name}_holds", holds
 
 
@@ -169,10 +171,10 @@ def _is_binding(
     The window ends with the constrained interval. Intervals before the horizon are as long as the
     first one.
     """
-    begins = np.concatenate([[0.0], np.cumsum(hours)])[: own.integer_intervals]
+    begins = np.concatenate([[0.0], np.cumsum(hours)])[: own.integer_interval_count]
     begins = np.concatenate([-hours[0] * np.arange(window - 1, 0, -1), begins])
     since = np.stack(
-        [begins[t + window - 1] - begins[t : t + window] for t in range(own.integer_intervals)]
+        [begins[t + window - 1] - begins[t : t + window] for t in range(own.integer_interval_count)]
     )
     return np.where(since < least - 1e-9, 1.0, 0.0)
 
@@ -182,11 +184,11 @@ def _required_units(curve: ConvexSegments, running: UnitCharacteristics) -> dict
 
     Output by economizer needs no units, so a segment that begins within it calls for fewer units.
     """
-    ends = np.cumsum(np.column_stack([curve.low, curve.width]), axis=1)
+    ends = np.cumsum(np.column_stack([curve.min_output, curve.segment_widths]), axis=1)
     called = (
         np.maximum(ends - running.economiser_output[:, None], 0.0) / running.optimal_output[:, None]
     )
-    rate = np.diff(called, axis=1) / np.maximum(curve.width, MIN_OUTPUT_RANGE_MW)
+    rate = np.diff(called, axis=1) / np.maximum(curve.segment_widths, MIN_OUTPUT_RANGE_MW)
     return {"required_at_min_output": called[:, 0], "required_per_output": rate}
 
 
@@ -225,7 +227,7 @@ def build(block: pyo.Block, signature: UnitCommitmentSignature, assembler: Model
     )
     # at negative prices, spare and short units would otherwise grow together without bound
     block.spare_limit = pyo.Constraint(time, rule=lambda b, t: b.excess_units[t] <= b.on[t])
-    block.near = add_intervals(range(signature.integer_intervals))
+    block.near = add_intervals(range(signature.integer_interval_count))
     _add_min_time(block, "up", signature.min_up_intervals)
     _add_min_time(block, "down", signature.min_down_intervals)
     _add_min_time(block, "again", signature.min_restart_intervals)
@@ -252,7 +254,7 @@ def _declare(block: pyo.Block, signature: UnitCommitmentSignature) -> None:
     add_params(block, "spare_draw short_draw start_cost stop_cost", time)
     add_params(block, "required_per_output", time, block.segments)
     add_params(block, "start_low start_high stop_low stop_high", moments)
-    add_var(block, "on", time, high=block.count, integers=signature.integer_intervals)
+    add_var(block, "on", time, high=block.count, integers=signature.integer_interval_count)
     add_var(block, "start", moments, low=block.start_low, high=block.start_high)
     add_var(block, "stop", moments, low=block.stop_low, high=block.stop_high)
     add_var(block, "excess_units", time)
@@ -263,7 +265,7 @@ def _add_min_time(block: pyo.Block, name: str, length: int) -> None:
     """Add a minimum time on, off or between starts, unless it is one interval."""
     if length == 1:
         return
-    row, label, word = MIN_TIMES[name]
+    row, label, word = MIN_TIME_ROWS[name]
     window, changes = pyo.RangeSet(1 - length, 0), block.component(word)
     block.add_component(f"{name}_window", window)
     (holds,) = add_params(block, f"{name}_holds", block.near, window)

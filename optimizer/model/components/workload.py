@@ -92,7 +92,7 @@ from optimizer.model.components.reserve_product import (
     settlement_price,
 )
 from optimizer.model.model_data import CAP_LEVEL_COUNT, ModelData, cap_levels
-from optimizer.model.rows import RowSpec, reserve_column, share_where_positive
+from optimizer.model.rows import RowSpec, reserve_column_name, share_where_positive
 from optimizer.problem.checks import PREEMPTION_VARIABLES
 from optimizer.problem.migration import incoming_cohorts, outgoing_cohorts
 from optimizer.problem.obligations_and_reserves import eligible_work
@@ -129,16 +129,16 @@ type CohortGroups = tuple[tuple[int, ...], ...]
 class WorkloadSignature:
     """Everything about the work of a site that decides its rows and columns.
 
-    ``carriers`` are electricity and cooling. ``outgoing`` cohorts may leave the site;
-    :mod:`optimizer.model.components.migration` writes their progress. ``preemptible`` are the
-    cohorts of kinds with pause loss.
+    ``carriers`` are electricity and cooling. ``outgoing_cohorts`` cohorts may leave the site;
+    :mod:`optimizer.model.components.migration` writes their progress. ``preemptible_cohorts`` are
+    the cohorts of kinds with pause loss.
     """
 
     cohort_count: int
     carriers: tuple[str, ...]
-    reserves: ReserveEligibility
-    outgoing: tuple[int, ...] = ()
-    preemptible: CohortGroups = ()
+    reserve_eligibility: ReserveEligibility
+    outgoing_cohorts: tuple[int, ...] = ()
+    preemptible_cohorts: CohortGroups = ()
 
 
 def signature(works: Sequence[FlexibleLoad], data: ModelData) -> WorkloadSignature:
@@ -146,9 +146,9 @@ def signature(works: Sequence[FlexibleLoad], data: ModelData) -> WorkloadSignatu
     return WorkloadSignature(
         cohort_count=data.problem.outlook.sizes["cohort"],
         carriers=tuple(carrier_shares(works)),
-        reserves=work_eligibility(data),
-        outgoing=outgoing_cohorts(data.problem.migration, data.problem.outlook),
-        preemptible=cohorts_by_kind(data),
+        reserve_eligibility=work_eligibility(data),
+        outgoing_cohorts=outgoing_cohorts(data.problem.migration, data.problem.outlook),
+        preemptible_cohorts=cohorts_by_kind(data),
     )
 
 
@@ -206,8 +206,8 @@ def build(block: pyo.Block, signature: WorkloadSignature, assembler: ModelAssemb
             for c in block.cohorts
         ),
     )
-    build_load_reserve(block, signature.reserves, assembler)
-    build_preemption(block, signature.preemptible, assembler)
+    build_load_reserve(block, signature.reserve_eligibility, assembler)
+    build_preemption(block, signature.preemptible_cohorts, assembler)
 
 
 def _declare(block: pyo.Block) -> None:
@@ -243,8 +243,8 @@ def _declare(block: pyo.Block) -> None:
 def _constrain(block: pyo.Block, signature: WorkloadSignature) -> None:
     """Add the rows of progress, power and racks."""
     model, local = block.model(), block.cohorts
-    if signature.outgoing:
-        others = [c for c in range(signature.cohort_count) if c not in signature.outgoing]
+    if signature.outgoing_cohorts:
+        others = [c for c in range(signature.cohort_count) if c not in signature.outgoing_cohorts]
         block.local = local = pyo.Set(initialize=others)
     if len(local):
         block.progress = pyo.Constraint(
@@ -440,7 +440,7 @@ def build_load_reserve(
     add_params(block, "work_per_power preemption_energy", block.cohorts)
     for name in eligible.products:
         (most,) = add_params(block, f"{name}_most", with_past, block.cohorts)
-        add_var(block, reserve_column(name), with_past, block.cohorts, high=most)
+        add_var(block, reserve_column_name(name), with_past, block.cohorts, high=most)
         add_params(block, f"{name}_power_up")
         add_params(block, f"{name}_spent_up", time, block.window)
         add_params(block, f"{name}_cost", time, block.cohorts)
@@ -451,7 +451,7 @@ def build_load_reserve(
 
 def _total(block: pyo.Block, product: str, weight: pyo.Param | None = None) -> Callable[[Any], Any]:
     """Return the capacity of a product over all cohorts, weighted by a parameter if given."""
-    capacity, cohorts = block.component(reserve_column(product)), block.cohorts
+    capacity, cohorts = block.component(reserve_column_name(product)), block.cohorts
     if weight is None:
         return lambda t: sum(capacity[t, c] for c in cohorts)
     return lambda t: sum(weight[t, c] * capacity[t, c] for c in cohorts)
@@ -460,7 +460,7 @@ def _total(block: pyo.Block, product: str, weight: pyo.Param | None = None) -> C
 def _add_limits(block: pyo.Block, products: Sequence[str]) -> None:
     """Limit capacity to running work, and its deferral to work ahead of its deadline."""
     time = block.model().time
-    capacities = [block.component(reserve_column(p)) for p in products]
+    capacities = [block.component(reserve_column_name(p)) for p in products]
     powers = [block.component(f"{p}_power_up") for p in products]
     spent = [_spent(block, product) for product in products]
 
@@ -493,7 +493,7 @@ def _add_limits(block: pyo.Block, products: Sequence[str]) -> None:
 def _spent(block: pyo.Block, product: str) -> Callable[[Any, Any], Any]:
     """Return the work that activations of a product defer which end with an interval."""
     capacity, share = (
-        block.component(reserve_column(product)),
+        block.component(reserve_column_name(product)),
         block.component(f"{product}_spent_up"),
     )
     rate, window = block.work_per_power, block.window

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 import sites
 from optimizer.backtesting.run_folder import (
     convert_run_folder,
-    present_name,
+    present_policy_name,
     read_backtest_decision,
     read_results,
     read_trajectory,
@@ -120,7 +120,7 @@ def test_service_starts_on_an_earlier_state_in_hold(state, tmp_path):
     with EmbeddedBroker() as broker:
         service = ChildProcess(tmp_path, "service")
         options = ["--broker", broker.url, "--clock", "simulated", "--page", "0"]
-        service.start(["run", str(site), *options, "--state", str(state)])
+        service.start_gigatwin(["run", str(site), *options, "--state", str(state)])
         try:
             until(lambda: is_service_running(state), what=service.log.read_text)
             answer = until(lambda: connected_status(state), what=service.log.read_text)
@@ -152,7 +152,7 @@ def test_earlier_audit_record_verifies_and_continues(state):
 
 def test_revisions_continue_after_earlier_ones(state):
     store = RevisionStore(state / "feed")
-    assert store.last == EXPECTED["revision"]
+    assert store.newest_revision == EXPECTED["revision"]
     assert store.next_revision(0) == EXPECTED["revision"] + 1
     assert store.history_of("tso-1").in_force.revision == EXPECTED["revision"]
     assert store.document("tso-1", EXPECTED["revision"]).count(".") == 2
@@ -210,7 +210,7 @@ def test_earlier_results_are_converted_and_read(tmp_path, monkeypatch):
     assert convert_run_folder(folder, SITE) != []
     found = read_results(folder)
     for name, expected in EXPECTED["policies"].items():
-        policy = present_name(name)
+        policy = present_policy_name(name)
         summary = found.policies[policy]
         assert {key: getattr(summary, key) for key in expected} == pytest.approx(expected)
         assert read_trajectory(folder, policy=policy).sizes["time"] == 96

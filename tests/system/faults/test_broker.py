@@ -37,7 +37,7 @@ def check_survived(stage, result):
     assert result["undecided"] == 0
     stage.settle()
     stage.service.terminate()
-    assert stage.service.code == 0
+    assert stage.service.exit_code == 0
 
 
 def test_day_continues_after_the_embedded_broker_restarts(tmp_path, embedded):

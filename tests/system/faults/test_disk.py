@@ -67,7 +67,7 @@ def test_service_recovers_from_a_full_disk(tmp_path, small_disk, embedded):
         assert acknowledged(stage) > before
         assert stage.finish()["violations"] == {}
         stage.service.terminate()
-        assert stage.service.code == 0
+        assert stage.service.exit_code == 0
         assert not list(small_disk.rglob("*.draft"))
 
 

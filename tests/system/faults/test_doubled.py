@@ -63,7 +63,7 @@ def test_duplicate_and_late_telemetry_counts_once(stage, ear):
     stage.until_connected()
     echo = Echo(stage.broker)
     stage.play(STEPS)
-    while stage.plant.code is None:
+    while stage.plant.exit_code is None:
         echo.repeat()
     echo.stop()
     result = stage.result()

@@ -92,7 +92,7 @@ def test_junk_on_every_topic_is_quarantined(stage, ear):
     result = stage.result()
     assert result["undecided"] == 0
     assert result["violations"] == {}
-    assert stage.service.code is None
+    assert stage.service.exit_code is None
     most = len(TOPICS) - 1  # acknowledgements are not telemetry
     stage.until(lambda: quarantined(stage).get("poison", 0) > 0.8 * most * len(payloads()))
     assert list((stage.state / "quarantine").iterdir())
@@ -100,4 +100,4 @@ def test_junk_on_every_topic_is_quarantined(stage, ear):
     log = stage.service.log.read_text()
     assert "Traceback" not in log
     stage.service.terminate()
-    assert stage.service.code == 0
+    assert stage.service.exit_code == 0

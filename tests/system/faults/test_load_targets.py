@@ -12,7 +12,7 @@ import pytest
 import sites
 from optimizer.demo.simulated_day import PARTNER_NAME
 from telemetry.feed import signing
-from telemetry.feed.signing import FLEX_KIND, private_key_from_jwk
+from telemetry.feed.signing import FLEX_DOCUMENT_KIND, private_key_from_jwk
 from telemetry.messages.topics import TopicKind
 from telemetry.mqtt.client import Client
 from tests.support.flexing import claims_at, content, event, target
@@ -49,7 +49,7 @@ class Operator:
 
     def set(self, *targets, at):
         document, claims = {"targets": list(targets)}, claims_at(iso(at))
-        signed = signing.sign_document(document, self.key, kind=FLEX_KIND, claims=claims)
+        signed = signing.sign_document(document, self.key, kind=FLEX_DOCUMENT_KIND, claims=claims)
         envelope = event(data=signed, source=f"//grid/v1/isv/{PARTNER_NAME}", at=iso(at))
         assert self.client.publish(TOPIC, json.dumps(envelope).encode(), qos=1).wait(DEADLINE)
         return envelope["correlationid"]
@@ -60,7 +60,7 @@ class Operator:
         self.client.acknowledge(messages)
         for message in messages:
             envelope = json.loads(message.payload)
-            signing.verify_signature(envelope["data"], self.site, kind=FLEX_KIND)
+            signing.verify_signature(envelope["data"], self.site, kind=FLEX_DOCUMENT_KIND)
             self.received.append((envelope, content(envelope["data"])["feeds"]["small"]))
         return self.received
 

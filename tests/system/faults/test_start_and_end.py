@@ -27,7 +27,7 @@ def test_second_service_is_refused_with_the_first_process(stage):
     stage.until_connected()
     second = Mortal(stage.folder, "second")
     options = ["--broker", stage.broker, "--clock", "simulated", "--page", "0"]
-    second.start(["run", SITE, *options, "--state", str(stage.state)])
+    second.start_gigatwin(["run", SITE, *options, "--state", str(stage.state)])
     assert second.await_end(DEADLINE) == 1
     log = " ".join(second.log.read_text().split())
     assert f"process {stage.service.pid}" in log
@@ -71,7 +71,7 @@ def test_sigterm_ends_the_service_cleanly(stage, ear):
     ear.until(lambda: requests(ear))
     since, begun = ear.now(), time.monotonic()
     stage.service.terminate()
-    assert stage.service.code == 0
+    assert stage.service.exit_code == 0
     assert time.monotonic() - begun < SOON
     _, last = ear.until(lambda: states(ear, since, "offline"))[-1]
     assert last["code"] == "service_ended"
@@ -96,7 +96,7 @@ def test_sigterm_ends_the_service_while_a_solver_hangs(stage, ear, monkeypatch):
     stage.until(lambda: hanging.ASKED in stage.service.log.read_text())
     begun = time.monotonic()
     stage.service.terminate()
-    assert stage.service.code == 0
+    assert stage.service.exit_code == 0
     assert time.monotonic() - begun < SOON
     assert ear.until(lambda: states(ear, 0, "offline"))
     assert not schedules(ear)

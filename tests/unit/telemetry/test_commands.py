@@ -27,7 +27,7 @@ def made(wire, tmp_path):
 
 
 def test_caps_and_jobs_expire(made, wire):
-    sequence = made().apply(WANTED, NOW)
+    sequence = made().publish_commands(WANTED, NOW)
     caps, (jobs,) = wire.of(CapOrder), wire.of(JobOrders)
     assert {cap.hall: cap.power_cap for cap in caps} == {"hall_1": 1.25, "hall_2": 0.5}
     assert jobs.caps == {7: 0.75, 12: 1.0}
@@ -39,7 +39,7 @@ def test_caps_and_jobs_expire(made, wire):
 def test_requests_are_in_announced_units(made, wire):
     """-0.3 MW are -300 kW; degrees Celsius stay unchanged."""
     binder = bound()
-    made(binder).apply(WANTED, NOW)
+    made(binder).publish_commands(WANTED, NOW)
     assert wire.asked() == pytest.approx(
         {
             point(binder, "battery_request", "battery_1"): -300.0,
@@ -53,7 +53,7 @@ def test_requests_follow_changed_unit(made, wire):
     binder = PointBinder(SITE)
     for metadata in announced_metadata(SITE):
         binder.register(replace(metadata, unit="MW") if metadata.unit == "kW" else metadata)
-    made(binder).apply(WANTED, NOW)
+    made(binder).publish_commands(WANTED, NOW)
     assert wire.requests()[point(binder, "battery_request", "battery_1")] == pytest.approx(-0.3)
 
 
@@ -67,7 +67,13 @@ def test_only_own_points_are_written(made, wire):
         elif "tank" not in metadata.point:
             binder.register(metadata)
     made = made(binder)
-    made.apply(replace(WANTED, requests={**WANTED.requests, ("tank_request", "tank_1"): 0.1}), NOW)
+    made.publish_commands(
+        replace(
+            WANTED,
+            set_point_requests={**WANTED.set_point_requests, ("tank_request", "tank_1"): 0.1},
+        ),
+        NOW,
+    )
     made.withdraw_requests(NOW)
     written = set(wire.requests())
     assert point(stranger, "battery_request", "battery_1") not in written
@@ -90,15 +96,15 @@ def test_point_given_away_is_no_longer_written(made, wire):
     """Contract: MUST NOT publish to points whose metadata names others, not even null."""
     binder = bound()
     ordering = made(binder)
-    ordering.apply(WANTED, NOW)
+    ordering.publish_commands(WANTED, NOW)
     lost = [register_changed(binder, *WATER, integration="MEPAI")]
     lost += [
         register_changed(binder, word, "", integration="MEPAI")
         for word in SERVICE_HEARTBEAT_VARIABLES
     ]
     wire.sent.clear()
-    ordering.apply(WANTED, NOW)
-    ordering.apply(PlantCommands(), NOW)
+    ordering.publish_commands(WANTED, NOW)
+    ordering.publish_commands(PlantCommands(), NOW)
     ordering.withdraw_requests(NOW)
     ordering.publish_heartbeat(1.75e12, NOW)
     assert not set(lost) & set(wire.requests())
@@ -112,7 +118,7 @@ def test_returned_point_waits_for_acceptance(made, wire):
     binder.register(
         next(metadata for metadata in announced_metadata(SITE) if metadata.point == lost)
     )
-    made(binder).apply(WANTED, NOW)
+    made(binder).publish_commands(WANTED, NOW)
     assert lost not in wire.requests()
 
 
@@ -120,17 +126,17 @@ def test_request_is_withdrawn_when_unit_changes(made, wire):
     """38.5 C was requested and the point is now in F: the stored number has another meaning."""
     binder = bound()
     ordering = made(binder)
-    ordering.apply(WANTED, NOW)
+    ordering.publish_commands(WANTED, NOW)
     changed = register_changed(binder, *WATER, unit="F")
     wire.sent.clear()
-    ordering.apply(WANTED, NOW)
+    ordering.publish_commands(WANTED, NOW)
     assert wire.requests()[changed] is None
 
 
 def test_requests_are_repeated_every_100_s(made, wire, monkeypatch):
     binder = bound()
     ordering = made(binder)
-    ordering.apply(WANTED, NOW)
+    ordering.publish_commands(WANTED, NOW)
     asked = wire.asked()
     clock = commands.time.monotonic()
     for later, expected in ((99.0, {}), (101.0, asked), (102.0, {}), (202.0, asked)):
@@ -144,7 +150,7 @@ def test_requests_are_repeated_every_100_s(made, wire, monkeypatch):
 @pytest.mark.parametrize("way", ["hold", "withdraw", "simulated", "old"])
 def test_withdrawn_requests_are_not_repeated(made, wire, monkeypatch, way):
     ordering = made()
-    ordering.apply(WANTED, NOW)
+    ordering.publish_commands(WANTED, NOW)
     match way:
         case "hold":
             ordering.renew_last_caps(NOW)
@@ -161,7 +167,7 @@ def test_withdrawn_requests_are_not_repeated(made, wire, monkeypatch, way):
 
 def test_heartbeat_repeats_requests(made, wire, monkeypatch):
     ordering = made()
-    ordering.apply(WANTED, NOW)
+    ordering.publish_commands(WANTED, NOW)
     later = commands.time.monotonic() + 150.0
     monkeypatch.setattr(commands.time, "monotonic", lambda: later)
     wire.sent.clear()
@@ -170,7 +176,9 @@ def test_heartbeat_repeats_requests(made, wire, monkeypatch):
 
 
 def test_request_without_point_is_omitted(made, wire):
-    made().apply(PlantCommands(requests={("battery_request", "battery_9"): 1.0}), NOW)
+    made().publish_commands(
+        PlantCommands(set_point_requests={("battery_request", "battery_9"): 1.0}), NOW
+    )
     assert wire.asked() == {}
     assert len(wire.of(JobOrders)) == 1
 
@@ -180,11 +188,13 @@ def test_obsolete_request_is_withdrawn_once(made, wire):
     binder = bound()
     ordering = made(binder)
     key = ("facility_supply_request", "warm_plant")
-    ordering.apply(replace(WANTED, requests={**WANTED.requests, key: 40.5}), NOW)
+    ordering.publish_commands(
+        replace(WANTED, set_point_requests={**WANTED.set_point_requests, key: 40.5}), NOW
+    )
     assert wire.asked()[point(binder, *key)] == 40.5
     for expected in ([None], []):
         wire.sent.clear()
-        ordering.apply(WANTED, NOW)
+        ordering.publish_commands(WANTED, NOW)
         values = [s.value for s in wire.of(PointValue) if s.point == point(binder, *key)]
         assert values == expected
 
@@ -192,7 +202,7 @@ def test_obsolete_request_is_withdrawn_once(made, wire):
 def test_restart_withdraws_requests_of_killed_service(made, wire):
     """The killed service withdrew nothing, so the next one withdraws all other requests."""
     binder = bound()
-    made(binder).apply(WANTED, NOW)
+    made(binder).publish_commands(WANTED, NOW)
     values = wire.requests()
     assert values[point(binder, "facility_range_request", "warm_plant")] is None
     assert values[point(binder, "battery_request", "battery_1")] == -300.0
@@ -218,7 +228,7 @@ def tick(time):
 
 def test_repeated_tick_resends_orders_and_decision(made, wire, monkeypatch):
     ours = made()
-    ours.publish_decision(NOW, ours.apply(WANTED, NOW))
+    ours.publish_decision(NOW, ours.publish_commands(WANTED, NOW))
     first = wire.of(JobOrders)
     ours.on_sample(tick(NOW))  # the decision may still be under way
     ours.on_sample(tick(NOW + time_axes.QUARTER_HOUR))  # no decision yet
@@ -256,7 +266,7 @@ def test_heartbeats_use_qos_0_and_orders_qos_1(made, wire):
     """A heartbeat delivered hours later would prove nothing."""
     binder = bound()
     ordering = made(binder)
-    ordering.apply(WANTED, NOW)
+    ordering.publish_commands(WANTED, NOW)
     ordering.publish_heartbeat(1.75e12, NOW)
     assert wire.unkept == {point(binder, word, "") for word in SERVICE_HEARTBEAT_VARIABLES}
 

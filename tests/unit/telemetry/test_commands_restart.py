@@ -21,7 +21,7 @@ def made(wire, tmp_path):
 
 def test_hold_renews_caps_and_withdraws_requests(made, wire):
     frozen = made()
-    first = frozen.apply(WANTED, NOW)
+    first = frozen.publish_commands(WANTED, NOW)
     wire.sent.clear()
     second = frozen.renew_last_caps(NOW + COMMAND_VALIDITY)
     (jobs,) = wire.of(JobOrders)
@@ -41,7 +41,7 @@ def test_hall_caps_follow_inference_up_to_last_order(made, wire):
     rose again, running jobs were stopped.
     """
     frozen, caps = made(), []
-    frozen.apply(WANTED, NOW)
+    frozen.publish_commands(WANTED, NOW)
     for power in (None, 0.8, None, 1.1, 2.0):
         wire.sent.clear()
         eased = (
@@ -83,17 +83,17 @@ def test_withdrawal_keeps_heartbeats(made, wire):
 
 
 def test_last_commands_survive_restart(made, wire):
-    made().apply(WANTED, NOW)
+    made().publish_commands(WANTED, NOW)
     wire.sent.clear()
     again = made()
-    assert again.last_commands == replace(WANTED, requests={})
+    assert again.last_commands == replace(WANTED, set_point_requests={})
     assert again.renew_last_caps(NOW) > 0
     assert wire.of(JobOrders)[0].caps == {7: 0.75, 12: 1.0}
 
 
 def test_expired_commands_are_not_renewed(made, wire):
     """Proves: days later a HOLD does not renew the old jobs and caps."""
-    made().apply(WANTED, NOW)
+    made().publish_commands(WANTED, NOW)
     wire.sent.clear()
     assert made().renew_last_caps(NOW + COMMAND_VALIDITY) > 0
     wire.sent.clear()
@@ -104,12 +104,12 @@ def test_expired_commands_are_not_renewed(made, wire):
         == -1
     )
     assert wire.of(JobOrders) == wire.of(CapOrder) == []
-    assert late.apply(WANTED, NOW + 4 * COMMAND_VALIDITY) > 0
+    assert late.publish_commands(WANTED, NOW + 4 * COMMAND_VALIDITY) > 0
     assert late.renew_last_caps(NOW + 5 * COMMAND_VALIDITY) > 0
 
 
 def test_file_without_issue_time_is_renewed(made, tmp_path):
-    made().apply(WANTED, NOW)
+    made().publish_commands(WANTED, NOW)
     kept = json.loads((tmp_path / "orders.json").read_text())
     del kept["issued"], kept["checksum"]
     (tmp_path / "orders.json").write_text(json.dumps(kept))
@@ -118,7 +118,7 @@ def test_file_without_issue_time_is_renewed(made, tmp_path):
 
 def test_corrupt_cap_is_not_ordered(made, wire, tmp_path):
     """Proves: a cap raised by 8 MW by a flipped bit is not published under HOLD."""
-    made().apply(WANTED, NOW)
+    made().publish_commands(WANTED, NOW)
     path = tmp_path / "orders.json"
     cap = WANTED.hall_caps["hall_1"]
     path.write_text(path.read_text().replace(f'"hall_1": {cap}', f'"hall_1": {cap + 8.0}'))
@@ -135,7 +135,7 @@ def test_first_start_stops_no_jobs(made, wire):
 
 
 def test_empty_orders_are_renewed(made, wire):
-    made().apply(PlantCommands(), NOW)
+    made().publish_commands(PlantCommands(), NOW)
     assert made().renew_last_caps(NOW) > 0
     assert [orders.caps for orders in wire.of(JobOrders)] == [{}, {}]
 
@@ -164,7 +164,7 @@ def test_corrupt_file_orders_nothing(made, tmp_path, content):
     broken = made()
     assert broken.last_commands == PlantCommands()
     assert broken.renew_last_caps(NOW) == -1
-    assert broken.apply(WANTED, NOW) > 0
+    assert broken.publish_commands(WANTED, NOW) > 0
     assert made().last_commands.job_caps == WANTED.job_caps
 
 
@@ -174,7 +174,7 @@ def test_full_disk_does_not_stop_orders(made, wire, monkeypatch):
 
     monkeypatch.setattr(commands, "write_atomic", refuse)
     full = made()
-    assert full.apply(WANTED, NOW) > 0
+    assert full.publish_commands(WANTED, NOW) > 0
     assert full.renew_last_caps(NOW) > 0
     assert [orders.caps for orders in wire.of(JobOrders)] == [WANTED.job_caps] * 2
 
@@ -183,25 +183,27 @@ def test_sequences_rise_within_a_millisecond(made, monkeypatch):
     monkeypatch.setattr(commands.time, "time", lambda: 1.8e9)
     ordering = made()
     numbers = [
-        ordering.apply(WANTED, NOW),
+        ordering.publish_commands(WANTED, NOW),
         ordering.renew_last_caps(NOW),
-        ordering.apply(WANTED, NOW),
+        ordering.publish_commands(WANTED, NOW),
     ]
     assert numbers == sorted(set(numbers))
 
 
 @pytest.mark.parametrize("ways", [("apply", "apply"), ("apply", "renew"), ("renew", "apply")])
 def test_sequences_rise_after_clock_set_back(made, monkeypatch, ways):
-    made().apply(WANTED, NOW)
+    made().publish_commands(WANTED, NOW)
     numbers = []
     for way, clock in zip(ways, (1.9e9, 1.2e9), strict=True):
         monkeypatch.setattr(commands.time, "time", lambda at=clock: at)
         order = made()
-        numbers.append(order.apply(WANTED, NOW) if way == "apply" else order.renew_last_caps(NOW))
+        numbers.append(
+            order.publish_commands(WANTED, NOW) if way == "apply" else order.renew_last_caps(NOW)
+        )
     assert numbers[1] > numbers[0]
 
 
 def test_sequence_beyond_limit_is_ignored(made, tmp_path):
     kept = {"jobs": {}, "halls": {}, "sequence": 2**60}
     (tmp_path / "orders.json").write_text(json.dumps(kept))
-    assert 0 < made().apply(WANTED, NOW) < 2**53
+    assert 0 < made().publish_commands(WANTED, NOW) < 2**53

@@ -27,8 +27,8 @@ def test_backtest_without_a_safe_plan_counts_fallbacks():
     run = run_without_a_plan(small_days.setting(1).site)
     assert run.trajectory.sizes["time"] == 4
     assert np.isfinite(run.trajectory["plan_grid_import_power"]).all()
-    assert run.summary.fallbacks == len(run.fallbacks) == 1
-    (row,) = run.fallbacks
+    assert run.summary.fallbacks == len(run.fallback_plans) == 1
+    (row,) = run.fallback_plans
     assert (row["plant"], row["time"]) == (0, "2026-06-16T00:00Z")
     assert str(row["reason"]).startswith("rule: ")
 

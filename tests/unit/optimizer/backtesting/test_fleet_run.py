@@ -68,9 +68,9 @@ def test_jobs_move_from_the_expensive_to_the_cheap_site(found):
     }
     moved = sum(parcel.energy for parcel in shared.transfers)
     assert moved > 0.05
-    assert shared.sent("dear") == shared.received("cheap") == pytest.approx(moved)
+    assert shared.sent_work("dear") == shared.received_work("cheap") == pytest.approx(moved)
     assert shared.move_cost == pytest.approx(1.0 * moved)
-    assert shared.saved > 0.0
+    assert shared.saved_objective > 0.0
     assert not shared.failed_plans
 
 
@@ -78,11 +78,13 @@ def test_no_work_is_lost_in_transfer(found):
     shared, _ = found
     alone, together = (
         sum(trial.summary.work_done for trial in trials.values())
-        for trials in (shared.independent, shared.shared)
+        for trials in (shared.independent_runs, shared.shared_runs)
     )
     assert together == pytest.approx(alone, rel=1e-9)
-    dear = shared.shared["dear"].summary.work_done
-    assert dear == pytest.approx(shared.independent["dear"].summary.work_done - shared.sent("dear"))
+    dear = shared.shared_runs["dear"].summary.work_done
+    assert dear == pytest.approx(
+        shared.independent_runs["dear"].summary.work_done - shared.sent_work("dear")
+    )
 
 
 def test_moved_work_starts_after_its_arrival(found):
@@ -96,7 +98,7 @@ def test_moved_work_starts_after_its_arrival(found):
 
 def test_no_limit_is_violated_and_every_step_is_reported(found):
     shared, progress = found
-    assert [trial.summary.violations for trial in shared.shared.values()] == [0, 0]
+    assert [trial.summary.violations for trial in shared.shared_runs.values()] == [0, 0]
     steps = 4 * HOURS
     assert progress[-steps:] == [("shared", "dear, cheap", n + 1, steps) for n in range(steps)]
     assert len(progress) == 3 * steps
@@ -125,9 +127,9 @@ def test_without_a_common_plan_sites_run_alone(settings, routes, monkeypatch):
     assert not shared.transfers
     hours = [f"2026-06-16T{hour:02d}:00Z" for hour in range(HOURS)]
     assert shared.failed_plans == dict.fromkeys(hours, "none")
-    assert shared.independent
-    for name, trial in shared.independent.items():
-        assert shared.shared[name].summary == trial.summary
+    assert shared.independent_runs
+    for name, trial in shared.independent_runs.items():
+        assert shared.shared_runs[name].summary == trial.summary
 
 
 def test_activation_during_an_exchange_is_planned_once(routes, monkeypatch):
@@ -136,7 +138,7 @@ def test_activation_during_an_exchange_is_planned_once(routes, monkeypatch):
     monkeypatch.setattr(
         FleetSiteRun, "observe", lambda run: replace(observe(run), has_new_request=True)
     )
-    runs = run_fleet(pair(hours=1), routes).shared
+    runs = run_fleet(pair(hours=1), routes).shared_runs
     assert set(runs) == {"dear", "cheap"}
     for trial in runs.values():
         assert len(trial.decisions) == 4
@@ -160,7 +162,7 @@ def test_the_figure_has_a_panel_for_each_site(found, tmp_path):
     shared, _ = found
     alone, together = (
         {name: trial.trajectory for name, trial in trials.items()}
-        for trials in (shared.independent, shared.shared)
+        for trials in (shared.independent_runs, shared.shared_runs)
     )
     sent = {"dear": np.full(4 * HOURS, 0.3), "cheap": np.full(4 * HOURS, -0.3)}
     figure = plot_fleet(alone, together, sent, title="two sites")

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 import sites
 from optimizer.backtesting import run_folder
 from optimizer.backtesting.run_folder import (
-    IDENTITY_VERSION,
+    IDENTITY_FORMAT_VERSION,
     build_identity,
     convert_run_folder,
     open_run_folder,
@@ -103,7 +103,7 @@ def check_converted(folder, runs):
     assert objectives == {name: float(place) for place, name in enumerate(EARLIER)}
     assert found.policies["threshold"].energy_equal_work_mwh is None
     assert list(found.accounts) == list(found.weighed) == list(found.broken) == list(EARLIER)
-    assert json.loads((folder / "run.json").read_text())["version"] == IDENTITY_VERSION
+    assert json.loads((folder / "run.json").read_text())["version"] == IDENTITY_FORMAT_VERSION
 
 
 @pytest.mark.parametrize("folder", [1, 2, 3], indirect=True)
@@ -176,4 +176,4 @@ def test_a_folder_of_a_fleet_has_no_identity_and_is_converted(folder):
 
 def test_names_of_golden_comparisons_are_those_of_the_converter():
     names = json.loads((Path(__file__).parents[3] / "golden/earlier_names.json").read_text())
-    assert names["policies"] == run_folder.PRESENT_NAMES
+    assert names["policies"] == run_folder.PRESENT_POLICY_NAMES

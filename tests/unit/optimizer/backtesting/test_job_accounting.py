@@ -24,7 +24,7 @@ def test_the_same_caps_change_nothing(first_jobs):
     work = RunningJobs(queue, arrivals, jobs)
     work.set_caps(dict(jobs), 7)
     (end, done), (there, whole) = (
-        work.result,
+        work.final_queue_and_progress,
         advance_queue(queue, jobs, hours=0.25, arrivals=arrivals),
     )
     assert end.instant == there.instant
@@ -42,7 +42,7 @@ def test_work_before_and_after_a_change_adds_up(first_jobs):
     work.set_caps(less, 5)
     middle, before = advance_queue(queue, jobs, hours=5 / 60, arrivals=arrivals)
     end, after = advance_queue(middle, less, hours=10 / 60, arrivals=arrivals)
-    found, done = work.result
+    found, done = work.final_queue_and_progress
     assert work.mean_power_to_interval_end == pytest.approx(after.work_power.sum())
     assert work.mean_power_to_interval_end < full
     assert done.work_power == pytest.approx((before.work_power + 2.0 * after.work_power) / 3.0)
@@ -58,6 +58,6 @@ def test_job_that_ends_before_a_change_is_reported_once(first_jobs):
     work = RunningJobs(queue, arrivals, jobs)
     for minute in (3, 6, 9, 12):
         work.set_caps(dict.fromkeys(jobs, CAPPED + minute / 1000), minute)
-    finished = work.result[1].finished_job_numbers.tolist()
+    finished = work.final_queue_and_progress[1].finished_job_numbers.tolist()
     assert len(finished) == len(set(finished))
     assert set(finished) <= set(whole.finished_job_numbers.tolist()) | set(jobs)

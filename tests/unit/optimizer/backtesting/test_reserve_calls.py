@@ -69,7 +69,9 @@ def test_activation_lowers_the_planned_import():
     assert not who.call_due(START, plan([9.0, 10.0, 11.0, 12.0, 13.0], mfrr=2.0))
     assert who.call_due(START + QUARTER_HOUR, plan([9.0, 10.0, 11.0, 12.0, 13.0], mfrr=2.0))
     assert not who.call_due(START + 2 * QUARTER_HOUR, plan([9.0, 8.0, 9.0, 10.0, 13.0], mfrr=2.0))
-    assert [(one.product, one.first, one.power) for one in orders] == [("mfrr", 1, 2.0)]
+    assert [(one.product, one.first_quarter_hour, one.ordered_power) for one in orders] == [
+        ("mfrr", 1, 2.0)
+    ]
     outlook = who.requested_outlook(
         time_axes.horizon_axes(START + QUARTER_HOUR, [(2.0, 15.0), (4.0, 60.0)])
     )
@@ -91,7 +93,7 @@ def test_simultaneous_activations_add_up():
     assert who.call_due(START, plan([10.0] * 4, mfrr=2.0, rr=3.0))
     outlook = who.requested_outlook(time_axes.horizon_axes(START, [(1.0, 15.0)]))
     assert outlook["grid_import_target"].to_numpy()[:, 0].tolist() == [5.0, 50.0, 50.0, 50.0]
-    given = [float(one.delivered(np.array([20.0 / 3.0]))[0]) for one in orders]
+    given = [float(one.delivered_power(np.array([20.0 / 3.0]))[0]) for one in orders]
     assert given == pytest.approx([2.0, 2.0])
 
 
@@ -121,9 +123,13 @@ def test_site_without_activating_contracts_gets_no_target():
 )
 def test_delivery_counts_from_full_activation(full_activation, due):
     order = ReserveOrder(
-        product="mfrr", first=0, baseline=np.full(2, 10.0), previous_net_import=10.0, power=6.0
+        product="mfrr",
+        first_quarter_hour=0,
+        baseline=np.full(2, 10.0),
+        previous_net_import=10.0,
+        ordered_power=6.0,
     )
-    assert order.required(full_activation) == pytest.approx(due)
+    assert order.required_power(full_activation) == pytest.approx(due)
 
 
 def test_delivery_is_compared_with_a_plan_with_set_points():
@@ -131,9 +137,13 @@ def test_delivery_is_compared_with_a_plan_with_set_points():
     Then at 10 MW: 6 at 4 MW, none at 12 MW.
     """
     order = ReserveOrder(
-        product="mfrr", first=1, baseline=np.full(3, 10.0), previous_net_import=40.0, power=6.0
+        product="mfrr",
+        first_quarter_hour=1,
+        baseline=np.full(3, 10.0),
+        previous_net_import=40.0,
+        ordered_power=6.0,
     )
-    given = order.delivered(np.array([40.0, 16.0, 4.0, 12.0]))
+    given = order.delivered_power(np.array([40.0, 16.0, 4.0, 12.0]))
     assert given == pytest.approx([4.0, 6.0, 0.0])
 
 
@@ -151,7 +161,7 @@ def test_activated_work_stops_on_a_different_plant(monkeypatch):
         signal[5 * 60 + 7 : 6 * 60 + 7] = 1.0
         return dict.fromkeys(products, signal)
 
-    monkeypatch.setattr(reserve_calls, "reserve_calls", called)
+    monkeypatch.setattr(reserve_calls, "draw_reserve_calls", called)
     trial = runner.run_backtest_policy(
         setting, "deterministic", seed=1, on_progress=lambda *_: None
     )

@@ -7,7 +7,9 @@ import pytest
 
 from optimizer.backtesting import reserve_calls, runner
 from optimizer.backtesting.case import BacktestCase
-from optimizer.backtesting.reserve_calls import reserve_calls as reserve_activation_reserve_calls
+from optimizer.backtesting.reserve_calls import (
+    draw_reserve_calls as reserve_activation_reserve_calls,
+)
 from optimizer.backtesting.settlement import reserve_accounts
 from optimizer.problem.planning_outlook import SoldReserves
 from telemetry.simulator.reserve_facility import ReserveFacility
@@ -165,7 +167,10 @@ def test_delivery_may_exceed_rated_power_from_opposite_plan(before, after, way):
     plant.run_with(at_rest(before), 15)
     plant.set_reserved_capacity({("fcr", "battery_1"): 0.9})
     plant.run_with(at_rest(after), 15)
-    assert float(plant.activation()[f"reserve_used_{'up' if way > 0 else 'down'}"].max()) > 0.0
+    assert (
+        float(plant.called_and_missed_power()[f"reserve_used_{'up' if way > 0 else 'down'}"].max())
+        > 0.0
+    )
     assert plant.missed_power().max() < NOTHING
 
 
@@ -183,7 +188,7 @@ def test_activation_across_new_orders_is_delivered_once():
     plant.run_with(at_rest(), 30)
     assert battery_discharge(plant)[15:50] == pytest.approx(0.3, abs=0.02)
     assert len(plant.called_power()) == 60
-    used = plant.activation()["reserve_used_up"].to_numpy()[:, 0]
+    used = plant.called_and_missed_power()["reserve_used_up"].to_numpy()[:, 0]
     assert used == pytest.approx([0.0, 0.3, 0.3, 0.1])
 
 
@@ -230,14 +235,14 @@ def test_stored_energy_suffices_for_the_reserve(seed, monkeypatch):
         seen.append(reserve_calls.build_plant(setting, seed=seed))
         return seen[-1]
 
-    monkeypatch.setattr(reserve_calls, "reserve_calls", called)
+    monkeypatch.setattr(reserve_calls, "draw_reserve_calls", called)
     monkeypatch.setattr(runner, "build_plant", plant_of)
     trial = runner.run_backtest_policy(
         setting, "deterministic", seed=seed, on_progress=lambda *_: None
     )
     plant = seen[0]
     assert isinstance(plant, ReserveFacility)
-    used = plant.activation()
+    used = plant.called_and_missed_power()
     assert float(used["reserve_used_up"].sum() + used["reserve_used_down"].sum()) > 0.5
     assert plant.missed_power().max() < NOTHING
     assert int(trial.violated_minutes.sum()) == 0  # an activation is exempt from the ramp limit

@@ -149,7 +149,7 @@ def test_fallbacks_are_summed_over_seeds():
 def test_paired_difference_has_a_student_interval():
     """Differences 1, 2, 3: mean 2, deviation 1, t(0.975; 2) = 4.303, half width 2.484."""
     found = paired_difference([11.0, 22.0, 33.0], [10.0, 20.0, 30.0])
-    assert (found.mean, found.pairs) == (2.0, 3)
+    assert (found.mean, found.pair_count) == (2.0, 3)
     assert found.half_width == pytest.approx(4.3027 / np.sqrt(3.0), rel=1e-4)
     assert (found.is_significant, found.verdict) == (False, "no difference shown")
 
@@ -176,7 +176,7 @@ def test_unequal_pairs_are_refused():
 
 def test_differences_are_from_the_harder_rule():
     found = results(immediate=5.0, threshold_capped=3.0, deterministic=2.0)
-    assert found.reference == "threshold_capped"
+    assert found.reference_policy == "threshold_capped"
     assert {name: one.mean for name, one in found.differences.items()} == {
         "immediate": 2.0,
         "deterministic": -1.0,

@@ -11,7 +11,7 @@ import sites
 from optimizer.backtesting.run_folder import (
     build_identity,
     check_run_site,
-    describe_differences,
+    describe_identity_differences,
     open_run_folder,
     read_backtest_decision,
     read_results,
@@ -61,7 +61,7 @@ def test_announcements_are_part_of_a_run_and_ids_of_jobs_are_not():
         for length in (1.0, 2.0)
     )
     assert set(announced["digests"]) - set(identity()["digests"]) == {"announced"}
-    assert list(describe_differences(announced, later)) == ["another content of announced"]
+    assert list(describe_identity_differences(announced, later)) == ["another content of announced"]
 
 
 def test_same_run_reuses_its_folder_despite_renamed_files(tmp_path):

@@ -139,7 +139,7 @@ def test_arrays_equal_a_fresh_compile(request, given, seed):
     paid[book.account_index, book.column_index] = book.cost
     np.testing.assert_array_equal(paid, costs)
     np.testing.assert_array_equal(book.constant_cost, offset)
-    assert set(book.names) <= set(WEIGHT_OF_ACCOUNT)
+    assert set(book.account_names) <= set(WEIGHT_OF_ACCOUNT)
 
 
 def test_real_site_compiles_as_in_pyomo():
@@ -154,8 +154,8 @@ def test_real_site_compiles_as_in_pyomo():
     np.testing.assert_array_equal(arrays.column_low, bounds[:, 0])
     np.testing.assert_array_equal(arrays.column_high, bounds[:, 1])
     np.testing.assert_array_equal(arrays.accounts.constant_cost, offset)
-    weights = dict.fromkeys(arrays.accounts.names, 1.0)
-    paid, _ = arrays.accounts.weighted(weights, len(arrays.column_low))
+    weights = dict.fromkeys(arrays.accounts.account_names, 1.0)
+    paid, _ = arrays.accounts.weighted_column_costs(weights, len(arrays.column_low))
     np.testing.assert_allclose(paid, costs.sum(axis=0), rtol=1e-15)
 
 
@@ -211,4 +211,4 @@ def rows(rule):
 def test_rule_that_is_no_template_is_refused(rule, expected):
     """Proves: a rule that Pyomo would expand or truncate silently is refused."""
     with pytest.raises(TypeError, match=expected):
-        read(rows(rule)).matrix()
+        read(rows(rule)).read_matrix()

@@ -21,14 +21,16 @@ def laid(draw, low=0.0, high=12.0):
     (convert,) = machine("one", "rack", draws={"medium_voltage": draw}).given
     ends = np.array([low]), np.array([high])
     samples = (CurveSamples.sample(convert, OUTSIDE, ends),)
-    return fit_piecewise_linear(convert, OperatingRange(low=ends[0], high=ends[1], samples=samples))
+    return fit_piecewise_linear(
+        convert, OperatingRange(min_output=ends[0], max_output=ends[1], samples=samples)
+    )
 
 
 def test_line_is_one_segment():
     curve = laid(lambda q: 1.0 + 2.0 * q, low=3.0)
-    assert curve.width == pytest.approx(np.array([[9.0]]))
+    assert curve.segment_widths == pytest.approx(np.array([[9.0]]))
     assert curve.draw_at_min_output["medium_voltage"] == pytest.approx([7.0])
-    assert curve.slope["medium_voltage"] == pytest.approx(np.array([[2.0]]))
+    assert curve.segment_slopes["medium_voltage"] == pytest.approx(np.array([[2.0]]))
     assert curve.max_excess_over_curve["medium_voltage"] == pytest.approx([0.0], abs=1e-9)
 
 
@@ -38,15 +40,17 @@ def test_parabola_is_cut_into_equal_segments():
     At the samples that is 2.0; between them 1.0 more might be hidden, as far as they tell.
     """
     curve = laid(lambda q: q**2)
-    assert curve.width == pytest.approx(np.full((1, 4), 3.0))
-    assert curve.slope["medium_voltage"] == pytest.approx(np.array([[3.0, 9.0, 15.0, 21.0]]))
+    assert curve.segment_widths == pytest.approx(np.full((1, 4), 3.0))
+    assert curve.segment_slopes["medium_voltage"] == pytest.approx(
+        np.array([[3.0, 9.0, 15.0, 21.0]])
+    )
     assert curve.max_excess_over_curve["medium_voltage"] == pytest.approx([2.0 + 1.0])
 
 
 def test_kink_is_found():
     curve = laid(lambda q: np.maximum(q, 2.0 * q - 5.0))
-    assert curve.width == pytest.approx(np.array([[5.0, 7.0]]))
-    assert curve.slope["medium_voltage"] == pytest.approx(np.array([[1.0, 2.0]]))
+    assert curve.segment_widths == pytest.approx(np.array([[5.0, 7.0]]))
+    assert curve.segment_slopes["medium_voltage"] == pytest.approx(np.array([[1.0, 2.0]]))
 
 
 def test_step_is_bounded_from_above():
@@ -77,16 +81,16 @@ def test_range_follows_demand_to_the_grid_connection():
     found = operating_ranges(given, OUTSIDE)
     feeder, line = found["feeder"], found["line"]
     pad = 0.02 * 8.0
-    assert (feeder.low[0], feeder.high[0]) == pytest.approx((2.0 - pad, 10.0 + pad))
+    assert (feeder.min_output[0], feeder.max_output[0]) == pytest.approx((2.0 - pad, 10.0 + pad))
     low, high = 2.0 - pad - 1.0 - 3.0, 10.0 + pad + 1.0
     pad = 0.02 * (high - low)
-    assert (line.low[0], line.high[0]) == pytest.approx((low - pad, high + pad))
+    assert (line.min_output[0], line.max_output[0]) == pytest.approx((low - pad, high + pad))
 
 
 def test_machine_beside_another_may_stand_still():
     poor = machine("poor", "air", draws={"medium_voltage": lambda q: q})
     found = operating_ranges(problem(site(poor), outlook([10.0], service=4.0)), OUTSIDE)
-    assert found["poor"].low[0] == found["cooler"].low[0] == 0.0
+    assert found["poor"].min_output[0] == found["cooler"].min_output[0] == 0.0
 
 
 def test_machine_physics_is_evaluated_once():
@@ -118,8 +122,8 @@ def test_curves_computed_together_equal_separate_ones(choice):
         assert alone.curves
         for owner, curve in alone.curves.items():
             other = together.curves[owner]
-            middle = curve.low + 0.4 * curve.width.sum(axis=1)
-            for carrier in curve.slope:
+            middle = curve.min_output + 0.4 * curve.segment_widths.sum(axis=1)
+            for carrier in curve.segment_slopes:
                 least = np.abs(curve.draw(carrier, middle) - other.draw(carrier, middle))
                 assert (
                     least
@@ -156,12 +160,13 @@ def test_clipped_lines_keep_their_values():
     ends = np.array([-12.0]), np.array([12.0])
     samples = (CurveSamples.sample(convert, OUTSIDE, ends),)
     whole = fit_piecewise_linear(
-        convert, OperatingRange(low=ends[0], high=ends[1], samples=samples)
+        convert, OperatingRange(min_output=ends[0], max_output=ends[1], samples=samples)
     )
     cut = fit_piecewise_linear(
-        convert, OperatingRange(low=np.array([-2.0]), high=np.array([4.0]), samples=samples)
+        convert,
+        OperatingRange(min_output=np.array([-2.0]), max_output=np.array([4.0]), samples=samples),
     )
-    assert cut.width == pytest.approx(np.array([[2.0, 4.0, 0.0]]))
+    assert cut.segment_widths == pytest.approx(np.array([[2.0, 4.0, 0.0]]))
     for output in (-2.0, 0.0, 3.0, 4.0):
         at = np.array([output])
         assert cut.draw("medium_voltage", at) == pytest.approx(whole.draw("medium_voltage", at))

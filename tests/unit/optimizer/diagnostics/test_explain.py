@@ -50,14 +50,17 @@ def answer(duals=None, accounts=None):
 
 def binding(**duals):
     dotted = {name.replace("__", "."): np.array(prices) for name, prices in duals.items()}
-    return explain_schedule(answer(dotted), hours_of([50.0] * 4, [0.0] * 4)).binding
+    return explain_schedule(answer(dotted), hours_of([50.0] * 4, [0.0] * 4)).binding_limits
 
 
 def test_upper_bound_binds_where_more_would_save():
     (limit,) = binding(grid__import_power=[0.0, -3.0, 0.0, -7.0])
     assert limit.limit == "power taken from the connection or source (grid)"
-    assert (limit.first, limit.last) == (START + time_axes.HOUR, START + 3 * time_axes.HOUR)
-    assert (limit.count, limit.shadow_price) == (2, 7.0)
+    assert (limit.first_interval, limit.last_interval) == (
+        START + time_axes.HOUR,
+        START + 3 * time_axes.HOUR,
+    )
+    assert (limit.interval_count, limit.shadow_price) == (2, 7.0)
 
 
 def test_margin_of_one_more_unit_saves_nothing():
@@ -75,7 +78,7 @@ def test_peak_is_one_limit_per_billing_period():
     assert now.limit == "running peak of the billing period (grid)"
     assert (now.count, now.shadow_price) == (2, pytest.approx(144.0))
     assert then.limit == "peak of the billing period after it (grid)"
-    assert then.first == then.last == START + 3 * time_axes.HOUR
+    assert then.first_interval == then.last_interval == START + 3 * time_axes.HOUR
     assert then.shadow_price == pytest.approx(45.0)
 
 
@@ -91,16 +94,16 @@ def test_level_is_dated_by_the_interval_that_leads_to_it():
         "least level of the store (battery)",
         "level of the store (battery)",
     )
-    assert full.first == full.last == START + time_axes.HOUR
-    assert empty.first == empty.last == START + 3 * time_axes.HOUR
+    assert full.first_interval == full.last_interval == START + time_axes.HOUR
+    assert empty.first_interval == empty.last_interval == START + 3 * time_axes.HOUR
     assert (empty.shadow_price, full.shadow_price) == (30.0, 20.0)
 
 
 def test_ramp_is_dated_by_its_later_interval():
     (first,) = binding(grid__first_up=[-4.0])
-    assert first.first == first.last == START
+    assert first.first_interval == first.last_interval == START
     (later,) = binding(grid__ramp_up=[-2.0, 0.0, 0.0])  # between the first two intervals
-    assert later.first == later.last == START + time_axes.HOUR
+    assert later.first_interval == later.last_interval == START + time_axes.HOUR
 
 
 def test_cohorts_are_one_limit():
@@ -108,7 +111,7 @@ def test_cohorts_are_one_limit():
         work__work_credited=[[0.0, 0.0], [0.0, 9.0], [0.0, 0.0], [3.0, 0.0], [0.0, 0.0]]
     )
     assert limit.limit == "deadlines of the work"
-    assert (limit.count, limit.shadow_price) == (2, 9.0)
+    assert (limit.interval_count, limit.shadow_price) == (2, 9.0)
 
 
 def test_largest_limits_come_first_without_internal_ones():
@@ -238,7 +241,7 @@ def test_narrow_connection_is_listed_as_binding():
     problem = small_days.problem()
     narrow = problem.site.with_parameters("grid_1", import_limit=1.6)
     reasons = decide(Problem(narrow, problem.state, problem.outlook)).explanation
-    limits = [limit.limit for limit in reasons.binding]
+    limits = [limit.limit for limit in reasons.binding_limits]
     assert "power taken from the connection or source (grid_1)" in limits
 
 
@@ -261,7 +264,7 @@ def test_limit_with_unreliable_price_is_listed_without_it():
     plan = hours_of([50.0] * 4, [0.0] * 4)
     explanation = explain_schedule(answer(duals), plan)
     assert explanation.limits_with_uncertain_dual == ("deadlines of the work",)
-    assert explanation.binding == ()
+    assert explanation.binding_limits == ()
     assert explanation.as_json()["doubtful"] == ["deadlines of the work"]
     assert (
         explain_schedule(
@@ -275,7 +278,7 @@ def test_limit_with_unreliable_price_is_listed_without_it():
         "work that has arrived",
         "racks that the waiting jobs can use",
     )
-    assert explanation.binding == ()
+    assert explanation.binding_limits == ()
     assert (
         explain_schedule(
             answer({name: 0.0 * prices for name, prices in few.items()}), plan

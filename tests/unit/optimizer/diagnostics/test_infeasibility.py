@@ -285,15 +285,15 @@ def infeasible(seed):
 
 
 def arrays_of(dense):
-    rows, columns = dense.matrix.shape
-    at = np.nonzero(dense.matrix)
+    rows, columns = dense.read_matrix.shape
+    at = np.nonzero(dense.read_matrix)
     none = np.empty(0, dtype=np.int32)
     return ModelArrays(
         row_starts=np.searchsorted(at[0], np.arange(rows + 1)).astype(np.int32),
         column_indices=at[1].astype(np.int32),
-        matrix_values=dense.matrix[at],
+        matrix_values=dense.read_matrix[at],
         accounts=AccountCosts(
-            names=(),
+            account_names=(),
             account_index=none,
             column_index=none,
             cost=np.empty(0),
@@ -305,8 +305,8 @@ def arrays_of(dense):
         row_high=dense.high,
         is_integer=np.zeros(columns, dtype=bool),
         interval_of_column=np.zeros(columns, dtype=np.int32),
-        columns={},
-        rows={},
+        columns_by_variable={},
+        rows_by_constraint={},
     )
 
 
@@ -314,11 +314,11 @@ def least_missed(dense, may, rows=None, lower=None, upper=None):
     """Return what equations miss in sum at the least, by another program; of the rest only some is
     kept, all if None.
     """
-    count, width = dense.matrix.shape
+    count, width = dense.read_matrix.shape
     kept = np.isin(np.arange(count), np.arange(count) if rows is None else rows) | may
     slack = np.eye(count)[:, may]
     low, high = (np.where(kept, bound, np.nan) for bound in (dense.low, dense.high))
-    matrix = np.hstack([dense.matrix, slack, -slack])
+    matrix = np.hstack([dense.read_matrix, slack, -slack])
     tops, bottoms = np.isfinite(high), np.isfinite(low)
     columns = np.arange(width)
     bounds = [
@@ -367,7 +367,7 @@ def test_large_problem_is_checked_before_it_is_optimised(monkeypatch):
     warm = planner.solve_problem(usual).warm_start
     monkeypatch.setattr(planner, "is_feasible", lambda _: False)
     planner.solve_problem(usual)
-    monkeypatch.setattr(planner, "FEASIBILITY_CHECK_ROWS", 1)
+    monkeypatch.setattr(planner, "MIN_ROWS_FOR_FEASIBILITY_CHECK", 1)
     planner.solve_problem(usual, warm)
     with pytest.raises(NoScheduleError):
         planner.solve_problem(usual)

@@ -127,7 +127,7 @@ def test_ramp_is_one_limit_in_all_intervals():
     plan = hand.solved(where, hand.outlook([50.0] * 2, jobs=jobs, terminal=90.0))
     (one,) = limit_values(plan, build_schedule(plan))
     assert one.limit == "ramp of the connection, upwards (grid)"
-    assert (one.marginal_value, one.hours) == (pytest.approx(120.0), 2.0)
+    assert (one.marginal_value, one.binding_hours) == (pytest.approx(120.0), 2.0)
 
 
 def test_value_of_a_limit_comes_with_its_range():

@@ -54,11 +54,11 @@ def test_rule_reduces_work_until_failures_are_survived():
     origin = {"source": ScheduleSource.RULE, "reason": "no solver"}
     full, eased = (plan_by_rule(problem, 2.2, **origin) for problem in (usual, wanted))
     assert work_of(eased) < work_of(full)
-    assert not eased.verdict.coverage.is_uncovered.any()
+    assert not eased.verdict.contingency_coverage.is_uncovered.any()
     # HOLD stops no work for it, but names what is exposed
     held = plan_by_rule(wanted, 2.2, source=ScheduleSource.HOLD, reason="a person")
     assert work_of(held) == pytest.approx(work_of(full))
-    assert held.verdict.coverage.is_uncovered.any()
+    assert held.verdict.contingency_coverage.is_uncovered.any()
 
 
 def asked_for(problem, power):

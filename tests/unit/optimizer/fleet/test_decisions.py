@@ -53,7 +53,7 @@ def work_of(problem, decision, label):
 def test_received_work_is_done_before_its_deadline(fleet):
     problem, net = together()[2], -nets_of(fleet)[2][:, 0]
     edges = np.concatenate([[0.0], np.cumsum(problem.interval_hours)])
-    blocks = edges[list(problem.migration.edges)]
+    blocks = edges[list(problem.migration.block_edges)]
     done = work_of(problem, fleet.decisions["south"], "union/guest")
 
     def come(delay):
@@ -82,7 +82,7 @@ def test_transfers_are_in_text_and_json(fleet):
     first = fleet.transfers[0]
     assert first.receiving_site == "south"
     assert str(first).startswith(
-        f"{first.sending_site} sends {first.total:.1f} MWh of batch to south"
+        f"{first.sending_site} sends {first.total_work:.1f} MWh of batch to south"
     )
     document = fleet.as_json()
     json.dumps(document, allow_nan=False)
@@ -104,7 +104,7 @@ def test_isolated_costs_are_those_of_decisions(fleet):
     assert document["objective_alone"] == pytest.approx(
         sum(fleet.isolated_costs.values()), abs=0.01
     )
-    assert fleet.saved == pytest.approx(
+    assert fleet.saving_over_isolated_sites == pytest.approx(
         document["objective_alone"] - document["objective"], abs=0.02
     )
 
@@ -150,8 +150,8 @@ def test_fleet_never_costs_more_than_separate_sites(monkeypatch, fleet, fails):
     """Proves: nothing moves where units or the twin undo the linear gain."""
     replace_decisions(monkeypatch, fails=fails)
     found = decide_fleet(together())
-    assert found.costs == found.isolated_costs == pytest.approx(fleet.isolated_costs)
-    assert found.saved == 0.0
+    assert found.site_costs == found.isolated_costs == pytest.approx(fleet.isolated_costs)
+    assert found.saving_over_isolated_sites == 0.0
     assert not nets_of(found).any()
     assert not found.transfers
 

@@ -152,10 +152,18 @@ def test_speed_scales_work_per_megawatt_hour():
 
 
 def test_blocks_have_the_given_length():
-    assert open_migration((make_route(),), np.full(96, 0.25)).edges == (0, 16, 32, 48, 64, 80, 96)
+    assert open_migration((make_route(),), np.full(96, 0.25)).block_edges == (
+        0,
+        16,
+        32,
+        48,
+        64,
+        80,
+        96,
+    )
     mixed = np.concatenate([np.full(8, 0.25), np.full(7, 1.0)])
-    assert open_migration((make_route(),), mixed, block=4.0).edges == (0, 10, 14)
-    assert open_migration((make_route(),), np.array([1.0]), block=4.0).edges == (0, 1)
+    assert open_migration((make_route(),), mixed, block=4.0).block_edges == (0, 10, 14)
+    assert open_migration((make_route(),), np.array([1.0]), block=4.0).block_edges == (0, 1)
 
 
 def test_single_site_has_its_own_model():

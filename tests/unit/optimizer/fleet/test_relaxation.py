@@ -28,7 +28,7 @@ def best_answer(problem, prices):
     data = build_model_data(problem)
     arrays = compile_model(signature_of(data)).with_parameter_values(parameter_values(data))
     solver = LpSolver(arrays, account_weights(problem.weights))
-    solver.set_costs(arrays.columns["migration.net"].ravel(), prices.ravel())
+    solver.set_costs(arrays.columns_by_variable["migration.net"].ravel(), prices.ravel())
     return solver.run().objective
 
 
@@ -40,7 +40,7 @@ def test_two_sites_share_at_a_price_between_their_costs():
     assert found.relaxed_site_costs == pytest.approx((0.0, 80.0))
     assert cost_alone(*members) == pytest.approx(240.0)
     assert found.net_sent_work[0].sum() == pytest.approx(4.0)
-    assert 10.0 - 1e-6 <= found.prices[0, 0] <= 50.0 + 1e-6
+    assert 10.0 - 1e-6 <= found.route_prices[0, 0] <= 50.0 + 1e-6
 
 
 def test_sites_without_routes_stay_alone():
@@ -76,8 +76,8 @@ def test_no_site_could_do_better_at_the_prices(seed):
     for problem, cost, net in zip(
         members, found.relaxed_site_costs, found.net_sent_work, strict=True
     ):
-        assert best_answer(problem, found.prices) == pytest.approx(
-            cost - found.income(net), abs=1e-6 * abs(found.cost)
+        assert best_answer(problem, found.route_prices) == pytest.approx(
+            cost - found.migration_income(net), abs=1e-6 * abs(found.cost)
         )
 
 

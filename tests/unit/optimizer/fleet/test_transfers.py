@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from optimizer.fleet.routes import build_fleet_problems
-from optimizer.fleet.transfers import select_jobs, select_transfers
+from optimizer.fleet.transfers import select_jobs_to_send, select_transfers
 from tests.support import small_days
 from tests.support.small_fleet import alone, route
 from twin.workload.jobs import Jobs
@@ -50,7 +50,9 @@ def other():
 
 
 def goes(waiting, energy, *, host=None):
-    chosen = select_jobs(waiting, "batch", energy=energy, ready=NOW + HOUR, host=host or pool())
+    chosen = select_jobs_to_send(
+        waiting, "batch", energy=energy, ready=NOW + HOUR, host=host or pool()
+    )
     return waiting.jobs.number[chosen].tolist()
 
 
@@ -85,7 +87,7 @@ def settled():
     """Return problems of three sites with two routes, and their agreed transfers."""
     routes = {"slow": route(transfer_time="3 h", cost="2 EUR/MWh"), "union": route()}
     problems = build_fleet_problems(alone(), routes, block=2.0)
-    nets = [np.zeros((len(problems[0].migration.edges) - 1, 2)) for _ in problems]
+    nets = [np.zeros((len(problems[0].migration.block_edges) - 1, 2)) for _ in problems]
     for site, first, second in ((0, 4.0, 8.0), (1, 0.0, -6.0), (2, -4.0, -2.0)):
         nets[site][0] = first, second
     return problems, nets
@@ -98,7 +100,8 @@ def test_transfers_leave_as_jobs_for_their_hosts(settled):
     now = queues[0].instant
     found = list(select_transfers(problems, nets, queues, hours=1.0))
     result = [
-        (one.route, one.sending_site, one.receiving_site, one.energy, one.cost) for one in found
+        (one.route, one.sending_site, one.receiving_site, one.energy, one.move_cost)
+        for one in found
     ]
     assert result == [  # the route of three hours first, at its price; a half of each block
         ("slow", "north", "south", pytest.approx(2.0), pytest.approx(4.0)),

@@ -59,7 +59,7 @@ def solve(problems, **numbers):
     own = account_weights(problems[0].problem.weights)
     prices = own | {f"{s}.{name}": price for s in NAMES for name, price in own.items()}
     answer = LpSolver(arrays, prices).run()
-    return answer, {name: answer.values[at] for name, at in arrays.columns.items()}
+    return answer, {name: answer.values[at] for name, at in arrays.columns_by_variable.items()}
 
 
 def test_sites_share_a_common_import_cap(problems):

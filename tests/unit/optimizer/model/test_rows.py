@@ -19,7 +19,7 @@ def limits_of(problem):
 
 
 def by_name(problem):
-    return {(limit.name, limit.is_low): limit for limit in limits_of(problem)}
+    return {(limit.name, limit.is_lower_bound): limit for limit in limits_of(problem)}
 
 
 def test_row_knows_its_intervals():
@@ -84,7 +84,7 @@ def test_heat_pump_keeps_the_power_margin():
     problem = heat_pump_site.problem(**heat_pump_site.HUNGRY)
     limit = by_name(problem)["pump.segment", False]
     assert limit.label == "heat that the network takes, or the machine can give (pump)"
-    assert limit.spec.margin == "power"
+    assert limit.spec.margin_name == "power"
 
 
 def test_connection_owns_the_headroom_of_its_reserves():
@@ -107,5 +107,12 @@ def test_shares_leave_out_what_is_given():
     found = by_name(hand.problem(hand.site(hand.battery()), hand.outlook([10.0] * 2), level=0.5))
     numbers = {"battery.charge_max": np.array([0.0, 1.0])}
     charge, level = found["battery.charge", False], found["battery.level", False]
-    assert charge.shares(charge.spec.change_per_unit, numbers, (2,)).tolist() == [0.0, 1.0]
-    assert level.shares(level.spec.change_per_unit, numbers, (3,)).tolist() == [0.0, 1.0, 1.0]
+    assert charge.changes_per_unit(charge.spec.change_per_unit, numbers, (2,)).tolist() == [
+        0.0,
+        1.0,
+    ]
+    assert level.changes_per_unit(level.spec.change_per_unit, numbers, (3,)).tolist() == [
+        0.0,
+        1.0,
+        1.0,
+    ]

@@ -88,9 +88,11 @@ def test_work_yields_for_failure_tolerance(problem):
     assert decision.verdict.is_safe
     work = decision.schedule["work_power"].sum("cohort").to_numpy()
     assert (work[:8] > 1.0).all()
-    limits = [one for one in decision.explanation.binding if "failures are endured" in one.limit]
+    limits = [
+        one for one in decision.explanation.binding_limits if "failures are endured" in one.limit
+    ]
     assert [one.unit for one in limits] == ["MW"]
-    assert limits[0].count == 8
+    assert limits[0].interval_count == 8
 
 
 def large_tank():
@@ -248,7 +250,10 @@ def test_unavoidable_ramp_is_reported_and_planned(problem):
     assert decision.explanation.soft_constraints[0].target == "ramp of the connection (grid_1)"
     assert decision.explanation.penalties.keys() == {"ramp"}
     assert "ramp" not in decision.explanation.accounts
-    assert max((limit.shadow_price for limit in decision.explanation.binding), default=0.0) < 1000.0
+    assert (
+        max((limit.shadow_price for limit in decision.explanation.binding_limits), default=0.0)
+        < 1000.0
+    )
     total = sum(decision.explanation.accounts.values())
     assert decision.objective == pytest.approx(total + decision.explanation.penalties["ramp"])
 

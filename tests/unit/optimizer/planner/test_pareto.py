@@ -105,10 +105,10 @@ def test_value_of_machine_capacity_equals_the_saving():
         return hand.solved(site, hand.outlook([10.0, 50.0], jobs=[MORE_RACKS]))
 
     plan, more = limited(3.0), 0.01
-    (bound,) = explain_schedule(plan, build_schedule(plan)).binding
+    (bound,) = explain_schedule(plan, build_schedule(plan)).binding_limits
     (one,) = limit_values(plan, build_schedule(plan))
     assert bound.limit == one.limit == "most that the machine can give (line)"
-    assert (bound.first, bound.count) == (hand.START, 1)
+    assert (bound.first_interval, bound.interval_count) == (hand.START, 1)
     assert one.marginal_value == pytest.approx(
         (plan.objective - limited(3.0 + more).objective) / more, 0.05
     )
@@ -121,7 +121,7 @@ def test_heat_pump_limited_by_network_does_not_bind():
     limits = [
         one.limit
         for one in (
-            *explain_schedule(plan, build_schedule(plan)).binding,
+            *explain_schedule(plan, build_schedule(plan)).binding_limits,
             *limit_values(plan, build_schedule(plan)),
         )
     ]
@@ -174,7 +174,7 @@ def test_value_of_deadlines_equals_the_saving(week):
 
 
 def test_unreliable_work_prices_are_not_listed(week):
-    binding = explain_schedule(week[1], build_schedule(week[1])).binding
+    binding = explain_schedule(week[1], build_schedule(week[1])).binding_limits
     work = [one for one in binding if "work" in one.limit or "jobs" in one.limit]
     assert work
     assert all(one.shadow_price <= MAX_TRUSTED_DUAL_EUR for one in work)

@@ -70,7 +70,7 @@ def test_curves_use_the_chosen_set_points():
         (convert,) = (c for c in inputs.problem.site.conversions if c.owner == plant.name)
         curve = inputs.curves[plant.name]
         weather = Weather.from_dataset(inputs.problem.outlook)
-        middle = 0.5 * curve.width.sum(axis=1) + curve.low
+        middle = 0.5 * curve.segment_widths.sum(axis=1) + curve.min_output
         here = (
             convert.with_set_points(inputs.setpoints)
             .flows_at_output(middle, weather)
@@ -106,7 +106,7 @@ def test_coolant_request_follows_from_the_set_point():
             choice=SimpleNamespace(replay=replay),
             excluded_racks=(),
         )
-        requests = plant_commands(problem.site, outcome).requests
+        requests = plant_commands(problem.site, outcome).set_point_requests
         units = [v for (name, _), v in requests.items() if name == "technology_supply_request"]
         (bank,) = problem.site.machines_of(CduBank)
         assert len(units) == bank.count

@@ -119,7 +119,7 @@ def test_units_cover_the_planned_output(committed):
     plan = solve_problem(committed)
     (convert,) = (c for c in committed.site.conversions if c.owner == PLANT)
     running = convert.switchable_units.characteristics(Weather.from_dataset(committed.outlook))
-    output = plan.data.curves[PLANT].low + plan.values[f"{PLANT}.segment"].sum(axis=1)
+    output = plan.data.curves[PLANT].min_output + plan.values[f"{PLANT}.segment"].sum(axis=1)
     on = plan.values[f"{PLANT}.on"]
     assert (output <= running.economiser_output + running.max_output * on + 1e-6).all()
     assert plan.values[f"{PLANT}.missing_units"] == pytest.approx(

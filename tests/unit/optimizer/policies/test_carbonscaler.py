@@ -5,7 +5,7 @@ import pytest
 
 from optimizer.backtesting.runner import run_backtest_policy
 from optimizer.policies.policy import RULE_ORDERS, RulePolicy
-from optimizer.policies.price_rules import allocate_steps
+from optimizer.policies.price_rules import allocate_scaling_steps
 from tests.support import small_days
 
 
@@ -18,7 +18,7 @@ def test_steps_with_most_work_per_carbon_are_chosen():
     carbon, work, power = np.array([300.0, 100.0, 200.0]), np.array([0.7, 0.3]), np.array([0.5] * 2)
 
     def taken(need):
-        return allocate_steps(carbon, work=work, power=power, need=need).tolist()
+        return allocate_scaling_steps(carbon, work=work, power=power, need=need).tolist()
 
     assert taken(0.7) == [0, 1, 0]
     assert taken(1.4) == [0, 1, 1]
@@ -29,7 +29,9 @@ def test_steps_with_most_work_per_carbon_are_chosen():
 
 
 def test_first_of_equal_hours_is_chosen():
-    found = allocate_steps(np.zeros(4), work=np.array([1.0]), power=np.array([1.0]), need=2.0)
+    found = allocate_scaling_steps(
+        np.zeros(4), work=np.array([1.0]), power=np.array([1.0]), need=2.0
+    )
     assert found.tolist() == [1, 1, 0, 0]
 
 

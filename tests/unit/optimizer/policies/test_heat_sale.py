@@ -102,7 +102,7 @@ def test_heat_sale_is_optional(problem, schedule):
 
 def test_heat_pump_is_no_binding_source(problem):
     solution = solve_problem(problem)
-    binding = explain_schedule(solution, build_schedule(solution)).binding
+    binding = explain_schedule(solution, build_schedule(solution)).binding_limits
     assert binding
     assert not any("connection or source (pump)" in limit.limit for limit in binding)
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from optimizer.policies.price_rules import order_cheapest_hours, order_immediate
-from optimizer.policies.storage_and_renewables import share_caps
+from optimizer.policies.storage_and_renewables import split_total_cap
 from optimizer.realtime.headroom import compute_headroom
 from sites import load_site
 from twin import time_axes, variables
@@ -232,9 +232,9 @@ def test_job_that_ends_within_the_interval_uses_no_wind(site, rule):
 
 
 def test_caps_share_expected_and_remaining_power():
-    assert share_caps({"sun": 3.0, "wind": 1.0}, 2.0) == {"sun": 1.5, "wind": 0.5}
-    assert share_caps({"sun": 3.0, "wind": 1.0}, 6.0) == {"sun": 4.0, "wind": 2.0}
-    assert share_caps({"sun": 0.0}, 2.0) == {"sun": 2.0}
+    assert split_total_cap({"sun": 3.0, "wind": 1.0}, 2.0) == {"sun": 1.5, "wind": 0.5}
+    assert split_total_cap({"sun": 3.0, "wind": 1.0}, 6.0) == {"sun": 4.0, "wind": 2.0}
+    assert split_total_cap({"sun": 0.0}, 2.0) == {"sun": 2.0}
 
 
 @pytest.mark.slow

@@ -8,7 +8,7 @@ from optimizer.problem.planning_outlook import HOURLY_HORIZON, QUARTER_HOUR_HORI
 from optimizer.problem.problem import add_service_racks, build_problem
 from tests.support import small_days
 from twin import time_axes
-from twin.markets.contracts import published_until
+from twin.markets.contracts import prices_published_until
 from twin.time_axes import HOUR, QUARTER_HOUR
 
 
@@ -62,7 +62,7 @@ def test_quarter_hour_prices_need_quarters(here, now):
 
 
 def test_unpublished_prices_do_not_choose_the_horizon(here, now):
-    until = published_until(now, here.site.resolved_market_time_zone)
+    until = prices_published_until(now, here.site.resolved_market_time_zone)
     for at, expected in ((until - QUARTER_HOUR, True), (until + QUARTER_HOUR, False)):
         record = with_price(here.inputs.series, at)
         assert is_fine(build_horizon(here.site, record, now), now) == expected, at

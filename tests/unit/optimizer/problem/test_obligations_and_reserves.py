@@ -112,7 +112,7 @@ def test_broken_hard_target_is_listed():
     plan = solved(site(asked()), ahead)
     (one,) = soft_constraint_report(plan)
     assert one.is_hard
-    assert (one.above, one.cost) == (pytest.approx(2.0), 0.0)
+    assert (one.excess, one.payment) == (pytest.approx(2.0), 0.0)
     assert one.penalty == pytest.approx(2.0 * HARD_OBLIGATION_PENALTY["net_import"])
 
 
@@ -141,13 +141,13 @@ def test_imbalance_revenue_is_listed_as_negative_cost():
     (one,) = soft_constraint_report(
         solved(site(position()), with_words(outlook([50.0], service=3.0), **words))
     )
-    assert (one.target, one.below, one.cost) == ("day-ahead position (market)", 1.0, -20.0)
+    assert (one.target, one.shortfall, one.payment) == ("day-ahead position (market)", 1.0, -20.0)
 
 
 def test_broken_ramp_is_listed():
     where = site(connection=grid(ramp=1.0 / 36.0))
     (one,) = soft_constraint_report(solved(where, outlook([10.0], service=9.0)))
-    assert (one.above, one.unit) == (pytest.approx(8.0), "MW")
+    assert (one.excess, one.unit) == (pytest.approx(8.0), "MW")
 
 
 def test_kept_target_is_not_listed():

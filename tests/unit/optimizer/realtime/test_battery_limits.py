@@ -9,8 +9,8 @@ import xarray as xr
 from optimizer.planner.planner import decide
 from optimizer.realtime.plan_follower import (
     BatteryLimits,
-    apply_limits,
-    intersect,
+    apply_battery_limits,
+    intersect_battery_limits,
     limit_discharge_margin,
     reserve_holding_limits,
     taper_limits,
@@ -125,10 +125,10 @@ def test_battery_orders_are_clipped_to_the_allowed_range():
     ways = {"battery_1": BatteryLimits(charge=0.2, discharge=0.3)}
     for way, most in (("charge", 0.2), ("discharge", 0.3)):
         now = resting(**{way: 0.8})
-        held = apply_limits(now, ways)
+        held = apply_battery_limits(now, ways)
         assert held[f"battery_{way}"].to_numpy() == pytest.approx(most)
         assert now[f"battery_{way}"].to_numpy() == pytest.approx(0.8)
-    assert apply_limits(now, {}) is now
+    assert apply_battery_limits(now, {}) is now
 
 
 def test_guard_keeps_the_allowed_range():
@@ -209,7 +209,7 @@ def test_no_reserve_beyond_the_plan():
 
 def test_tightest_of_several_ranges_applies():
     one, other = BatteryLimits(charge=0.2, discharge=0.7), BatteryLimits(charge=0.5, discharge=0.3)
-    found = intersect({"a": one}, {"a": other, "b": other})
+    found = intersect_battery_limits({"a": one}, {"a": other, "b": other})
     assert found == {"a": BatteryLimits(charge=0.2, discharge=0.3), "b": other}
 
 
@@ -217,7 +217,7 @@ def test_tightest_of_several_ranges_applies():
 def test_shaving_uses_the_allowed_range(charge, discharge, free):
     """Proves: 0.5 MW each way: what a plan wants beyond is not there to be moved."""
     ways = {"battery_1": BatteryLimits(charge=0.5, discharge=0.5)}
-    step = apply_limits(resting(charge=charge, discharge=discharge), ways).isel(time=0)
+    step = apply_battery_limits(resting(charge=charge, discharge=discharge), ways).isel(time=0)
     assert limit_discharge_margin({"battery_1": 9.0}, ways, step)["battery_1"] == pytest.approx(
         free
     )

@@ -67,7 +67,7 @@ def test_work_rises_no_faster_than_valves_follow(room, lag):
     found = compute_headroom(site, state, step)
     load = MAX_WARMING_SHARE * max(room, 0.0) * plant.loop.heat_capacity / ((lag or 120.0) / 3600.0)
     ran = site_load_curve(site, step)
-    each = np.ptp(ran.loads["warm_plant"]) / np.ptp(ran.hall_power)
+    each = np.ptp(ran.plant_loads["warm_plant"]) / np.ptp(ran.hall_power)
     assert found.max_load_step == pytest.approx(load / each)
     assert found.max_work_power == compute_headroom(site, problem.state, step).max_work_power
 

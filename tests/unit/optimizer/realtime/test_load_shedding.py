@@ -44,7 +44,7 @@ def guard_of(site, easing, **more):
     orders = DispatchOrders(jobs={7: 1.0, 8: 0.95})
     return MeteringIntervalControl(
         site=site,
-        planned=orders,
+        planned_orders=orders,
         uncharged_mean_import=99.0,
         import_limit=LIMIT,
         sheddable_jobs=easing,
@@ -57,7 +57,7 @@ def test_running_jobs_are_capped_and_none_paused(easing):
     caps = np.array([jobs.get(number, 0.0) for number in (7, 8, 9)])
     assert jobs.keys() == {7, 8}
     assert less == pytest.approx(0.05)
-    assert running_power(easing.queue, caps) == pytest.approx(easing.power - 0.05)
+    assert running_power(easing.queue, caps) == pytest.approx(easing.ordered_work_power - 0.05)
 
 
 def test_racks_can_be_capped_to_their_lowest(easing):
@@ -66,7 +66,7 @@ def test_racks_can_be_capped_to_their_lowest(easing):
     kinds = easing.queue.pool.kinds
     assert jobs == pytest.approx({7 + k: kinds[k].throughput.power_points[0] for k in (0, 1)})
     assert jobs[8] < kinds[1].min_power_share
-    assert 0.0 < less < easing.power
+    assert 0.0 < less < easing.ordered_work_power
 
 
 def test_zero_reduction_changes_nothing(easing):
@@ -80,7 +80,7 @@ def test_work_yields_at_the_limit_when_the_battery_is_empty(site, easing):
     """
     guard = guard_of(site, easing, discharge_margin={"battery_1": 0.0})
     orders = guard.adjust_to_meter(minutes=5, mean=4.06, latest=4.06)
-    assert guard.reduction == guard.shed_work_power == pytest.approx(0.06 * 10 / 3)
+    assert guard.total_reduction == guard.shed_work_power == pytest.approx(0.06 * 10 / 3)
     assert orders.jobs == pytest.approx(easing.shed(guard.shed_work_power)[0])
     assert guard.current_orders.jobs == pytest.approx(orders.jobs)
     with_battery = guard_of(site, easing)
@@ -123,11 +123,11 @@ def _followed(guard, bare, delay):
     """Return import and cut, minute by minute, of a plant that follows within some minutes."""
     shown, cuts, done, begin, at = [], [], 0.0, 0.0, 0
     for minute, free in enumerate(bare, start=1):
-        done = begin + (guard.reduction - begin) * min((minute - at) / delay, 1.0)
+        done = begin + (guard.total_reduction - begin) * min((minute - at) / delay, 1.0)
         shown.append(free - done)
         if guard.adjust_to_meter(minutes=minute, mean=np.mean(shown), latest=shown[-1]):
             begin, at = done, minute
-        cuts.append(guard.reduction)
+        cuts.append(guard.total_reduction)
     return np.array(shown), np.array(cuts)
 
 
@@ -146,7 +146,7 @@ def test_work_does_not_oscillate_at_any_delay(delay, rise):
     )
     guard = MeteringIntervalControl(
         site=large,
-        planned=DispatchOrders(jobs={7: 1.0, 8: 0.95}),
+        planned_orders=DispatchOrders(jobs={7: 1.0, 8: 0.95}),
         uncharged_mean_import=999.0,
         import_limit=170.0,
         sheddable_jobs=easing,

@@ -20,7 +20,7 @@ def guard():
     orders = DispatchOrders(
         jobs={}, battery_charge={battery: 0.6}, battery_discharge={battery: 0.0}
     )
-    return MeteringIntervalControl(site=site, planned=orders, uncharged_mean_import=PEAK)
+    return MeteringIntervalControl(site=site, planned_orders=orders, uncharged_mean_import=PEAK)
 
 
 def battery_of(orders):
@@ -31,27 +31,27 @@ def battery_of(orders):
 def test_orders_stay_when_there_is_room(guard):
     """Proves: 15 x 4 less 5 x 3.8 leaves 4.1 MW for ten minutes."""
     assert guard.adjust_to_meter(minutes=5, mean=3.8, latest=3.8) is None
-    assert guard.reduction == 0.0
+    assert guard.total_reduction == 0.0
 
 
 def test_charging_is_reduced_first(guard):
     """Proves: 15 x 4 less 5 x 4.1 leaves 3.95 MW; half of what is ordered counts in ten minutes."""
     orders = guard.adjust_to_meter(minutes=5, mean=4.1, latest=4.1)
     assert battery_of(orders) == pytest.approx((0.3, 0.0))
-    assert guard.reduction == pytest.approx(0.3)
+    assert guard.total_reduction == pytest.approx(0.3)
     assert guard.mean_reduction == pytest.approx(0.3 / 2 * 10 / 15)
 
 
 def test_rise_is_extrapolated(guard):
     """Proves: 0.2 MW a minute for 3 minutes: 4.1 MW become 4.61 MW in the mean of the ten left."""
     guard.adjust_to_meter(minutes=5, mean=3.6, latest=4.1)
-    assert guard.reduction == pytest.approx((4.61 - 4.2) / 0.5)
+    assert guard.total_reduction == pytest.approx((4.61 - 4.2) / 0.5)
 
 
 def test_battery_then_discharges_at_full_power(guard):
     orders = guard.adjust_to_meter(minutes=10, mean=4.5, latest=4.5)  # 3 MW are allowed
     assert battery_of(orders) == pytest.approx((0.0, 0.8))
-    assert guard.reduction == pytest.approx(1.4)
+    assert guard.total_reduction == pytest.approx(1.4)
 
 
 def test_import_limit_is_kept_every_minute(guard):
@@ -61,7 +61,7 @@ def test_import_limit_is_kept_every_minute(guard):
     """
     guard.uncharged_mean_import, guard.import_limit = 9.0, 4.0
     guard.adjust_to_meter(minutes=5, mean=3.0, latest=3.5)
-    assert guard.reduction == pytest.approx(0.1 * 10 / 3)
+    assert guard.total_reduction == pytest.approx(0.1 * 10 / 3)
 
 
 def test_shaving_keeps_the_export_limit(guard):
@@ -72,14 +72,14 @@ def test_shaving_keeps_the_export_limit(guard):
     guard.export_limit = -3.8
     orders = guard.adjust_to_meter(minutes=10, mean=4.5, latest=4.5)
     assert battery_of(orders) == pytest.approx((0.0, 0.1))
-    assert guard.reduction == pytest.approx(0.7)
+    assert guard.total_reduction == pytest.approx(0.7)
 
 
 def test_expected_fall_of_import_is_not_shaved(guard):
     """Proves: half of the fall from 5 to 4 MW comes after minute 5, so 0.2 of 4.5 MW are free."""
     guard.initial_import, guard.expected_import, guard.export_limit = 5.0, 4.0, -3.8
     guard.adjust_to_meter(minutes=5, mean=4.75, latest=4.5)
-    assert guard.reduction == pytest.approx(0.2)
+    assert guard.total_reduction == pytest.approx(0.2)
 
 
 def test_unforeseen_import_can_be_shaved(guard):
@@ -89,7 +89,7 @@ def test_unforeseen_import_can_be_shaved(guard):
     """
     guard.initial_import, guard.expected_import, guard.export_limit = 4.0, 4.0, -3.8
     guard.adjust_to_meter(minutes=10, mean=4.5, latest=4.5)
-    assert guard.reduction == pytest.approx(0.7)
+    assert guard.total_reduction == pytest.approx(0.7)
 
 
 def test_plant_ordered_below_the_limit_is_not_corrected(guard):
@@ -105,7 +105,7 @@ def test_plant_ordered_below_the_limit_is_not_corrected(guard):
     )
     assert guard.adjust_to_meter(minutes=1, mean=4.9, latest=4.85) is None
     guard.adjust_to_meter(minutes=6, mean=4.7, latest=4.6)  # 4.1 were due
-    assert guard.reduction > 0.1
+    assert guard.total_reduction > 0.1
 
 
 def test_plan_is_resumed_when_there_is_room(guard):
@@ -117,7 +117,7 @@ def test_plan_is_resumed_when_there_is_room(guard):
 
 
 def test_reserved_power_is_not_used(guard):
-    (battery,) = guard.planned.battery_charge
+    (battery,) = guard.planned_orders.battery_charge
     guard.discharge_margin = {battery: 0.2}
     orders = guard.adjust_to_meter(minutes=5, mean=4.1, latest=4.1)
     assert battery_of(orders) == pytest.approx((0.4, 0.0))
@@ -131,10 +131,10 @@ def test_small_changes_are_ignored(guard):
 
 def test_shaving_from_the_start_counts_and_stays(guard):
     """Proves: 0.3 of 0.5 MW are used, so 0.2 MW are left; with room the 0.3 MW stay."""
-    (battery,) = guard.planned.battery_charge
+    (battery,) = guard.planned_orders.battery_charge
     watch = MeteringIntervalControl(
         site=guard.site,
-        planned=guard.planned,
+        planned_orders=guard.planned_orders,
         uncharged_mean_import=PEAK,
         discharge_margin={battery: 0.5},
         shed_from_start=0.3,
@@ -151,7 +151,7 @@ def filling():
     """Return the guard of a quarter-hour in which tank and battery charge, with 0.2 and 0.6 MW."""
     site = small_days.problem(1).site
     orders = DispatchOrders(jobs={}, tank_charge={"tank_1": 0.2}, battery_charge={"battery_1": 0.6})
-    return MeteringIntervalControl(site=site, planned=orders, uncharged_mean_import=PEAK)
+    return MeteringIntervalControl(site=site, planned_orders=orders, uncharged_mean_import=PEAK)
 
 
 def warmth(site, share):
@@ -193,10 +193,10 @@ def test_slow_plant_keeps_its_peak(guard, apart, first, last):
     minutes, moved, begin, at = np.arange(1, 16), 0.0, 0.0, 0
     shown = []
     for minute, bare in zip(minutes, np.interp(minutes, [0, 10], [first, last]), strict=True):
-        shown.append(bare - _turned(begin, guard.reduction, minute - at))
+        shown.append(bare - _turned(begin, guard.total_reduction, minute - at))
         if minute % apart or minute == 15:
             continue
-        moved = _turned(begin, guard.reduction, minute - at)
+        moved = _turned(begin, guard.total_reduction, minute - at)
         if guard.adjust_to_meter(minutes=minute, mean=np.mean(shown), latest=shown[-1]):
             begin, at = moved, minute
     assert np.mean(shown) == pytest.approx(PEAK, abs=0.02 * PEAK)

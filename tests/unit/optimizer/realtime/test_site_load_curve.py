@@ -11,7 +11,7 @@ from twin.equipment import CoolingPlant
 from twin.simulation.simulate import simulate
 from twin.simulation.state import initial_state
 from twin.time_axes import interval_axes
-from twin.weather import ROUNDING_STEPS
+from twin.weather import AIR_ROUNDING_STEPS
 
 
 def first(**words):
@@ -24,7 +24,7 @@ def test_tried_load_equals_a_long_replay():
     site, now = moments.site(), first(air_temperature=24.3, relative_humidity=0.5)
     found, start = site_load_curve(site, now), now["time"].to_numpy()[0]
     long = interval_axes(np.array([start, start + np.timedelta64(10_000, "h")]))
-    long = long.assign({name: ("time", now[name].to_numpy()) for name in ROUNDING_STEPS})
+    long = long.assign({name: ("time", now[name].to_numpy()) for name in AIR_ROUNDING_STEPS})
     shares = np.array([work.racks / site.rack_count for work in site.flexible_loads])
     hall = [work.owner for work in site.flexible_loads]
     for power, whole in zip(found.hall_power, found.site_power, strict=True):
@@ -61,10 +61,10 @@ def test_heat_sale_and_plant_capacity_count():
     assert (
         busy.site_power > idle.site_power + 0.02
     ).all()  # the pump draws more than the plant saves
-    assert (busy.loads["warm_plant"] < idle.loads["warm_plant"] - 0.2).all()
+    assert (busy.plant_loads["warm_plant"] < idle.plant_loads["warm_plant"] - 0.2).all()
     assert (
-        idle.loads.keys()
-        == idle.max_loads.keys()
+        idle.plant_loads.keys()
+        == idle.max_plant_loads.keys()
         == {plant.name for plant in site.machines_of(CoolingPlant)}
     )
-    assert all((np.diff(load) > 0.0).all() for load in idle.loads.values())
+    assert all((np.diff(load) > 0.0).all() for load in idle.plant_loads.values())

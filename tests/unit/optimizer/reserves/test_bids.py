@@ -184,8 +184,11 @@ def tried(problem):
     solver = LpSolver(arrays, account_weights(problem.weights))
     places, choices = [], []
     for one in bid_blocks(arrays, problem):
-        for number in np.unique(one.block[one.max_offer > 0.0]):
-            at, cost = one.columns[one.block == number], one.cost[one.block == number]
+        for number in np.unique(one.block_number[one.max_offer > 0.0]):
+            at, cost = (
+                one.columns[one.block_number == number],
+                one.offer_cost[one.block_number == number],
+            )
             most = greatest(solver, at, cost=cost) + NOTHING
             places.append(at)
             choices.append(np.unique(one.rounded_down(np.arange(0.0, most, one.product.bid_step))))

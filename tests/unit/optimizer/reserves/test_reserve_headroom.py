@@ -181,7 +181,7 @@ def test_unsold_reserve_is_listed_with_its_reason():
 
 
 def test_sold_and_offered_reserves_are_listed_separately():
-    plan = reserve_days.decision(hours=78).explanation.reserves
+    plan = reserve_days.decision(hours=78).explanation.reserve_texts
     lines = [line for line in plan if line.startswith("fcr: ")]
     assert lines[0].startswith("fcr: 0.3 MW sold and provided from 2026-06-16T00:00Z")
     assert lines[-1].endswith("blocks after that")
@@ -190,9 +190,11 @@ def test_sold_and_offered_reserves_are_listed_separately():
 
 def test_explanation_lists_reserves():
     decision = reserve_days.decision()
-    assert any(line.startswith("fcr: 0.8 MW offered") for line in decision.explanation.reserves)
-    assert decision.explanation.as_json()["reserves"] == list(decision.explanation.reserves)
-    assert small_days.decision().explanation.reserves == ()
+    assert any(
+        line.startswith("fcr: 0.8 MW offered") for line in decision.explanation.reserve_texts
+    )
+    assert decision.explanation.as_json()["reserves"] == list(decision.explanation.reserve_texts)
+    assert small_days.decision().explanation.reserve_texts == ()
 
 
 def make_problem(**words):
@@ -276,7 +278,9 @@ def test_reserve_model_compiles_as_in_pyomo():
     np.testing.assert_array_equal(arrays.column_low, bounds[:, 0])
     np.testing.assert_array_equal(arrays.column_high, bounds[:, 1])
     np.testing.assert_allclose(arrays.accounts.constant_cost, offset, rtol=1e-15)
-    paid, _ = arrays.accounts.weighted(dict.fromkeys(arrays.accounts.names, 1.0), len(bounds))
+    paid, _ = arrays.accounts.weighted_column_costs(
+        dict.fromkeys(arrays.accounts.account_names, 1.0), len(bounds)
+    )
     np.testing.assert_allclose(paid, costs.sum(axis=0), rtol=1e-12, atol=1e-12)
 
 

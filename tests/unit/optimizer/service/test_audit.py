@@ -160,7 +160,7 @@ def test_full_disk_leaves_no_partial_line_and_loses_no_entry(written, monkeypatc
     with monkeypatch.context() as patch:
         patch.setattr("optimizer.service.audit.write_all", half)
         audit.add({"event": "waits"})
-        audit.retry()
+        audit.write_waiting_entries()
         assert "1 entries of the record wait" in audit.trouble
         assert "No space left" in audit.trouble
     assert written.read_bytes() == whole

@@ -54,13 +54,13 @@ def plant_and_folder(tmp_path_factory):
         archive.add(decode(*message), JournalPosition(1, offset))
         archive.record_journal_position(JournalPosition(1, offset))
 
-    for message in bms.metadata():
+    for message in bms.metadata_messages():
         store(message)
     racks = {name: np.zeros(sum(h.racks for h in SITE.machines_of(ITHall))) for name in RACK_POINTS}
-    times = plant.record["time"].to_numpy()
+    times = plant.true_record["time"].to_numpy()
     for minute in range(EVERY - 1, len(times), EVERY):
         moment = times[minute] + np.timedelta64(1, "m")
-        for message in bms.changed_messages(truth(plant.record, minute), racks, time=moment):
+        for message in bms.changed_messages(truth(plant.true_record, minute), racks, time=moment):
             store(message)
     archive.commit(include_open=True)
     return plant, folder

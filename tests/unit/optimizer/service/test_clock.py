@@ -318,10 +318,10 @@ def test_unrelated_samples_do_not_extend_the_wait(monkeypatch):
 
 def test_invented_times_use_bounded_memory():
     simulated = SimulatedClock()
-    for step in range(3 * clock.MAX_COUNTED_MOMENTS):
+    for step in range(3 * clock.MAX_COUNTED_SAMPLE_TIMES):
         simulated.on_sample(batch(step))
         simulated.on_sample(point(step))
-    assert len(simulated._batches) == len(simulated._points) == clock.MAX_COUNTED_MOMENTS
+    assert len(simulated._batches) == len(simulated._points) == clock.MAX_COUNTED_SAMPLE_TIMES
 
 
 def test_samples_may_come_while_a_tick_is_decided(plant):

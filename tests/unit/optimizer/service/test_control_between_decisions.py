@@ -24,7 +24,7 @@ def guarding():
     )
     watch = IntraIntervalController()
     watch.start_interval(
-        BEGIN, MeteringIntervalControl(site=site, planned=orders, uncharged_mean_import=PEAK)
+        BEGIN, MeteringIntervalControl(site=site, planned_orders=orders, uncharged_mean_import=PEAK)
     )
     return watch
 
@@ -44,7 +44,7 @@ def orders_by_minute(watch, nets, step=10.0, age=5.0):
     for i, net in enumerate(nets, start=1):
         now = BEGIN + np.timedelta64(round(i * step), "s")
         if watch.is_due(now):
-            orders = watch.update(now, meter(net, age))
+            orders = watch.adjust_orders(now, meter(net, age))
             if orders is not None:
                 found[float((now - BEGIN) / MINUTE)] = orders
     return found
@@ -83,12 +83,12 @@ def test_repeated_decision_keeps_the_metered_energy(guarding):
     seen = []
     orders_by_minute(guarding, [2.4] * 60)
     guard = MeteringIntervalControl(
-        site=moments.site(), planned=DispatchOrders(jobs={}), uncharged_mean_import=PEAK
+        site=moments.site(), planned_orders=DispatchOrders(jobs={}), uncharged_mean_import=PEAK
     )
     guard.adjust_to_meter = lambda **orders: seen.append(orders)
     guarding.start_interval(BEGIN, guard)
     now = BEGIN + np.timedelta64(660, "s")
-    guarding.update(now, meter(1.0))
+    guarding.adjust_orders(now, meter(1.0))
     assert seen[0]["minutes"] == 11.0
     assert seen[0]["mean"] == pytest.approx(2.4)
 
@@ -97,7 +97,7 @@ def test_silent_minutes_use_the_last_reading(guarding):
     seen = []
     orders_by_minute(guarding, [3.0] * 6)
     guarding._interval_control.adjust_to_meter = lambda **orders: seen.append(orders)
-    guarding.update(BEGIN + np.timedelta64(600, "s"), meter(1.0))
+    guarding.adjust_orders(BEGIN + np.timedelta64(600, "s"), meter(1.0))
     assert seen[0]["mean"] == pytest.approx(3.0)
 
 
@@ -105,7 +105,7 @@ def test_no_update_under_hold_or_after_the_quarter_hour(guarding):
     assert not guarding.is_due(BEGIN + np.timedelta64(15, "m"))
     guarding.stop()
     assert not guarding.is_due(BEGIN + MINUTE)
-    assert guarding.update(BEGIN + MINUTE, meter(9.0)) is None
+    assert guarding.adjust_orders(BEGIN + MINUTE, meter(9.0)) is None
 
 
 def filling(believed):
@@ -115,7 +115,7 @@ def filling(believed):
     limit = site.equipment["chilled_plant"].supply_limit
     watch.start_interval(
         BEGIN,
-        MeteringIntervalControl(site=site, planned=orders, uncharged_mean_import=PEAK),
+        MeteringIntervalControl(site=site, planned_orders=orders, uncharged_mean_import=PEAK),
         {"chilled_plant": believed},
     )
     return watch, limit
@@ -128,8 +128,8 @@ def filling(believed):
 def test_tank_discharges_for_warm_water_without_a_meter(net, age, is_moved):
     """Proves: of a sensor that is 1 K off, a rise of 4 K in ten minutes counts as 4 K."""
     watch, limit = filling(18.0)
-    assert watch.update(BEGIN + MINUTE, meter(net, water=19.0, water_age=5.0)) is None
-    orders = watch.update(BEGIN + 10 * MINUTE, meter(net, water=23.0, water_age=age))
+    assert watch.adjust_orders(BEGIN + MINUTE, meter(net, water=19.0, water_age=5.0)) is None
+    orders = watch.adjust_orders(BEGIN + 10 * MINUTE, meter(net, water=23.0, water_age=age))
     assert (orders is not None) == is_moved
     if orders is not None:
         assert limit < 18.0 + 4.0
@@ -140,7 +140,7 @@ def test_faulty_sensor_moves_no_tank():
     """Proves: a constant error of 10 K changes nothing. Sensitivity: the tank was emptied."""
     watch, _ = filling(18.0)
     for minute in range(1, 15):
-        assert watch.update(BEGIN + minute * MINUTE, meter(1.0, water=28.0)) is None
+        assert watch.adjust_orders(BEGIN + minute * MINUTE, meter(1.0, water=28.0)) is None
 
 
 def test_each_quarter_hour_starts_from_its_estimate():
@@ -149,20 +149,22 @@ def test_each_quarter_hour_starts_from_its_estimate():
     Sensitivity: the change since the service began was added to each new estimate.
     """
     watch, _ = filling(15.0)
-    assert watch.update(BEGIN + MINUTE, meter(1.0, water=15.0)) is None
-    assert watch.update(BEGIN + 14 * MINUTE, meter(1.0, water=18.0)) is None
+    assert watch.adjust_orders(BEGIN + MINUTE, meter(1.0, water=15.0)) is None
+    assert watch.adjust_orders(BEGIN + 14 * MINUTE, meter(1.0, water=18.0)) is None
     orders = DispatchOrders(jobs={}, tank_charge={"tank_1": 0.2})
-    guard = MeteringIntervalControl(site=moments.site(), planned=orders, uncharged_mean_import=PEAK)
+    guard = MeteringIntervalControl(
+        site=moments.site(), planned_orders=orders, uncharged_mean_import=PEAK
+    )
     watch.start_interval(BEGIN + QUARTER_HOUR, guard, {"chilled_plant": 18.0})
-    assert watch.update(BEGIN + QUARTER_HOUR + MINUTE, meter(1.0, water=18.0)) is None
+    assert watch.adjust_orders(BEGIN + QUARTER_HOUR + MINUTE, meter(1.0, water=18.0)) is None
 
 
 def test_unplanned_adjustments_are_described(guarding):
     soon = BEGIN + 2 * MINUTE
-    assert guarding.describe(soon) == ""
+    assert guarding.describe_adjustments(soon) == ""
     orders_by_minute(guarding, [2.4] * 7)
     said = "the meter shows 2.4 MW from the grid: batteries reduce it by 0."
-    assert guarding.describe(soon).startswith(said)
-    assert guarding.describe(BEGIN + QUARTER_HOUR) == ""
+    assert guarding.describe_adjustments(soon).startswith(said)
+    assert guarding.describe_adjustments(BEGIN + QUARTER_HOUR) == ""
     guarding.stop()
-    assert guarding.describe(soon) == ""
+    assert guarding.describe_adjustments(soon) == ""

@@ -357,7 +357,7 @@ def test_empty_battery_at_full_load_still_gives_a_plan():
     outcome = brim.decide(moments.facts(moments.calm(), battery_level=0.0))
     assert outcome.choice.source is ScheduleSource.OPTIMUM
     assert 0.05 < outcome.orders.battery_charge["battery_1"] < 0.2
-    assert "battery_1 holds 0 MWh" in outcome.unavailable["battery_1"]
+    assert "battery_1 holds 0 MWh" in outcome.unavailable_machines["battery_1"]
     (constraint,) = outcome.choice.decision.explanation.soft_constraints
     assert constraint.target == "return of the store to its window (battery_1)"
 

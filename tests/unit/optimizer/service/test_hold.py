@@ -11,7 +11,7 @@ import structlog.testing
 from optimizer.service.hold_register import (
     MAX_HOLD_H,
     MAX_HOLD_TEXT_LENGTH,
-    MAX_UNSIGNED_HOLDS,
+    MAX_LISTED_UNSIGNED_HOLDS,
     HoldRegister,
 )
 from telemetry.durable_files import json_with_checksum, lock_folder
@@ -77,7 +77,7 @@ def test_same_author_twice_is_two_holds(path):
     """
     overrides = register_with_hold(path)
     overrides.set_hold(**WHO, now=NOW, hours=0.01, is_self_ending=True)
-    numbers = [(one.number, one.until) for one in overrides.all_in_force(NOW)]
+    numbers = [(one.number, one.until) for one in overrides.holds_in_force(NOW)]
     assert numbers == [(1, None), (2, NOW + 36.0)]
     assert HoldRegister(path).combined_hold(NOW + 60.0).number == 1
 
@@ -100,7 +100,7 @@ def test_hold_is_taken_over_with_another_end(path):
     assert (before.author, before.until) == ("Erika", None)
     assert (after.author, after.reason, after.since) == ("Eva", WHO["reason"], NOW)
     assert after.until == NOW + 60.0 + 3600.0
-    stored = HoldRegister(path).all_in_force(NOW)
+    stored = HoldRegister(path).holds_in_force(NOW)
     assert [one.author for one in stored] == ["Eva", "Max"]
     assert not any(one.is_self_ending for one in stored)
     with pytest.raises(ServiceError, match="1 of Eva, 2 of Max"):
@@ -153,12 +153,12 @@ def test_state_restored_without_holds_is_held(path, name):
     (path.parent / name).touch()
     overrides = HoldRegister(path)
     overrides.create_file()
-    (hold,) = overrides.all_in_force(NOW)
+    (hold,) = overrides.holds_in_force(NOW)
     assert (hold.author, hold.until) == ("gigatwin", None)
     assert "restored" in hold.reason
-    assert HoldRegister(path).all_in_force(NOW) == (hold,)
+    assert HoldRegister(path).holds_in_force(NOW) == (hold,)
     overrides.reload()
-    assert overrides.all_in_force(NOW) == (hold,)
+    assert overrides.holds_in_force(NOW) == (hold,)
     overrides.release(hold.number)
     assert HoldRegister(path).combined_hold(NOW) is None
 
@@ -188,8 +188,8 @@ def test_holds_of_commit_6bce1c81_are_read(path):
     ]
     path.write_text(json_with_checksum({"holds": rows}))
     overrides = HoldRegister(path)
-    assert [one.number for one in overrides.all_in_force(NOW)] == [1, 2]
-    assert [one.author for one in HoldRegister(path).all_in_force(NOW + 61.0)] == ["Max"]
+    assert [one.number for one in overrides.holds_in_force(NOW)] == [1, 2]
+    assert [one.author for one in HoldRegister(path).holds_in_force(NOW + 61.0)] == ["Max"]
     assert overrides.set_hold(**WHO, now=NOW).number == 3
 
 
@@ -378,14 +378,14 @@ def test_foreign_hold_is_adopted_before_each_write(path):
     command.set_hold(author="Max", reason="storm", now=NOW)
     assert service.set_hold(**WHO, now=NOW).number == 2
     assert [one.author for one in service.take_holds_of_other_processes()] == ["Max"]
-    assert [one.author for one in HoldRegister(path).all_in_force(NOW)] == ["Max", "Erika"]
+    assert [one.author for one in HoldRegister(path).holds_in_force(NOW)] == ["Max", "Erika"]
 
 
 def test_foreign_hold_is_adopted_by_a_check(path):
     """Sensitivity: the file was read only once."""
     service = register_with_hold(path)
     HoldRegister(path).set_hold(author="Max", reason="storm", now=NOW)
-    assert [one.author for one in service.all_in_force(NOW)] == ["Erika", "Max"]
+    assert [one.author for one in service.holds_in_force(NOW)] == ["Erika", "Max"]
 
 
 def test_foreign_hold_with_a_number_in_use_gets_another(path):
@@ -394,11 +394,11 @@ def test_foreign_hold_with_a_number_in_use_gets_another(path):
     HoldRegister(other).set_hold(author="Max", reason="storm", now=NOW + 1.0)
     service = register_with_hold(path)
     other.replace(path)
-    assert [(one.number, one.author) for one in service.all_in_force(NOW)] == [
+    assert [(one.number, one.author) for one in service.holds_in_force(NOW)] == [
         (1, "Erika"),
         (2, "Max"),
     ]
-    stored = HoldRegister(path).all_in_force(NOW)
+    stored = HoldRegister(path).holds_in_force(NOW)
     assert [(one.number, one.author) for one in stored] == [(1, "Erika"), (2, "Max")]
 
 
@@ -409,7 +409,7 @@ def test_released_hold_does_not_return_from_the_file(path, full_disk):
     service.release(1)
     full_disk.empty()
     HoldRegister(path).set_hold(author="Max", reason="storm", now=NOW)
-    assert [one.author for one in service.all_in_force(NOW)] == ["Max"]
+    assert [one.author for one in service.holds_in_force(NOW)] == ["Max"]
 
 
 def test_deleted_file_ends_no_hold_of_a_running_service(path):
@@ -441,7 +441,7 @@ def test_processes_that_place_holds_at_once_lose_none(path, monkeypatch):
 
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(place, range(24)))
-    stored = HoldRegister(path).all_in_force(NOW)
+    stored = HoldRegister(path).holds_in_force(NOW)
     assert {one.author for one in stored} == {f"person {number}" for number in range(24)}
     assert sorted(one.number for one in stored) == list(range(1, 25))
 
@@ -477,7 +477,7 @@ def test_many_holds_of_unknown_requesters_become_one(path, monkeypatch):
     """Proves: HOLD is never refused, and neither list nor file grows without limit."""
     overrides = HoldRegister(path)
     unknown = {"author": "guest", "is_signed_in": False, "reason": "", "now": NOW}
-    for _ in range(MAX_UNSIGNED_HOLDS):
+    for _ in range(MAX_LISTED_UNSIGNED_HOLDS):
         overrides.set_hold(**unknown)
     first = overrides.set_hold(**unknown, hours=0.1, is_self_ending=True)
     assert (first.combined_hold_count, first.until, first.reason) == (1, None, "further HOLDs: 1")
@@ -486,8 +486,8 @@ def test_many_holds_of_unknown_requesters_become_one(path, monkeypatch):
         last = [overrides.set_hold(**unknown) for _ in range(100)][-1]
     assert (last.number, last.reason) == (first.number, "further HOLDs: 101")
     overrides.set_hold(**WHO, now=NOW)  # an operator's is listed
-    stored = HoldRegister(path).all_in_force(NOW)
-    assert len(stored) == MAX_UNSIGNED_HOLDS + 2
+    stored = HoldRegister(path).holds_in_force(NOW)
+    assert len(stored) == MAX_LISTED_UNSIGNED_HOLDS + 2
     assert (stored[-2].combined_hold_count, stored[-1].author) == (101, "Erika")
 
 
@@ -496,7 +496,7 @@ def test_name_of_an_author_does_not_tell_who_is_signed_in(path, monkeypatch):
 
     Sensitivity: the words `not signed in (` in the author decided it.
     """
-    monkeypatch.setattr("optimizer.service.hold_register.MAX_UNSIGNED_HOLDS", 0)
+    monkeypatch.setattr("optimizer.service.hold_register.MAX_LISTED_UNSIGNED_HOLDS", 0)
     register = HoldRegister(path)
     assert (
         register.set_hold(author="not signed in (page)", reason="r", now=NOW).combined_hold_count
@@ -508,13 +508,13 @@ def test_name_of_an_author_does_not_tell_who_is_signed_in(path, monkeypatch):
         ).combined_hold_count
         == 1
     )
-    assert [one.is_signed_in for one in HoldRegister(path).all_in_force(NOW)] == [True, False]
+    assert [one.is_signed_in for one in HoldRegister(path).holds_in_force(NOW)] == [True, False]
 
 
 def test_stored_author_of_an_earlier_version_is_not_signed_in(path):
     row = {"author": "not signed in (page)", "reason": "r", "since": NOW, "until": None}
     path.write_text(json.dumps({"holds": [row, row | WHO], "last_number": 0}))
-    assert [one.is_signed_in for one in HoldRegister(path).all_in_force(NOW)] == [False, True]
+    assert [one.is_signed_in for one in HoldRegister(path).holds_in_force(NOW)] == [False, True]
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can write for another user")

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from optimizer.service.hold import (
     EXPIRY_CONFIRMATION_S,
-    TRANSITIONS,
+    HOLD_TRANSITIONS,
     Hold,
     HoldState,
     TimedHold,
@@ -177,8 +177,8 @@ def test_any_clock_leads_along_the_table_of_transitions(steps, is_self_ending, l
     for shift, passed in steps:
         before, wall, moment = timed.state, wall + shift, moment + passed
         state = timed.update(wall, moment)
-        reached = {before, *TRANSITIONS[before]}
-        reached |= {later for one in reached for later in TRANSITIONS[one]}
+        reached = {before, *HOLD_TRANSITIONS[before]}
+        reached |= {later for one in reached for later in HOLD_TRANSITIONS[one]}
         assert state in reached
         if until is None or not is_self_ending or wall < until:
             assert state is HoldState.HELD or before is HoldState.ENDED

@@ -71,7 +71,7 @@ class Stand:
         self.eva = Requester(channel="page", token=add_operator(folder, "eva"))
         planned = DispatchOrders(jobs={}, battery_charge={"battery_1": 0.6})
         guard = MeteringIntervalControl(
-            site=moments.site(), planned=planned, uncharged_mean_import=2.0
+            site=moments.site(), planned_orders=planned, uncharged_mean_import=2.0
         )
         self.guarding.start_interval(np.datetime64("2026-06-16T00:00", "us"), guard)
         self.halt = HoldController(
@@ -99,12 +99,12 @@ def hold(stand, *, author="ana", reason="work", hours=2.0):
 
 def release(stand):
     """Release the oldest HOLD as an operator."""
-    return stand.halt.release(stand.halt.all_in_force[0].number, requester=stand.eva)
+    return stand.halt.release(stand.halt.holds_in_force[0].number, requester=stand.eva)
 
 
 def expire(stand):
     """End the oldest HOLD as at its expiry."""
-    stand.overrides.release(stand.halt.all_in_force[0].number)
+    stand.overrides.release(stand.halt.holds_in_force[0].number)
 
 
 def test_release_is_not_reported_as_an_expiry(stand, tmp_path, monkeypatch):
@@ -117,7 +117,7 @@ def test_release_is_not_reported_as_an_expiry(stand, tmp_path, monkeypatch):
 
     def release_while_checked(number, **named):
         released = register(number, **named)
-        checks.append(Thread(target=stand.halt.update))
+        checks.append(Thread(target=stand.halt.resume_if_expired))
         checks[0].start()
         checks[0].join(0.5)
         return released
@@ -175,9 +175,9 @@ def test_each_hold_is_released_by_an_operator(stand, tmp_path):
             with pytest.raises(ServiceError) as caught:
                 stand.halt.replace_hold(1, requester=requester, hours=0.001)
             assert caught.value.code is IssueCode.UNAUTHORISED
-    assert [one.number for one in stand.halt.all_in_force] == [1, 2]
+    assert [one.number for one in stand.halt.holds_in_force] == [1, 2]
     stand.halt.release(1, requester=stand.eva)
-    assert [one.author for one in stand.halt.all_in_force] == [BO]
+    assert [one.author for one in stand.halt.holds_in_force] == [BO]
     assert stand.partners.statuses == [HELD, HELD]
     *_, entry = read_entries(tmp_path / AUDIT_FILE)
     facts = {name: entry.content[name] for name in ("event", "hold", "author", "of", "channel")}
@@ -189,7 +189,7 @@ def test_hold_is_taken_over_by_an_operator(stand, tmp_path):
     """Proves: a take-over shortens the named HOLD only, and records it before and after."""
     hold(stand, hours=None)
     stand.halt.replace_hold(1, requester=stand.eva, hours=1.0)
-    (taken,) = stand.halt.all_in_force
+    (taken,) = stand.halt.holds_in_force
     assert (taken.author, taken.reason) == ("eva", "work")
     *_, entry = read_entries(tmp_path / AUDIT_FILE)
     assert (entry.content["event"], entry.content["author"]) == ("replace", "eva")
@@ -202,7 +202,7 @@ def test_operator_is_the_author_of_a_hold(stand):
     stand.halt.hold(requester=stand.eva, author="somebody else")
     stand.halt.hold(requester=PERSON, author="eva")
     stand.halt.hold(requester=Requester(channel="page"))
-    authors = [one.author for one in stand.halt.all_in_force]
+    authors = [one.author for one in stand.halt.holds_in_force]
     assert authors == ["eva", "eva, not signed in (command, uid 1007)", "not signed in (page)"]
 
 
@@ -267,7 +267,7 @@ def test_full_disk_delays_only_the_record(stand, tmp_path, monkeypatch):
         assert stand.link.frozen == [NOW]
         assert stand.partners.statuses[-1][0] == "hold"
         assert stand.partners.audit.trouble
-    stand.partners.audit.retry()
+    stand.partners.audit.write_waiting_entries()
     assert [entry.content["event"] for entry in read_entries(tmp_path / AUDIT_FILE)] == ["hold"]
 
 
@@ -281,8 +281,8 @@ def test_partners_are_informed_if_the_plant_cannot_be(stand):
 def test_expired_hold_is_recorded_like_a_release(stand, tmp_path):
     hold(stand)
     expire(stand)
-    stand.halt.update()
-    stand.halt.update()
+    stand.halt.resume_if_expired()
+    stand.halt.resume_if_expired()
     assert [state for state, _ in stand.partners.statuses] == ["hold", "degraded"]
     last = [entry.content for entry in read_entries(tmp_path / AUDIT_FILE)][-1]
     assert (last["event"], last["reason"]) == ("release", "the HOLD has expired")
@@ -305,11 +305,11 @@ def test_end_of_each_of_several_holds_is_recorded(stand, tmp_path, monkeypatch):
     hold(stand)
     hold(stand, author="bo", reason="a look", hours=1.0)
     pass_time(monkeypatch, 1.5)
-    stand.halt.update()
+    stand.halt.resume_if_expired()
     assert stand.halt.description == f"HOLD by {ANA}: work"
     assert [state for state, _ in stand.partners.statuses] == ["hold", "hold"]
     pass_time(monkeypatch, 1.0)
-    stand.halt.update()
+    stand.halt.resume_if_expired()
     assert [state for state, _ in stand.partners.statuses] == ["hold", "hold", "degraded"]
     assert recorded_events(tmp_path)[2:] == [
         ("release", "", f"the HOLD of {BO} has expired"),
@@ -323,8 +323,8 @@ def test_hold_that_expired_before_the_start_is_recorded(tmp_path, monkeypatch):
     )
     pass_time(monkeypatch, 2.0)
     stand = Stand(tmp_path)
-    stand.halt.update()
-    stand.halt.update()
+    stand.halt.resume_if_expired()
+    stand.halt.resume_if_expired()
     assert recorded_events(tmp_path) == [("release", "", "the HOLD of dora has expired")]
     assert stand.partners.statuses == []
 
@@ -338,10 +338,10 @@ def test_hold_expired_by_a_wrong_clock_is_reinstated(tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(time, "time", lambda: ahead)
         stand = Stand(tmp_path)
-        stand.halt.update()
+        stand.halt.resume_if_expired()
         assert stand.halt.combined_hold is None
     for _ in range(2):
-        stand.halt.update()
+        stand.halt.resume_if_expired()
     assert stand.link.frozen == [NOW]
     assert stand.partners.statuses == [HELD]
     assert recorded_events(tmp_path) == [
@@ -355,8 +355,8 @@ def test_expired_hold_is_logged(stand, monkeypatch):
     hold(stand)
     pass_time(monkeypatch, 2.1)
     with structlog.testing.capture_logs() as logged:
-        stand.halt.update()
-        stand.halt.update()
+        stand.halt.resume_if_expired()
+        stand.halt.resume_if_expired()
     assert [(e["event"], e["author"], e["reason"]) for e in logged] == [
         ("HOLD expired", ANA, "work")
     ]
@@ -372,7 +372,7 @@ def test_ended_hold_is_shown_until_the_next_decision(stand, way, how):
         release(stand)
     else:
         expire(stand)
-        stand.halt.update()
+        stand.halt.resume_if_expired()
     facts = {"author": ANA, "reason": "work", "time": "2026-06-16T00:05:00Z"}
     assert stand.halt.last_ended == EndedHold(**facts, how=how)
     stand.halt.clear_ended()
@@ -415,13 +415,13 @@ def test_hold_placed_while_another_ends_stays_in_force(stand, tmp_path, way):
         release(stand)
     else:
         expire(stand)
-        stand.halt.update()
+        stand.halt.resume_if_expired()
     assert stand.partners.statuses[-1] == HELD
     assert stand.halt.last_ended is None
     events = [entry.content["event"] for entry in read_entries(tmp_path / AUDIT_FILE)]
     assert events == ["hold", "hold", "release"]
     expire(stand)
-    stand.halt.update()
+    stand.halt.resume_if_expired()
     assert stand.partners.statuses[-1][0] == "degraded"
 
 
@@ -448,10 +448,10 @@ def test_a_release_without_a_hold_does_nothing(stand, tmp_path):
 
 def test_further_holds_of_unknown_requesters_are_recorded_once(stand, tmp_path, monkeypatch):
     """Proves: placing HOLDs without limit does not fill the record."""
-    monkeypatch.setattr("optimizer.service.hold_register.MAX_UNSIGNED_HOLDS", 2)
+    monkeypatch.setattr("optimizer.service.hold_register.MAX_LISTED_UNSIGNED_HOLDS", 2)
     for _ in range(20):
         hold(stand, hours=None)
-    assert [one.combined_hold_count for one in stand.halt.all_in_force] == [0, 0, 18]
+    assert [one.combined_hold_count for one in stand.halt.holds_in_force] == [0, 0, 18]
     assert len(recorded_events(tmp_path)) == 3
 
 
@@ -461,8 +461,8 @@ def test_hold_from_the_file_stops_optimising(stand, tmp_path):
     Sensitivity: the service did not read the file again.
     """
     HoldRegister(tmp_path / "hold.json").set_hold(author="bo", reason="leak", now=time.time())
-    stand.halt.update()
+    stand.halt.resume_if_expired()
     assert stand.link.frozen
     assert [event[:2] for event in recorded_events(tmp_path)] == [("hold", "bo")]
-    stand.halt.update()
+    stand.halt.resume_if_expired()
     assert len(recorded_events(tmp_path)) == 1

@@ -300,7 +300,7 @@ def test_published_minimum_applies_to_every_partner(tmp_path, monkeypatch):
     receiver, wire = service(tmp_path, firm, contract("dso_1", "dso-1")), Wire()
     monkeypatch.setattr(receiver._agent, "_connect", lambda: wire)
     with receiver.open():
-        load = PlannedLoad(starts=np.array([NOW]), planned=np.array([3.0]))
+        load = PlannedLoad(starts=np.array([NOW]), planned_net_import=np.array([3.0]))
         receiver._agent.publish_state(load, NOW)
     ((_, event),) = wire.sent
     metadata = content(event["data"])["feeds"]["small"]["metadata"]

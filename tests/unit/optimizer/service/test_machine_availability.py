@@ -124,15 +124,15 @@ def test_plan_without_stores_and_solar_power():
     """With all of them the plan uses them; without, it is still an optimum without orders."""
     flows = ("battery_charge", "battery_discharge", "tank_charge", "tank_discharge")
     usual = outcome()[1]
-    assert usual.unavailable == {}
+    assert usual.unavailable_machines == {}
     assert greatest_power(usual, *flows) > 0.1
     gone = dict.fromkeys(("battery_1", "tank_1", "solar_1", "wind_1"), 0.0)
     pilot, found = outcome(**gone)
     assert found.choice.source is ScheduleSource.OPTIMUM
     assert greatest_power(found, *flows) <= LITTLE
     assert greatest_power(found, "renewable_used_power") <= LITTLE
-    assert len(found.unavailable) == len(gone)
-    requests = plant_commands(moments.site(), found).requests
+    assert len(found.unavailable_machines) == len(gone)
+    requests = plant_commands(moments.site(), found).set_point_requests
     assert abs(requests["battery_request", "battery_1"]) <= LITTLE
     spare = [float(flexible(one)["reserve_down_power"].max()) for one in (found, usual)]
     assert spare[0] == 0.0 < spare[1]
@@ -145,7 +145,7 @@ def test_machine_returns_to_service():
     state = moments.later(before.estimate.state, before.choice.replay, 1)
     queue = moments.waited(before.queue, 1, before.orders.jobs)
     after = pilot.decide(moments.facts(state, queue))
-    assert after.unavailable == {}
+    assert after.unavailable_machines == {}
     assert after.problem.site == moments.site()
     assert greatest_power(after, "battery_charge", "battery_discharge") > 0.1
 
@@ -155,9 +155,9 @@ def test_planned_chillers_are_requested():
     pilot = moments.pilot(where=strict(moments.site()))
     found = pilot.decide(moments.facts(moments.calm(), small_days.queue()))
     planned = float(found.choice.schedule["cooling_plant_units_on"].sel(cooling_plant=PLANT)[0])
-    requests = plant_commands(strict(moments.site()), found).requests
+    requests = plant_commands(strict(moments.site()), found).set_point_requests
     assert requests["cooling_plant_units_request", PLANT] == planned
-    usual = plant_commands(moments.site(), outcome()[1]).requests
+    usual = plant_commands(moments.site(), outcome()[1]).set_point_requests
     assert ("cooling_plant_units_request", PLANT) not in usual
 
 
@@ -176,7 +176,7 @@ def test_battery_below_its_reserve_is_recharged(level):
     assert levels.min() == pytest.approx(level, abs=0.001)
     assert levels.max() > 0.32
     assert outcome.orders.battery_discharge["battery_1"] == 0.0
-    (message,) = outcome.unavailable.values()
+    (message,) = outcome.unavailable_machines.values()
     assert message.startswith(f"battery_1 holds {level:g} MWh, less than its reserve of 0.32 MWh")
 
 
@@ -190,7 +190,7 @@ def test_empty_stores_out_of_service_are_excluded(level):
     gone = availability(moments.site(), battery_1=0.0, tank_1=0.0)
     outcome = moments.pilot().decide(replace(facts, observed=facts.observed.merge(gone)))
     assert outcome.choice.source is ScheduleSource.OPTIMUM
-    assert len(outcome.unavailable) == len(gone)
+    assert len(outcome.unavailable_machines) == len(gone)
 
 
 @pytest.mark.parametrize("level", [0.2, 0.32])
@@ -206,4 +206,4 @@ def test_site_with_reserves_plans_without_an_empty_battery(level):
 def test_sensor_error_is_not_an_empty_battery():
     outcome = moments.pilot().decide(moments.facts(battery_level=0.31))
     assert outcome.choice.source is ScheduleSource.OPTIMUM
-    assert outcome.unavailable == {}
+    assert outcome.unavailable_machines == {}

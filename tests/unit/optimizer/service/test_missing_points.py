@@ -25,7 +25,7 @@ def remedies_for(window):
     """Return location -> remedy of quantities never measured."""
     with pytest.raises(StateError) as caught:
         estimate_state(site(), window.latest_values(NOON))
-    error = MissingPointLocator(site(), window).locate(caught.value)
+    error = MissingPointLocator(site(), window).error_with_topics(caught.value)
     return {fault.location: fault.remedy for fault in error.issues}
 
 
@@ -73,14 +73,16 @@ def test_persistent_clock_errors_are_counted():
         for place, name in enumerate(some):
             off = HOUR + place * 20 * SECOND
             assert window.add(value_of(name, 50.0, time=now - off), now) is QualityFlag.LATE
-        words = window.clock_skew.describe_late(now, period)
+        words = window.clock_skew_tracker.describe_late(now, period)
         if now == NOON:
             assert words == ""
     assert words.startswith("stamps of 2 points are refused, 3600 to 3620 s behind the clock here")
     assert LEVEL in words
-    assert window.clock_skew.describe_late(now + 4 * period, period) == ""  # silent since
+    assert window.clock_skew_tracker.describe_late(now + 4 * period, period) == ""  # silent since
 
 
 def test_a_simulated_plant_has_no_wrong_clock(window):
     window.add(value_of("battery_level", 50.0, time=NOON - HOUR))
-    assert window.clock_skew.describe_late(np.datetime64(NOON), window.repetition_period) == ""
+    assert (
+        window.clock_skew_tracker.describe_late(np.datetime64(NOON), window.repetition_period) == ""
+    )

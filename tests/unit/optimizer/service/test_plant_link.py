@@ -115,7 +115,7 @@ def test_sensor_with_a_fast_clock_raises_no_archive_alarm(tmp_path):
     link = link_to(tmp_path, clock_mode=ClockMode.REAL)
     early = value_of("grid_import_power", 2000.0, time=NOON + 600 * SECOND)
     record = JournalRecord(JournalPosition(1, 0), *encode(early), NOON)
-    link._ingester._router.archive(early, record, record.position, flag=None, received=NOON)
+    link._ingester._router.archive_sample(early, record, record.position, flag=None, received=NOON)
     fine = without_errors()
     watch = AlarmMonitor(link, fine, series=fine, hold_register=fine)
     watch.update(NOON, None, "")
@@ -255,23 +255,25 @@ def test_cap_within_the_interval_also_caps_halls(tmp_path):
     """Proves: jobs and halls get lower caps at once; a change of a store changes no cap."""
     link = link_to(tmp_path, clock_mode=ClockMode.REAL)
     outcome = moments.pilot().decide(moments.facts())
-    sequence, before = link.order(outcome), link.commands.last_commands
+    sequence, before = link.publish_orders(outcome), link.commands.last_commands
     assert before.job_caps
     now = outcome.time + 5 * np.timedelta64(1, "m")
-    link.adjust(outcome, replace(outcome.orders, battery_charge={"battery_1": 0.1}), now)
+    link.publish_adjustment(
+        outcome, replace(outcome.orders, battery_charge={"battery_1": 0.1}), now
+    )
     assert (link.commands._sequence, link.commands.last_commands.hall_caps) == (
         sequence,
         before.hall_caps,
     )
     eased, _ = LoadShedding.from_orders(outcome.queue, outcome.orders.jobs).shed(0.05)
-    link.adjust(outcome, replace(outcome.orders, jobs=eased), now)
+    link.publish_adjustment(outcome, replace(outcome.orders, jobs=eased), now)
     after = link.commands.last_commands
     assert link.commands.last_commands.job_caps == eased != before.job_caps
     assert link.commands._sequence > sequence
     assert sum(before.hall_caps.values()) - sum(after.hall_caps.values()) == pytest.approx(
         0.05, rel=0.2
     )
-    assert after.requests == before.requests
+    assert after.set_point_requests == before.set_point_requests
 
 
 @pytest.fixture

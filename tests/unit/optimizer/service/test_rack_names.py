@@ -119,7 +119,7 @@ def test_misnamed_rack_gets_no_cap_and_is_excluded(outcomes, link, plant):
     record = []
     partners = object.__new__(PartnerLink)
     partners._settings, partners.audit = link_settings(), SimpleNamespace(add=record.append)
-    partners.feed = SimpleNamespace(revision=1)
+    partners.feed = SimpleNamespace(newest_revision=1)
     partners.record_decision(outcome)
     assert "hall_1-r0003" in record[0]["degraded"]
     json.dumps(record)

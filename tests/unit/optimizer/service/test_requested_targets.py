@@ -110,5 +110,5 @@ def test_remaining_non_firm_connection_is_shown():
 def test_site_without_requests_shows_none():
     made, picture = moments.pilot().decide(moments.facts()), StatusView(moments.site())
     readings = moments.observed(made.estimate.state)
-    picture.update(made, readings, readings)
+    picture.add_decision(made, readings, readings)
     assert picture.status().asked == []

@@ -103,6 +103,6 @@ def test_activated_reserve_is_not_held_until_it_ends():
 
 def test_activation_is_described():
     explanation = moment()[1][0].choice.decision.explanation
-    assert explanation.reserves[0].startswith(
+    assert explanation.reserve_texts[0].startswith(
         "mfrr: 0.3 MW called, or recovering, from 2026-06-16T00:00Z"
     )

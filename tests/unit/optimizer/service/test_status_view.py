@@ -15,7 +15,7 @@ from optimizer.planner.planner import decide
 from optimizer.service.decision_engine import DecisionEngine
 from optimizer.service.hold import Hold
 from optimizer.service.status_view import (
-    DISPLAYED_INTERVALS,
+    DISPLAYED_INTERVAL_COUNT,
     StatusView,
     decision_status,
     failure_status,
@@ -66,7 +66,7 @@ def drawn(made=None, **sensors):
 
 def update(picture, made, readings, plan=None):
     """Add a decision during which all readings are constant."""
-    picture.update(made, readings, readings, plan=plan)
+    picture.add_decision(made, readings, readings, plan=plan)
     return picture
 
 
@@ -111,7 +111,7 @@ def test_decision_is_shown_completely(made):
     shown = shown_by(picture)
     assert is_plain(shown)
     count = len(shown["plan"]["time"])
-    assert count == min(DISPLAYED_INTERVALS, made().choice.schedule.sizes["time"])
+    assert count == min(DISPLAYED_INTERVAL_COUNT, made().choice.schedule.sizes["time"])
     for name, column in shown["plan"].items():
         if name != "temperatures":
             assert len(column) == count, name
@@ -123,7 +123,7 @@ def test_decision_is_shown_completely(made):
 def test_planned_levels_are_those_at_interval_ends():
     plan, replay = shown_by(drawn())["plan"], outcome().choice.replay
     for name in STORES.values():
-        wanted = replay[name].to_numpy()[1 : DISPLAYED_INTERVALS + 1, 0]
+        wanted = replay[name].to_numpy()[1 : DISPLAYED_INTERVAL_COUNT + 1, 0]
         assert plan[name] == pytest.approx(wanted.tolist(), abs=1e-4)
 
 
@@ -236,20 +236,20 @@ def test_powers_of_the_past_are_means_of_the_quarter_hour():
         moments.observed(made.estimate.state, grid_import_power=power, grid_export_power=0.0)
         for power in (2.0, 3.0)
     )
-    picture.update(made, readings, means)
+    picture.add_decision(made, readings, means)
     assert shown_by(picture)["past"]["grid_power"] == [3.0]
 
 
 def test_the_past_is_a_day_long():
     picture, made = StatusView(moments.site()), outcome()
     observed = moments.observed(made.estimate.state)
-    for step in range(DISPLAYED_INTERVALS + 5):
+    for step in range(DISPLAYED_INTERVAL_COUNT + 5):
         update(picture, replace(made, time=made.time + step * QUARTER_HOUR), observed)
     past = shown_by(picture)["past"]
-    assert len(past["time"]) == DISPLAYED_INTERVALS
+    assert len(past["time"]) == DISPLAYED_INTERVAL_COUNT
     assert past["time"][0] == "2026-06-16T01:15:00Z"
     assert {len(column) for name, column in past.items() if name != "temperatures"} == {
-        DISPLAYED_INTERVALS
+        DISPLAYED_INTERVAL_COUNT
     }
 
 

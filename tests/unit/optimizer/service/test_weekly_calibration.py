@@ -35,7 +35,7 @@ def filled(folder, course):
 
 def test_lost_cop_raises_an_alarm(tmp_path):
     filled(tmp_path, np.r_[np.full(8, 1.0), np.full(4, 1.087)])
-    (change,) = DriftMonitor(moments.site(), tmp_path).losses()
+    (change,) = DriftMonitor(moments.site(), tmp_path).wear_drifts()
     assert change.text.startswith("the chillers of chilled_plant lost 8% of their COP since")
     assert not change.is_severe
 
@@ -45,19 +45,19 @@ def test_larger_loss_is_more_severe_and_repair_clears(tmp_path):
     wear = DriftMonitor(moments.site(), tmp_path)
     filled(tmp_path, np.r_[np.full(8, 1.0), np.full(4, 1.25)])
     os.utime(tmp_path / CALIBRATIONS_FILE, ns=(1, 1))
-    assert wear.losses()[0].is_severe
+    assert wear.wear_drifts()[0].is_severe
     (tmp_path / CALIBRATIONS_FILE).unlink()
     filled(tmp_path, np.r_[np.full(8, 1.25), np.full(4, 1.0)])
     os.utime(tmp_path / CALIBRATIONS_FILE, ns=(1, 1))
-    assert wear.losses() == ()
+    assert wear.wear_drifts() == ()
 
 
 def test_missing_or_damaged_result_raises_no_alarm(tmp_path):
     wear = DriftMonitor(moments.site(), tmp_path)
-    assert wear.losses() == ()
+    assert wear.wear_drifts() == ()
     for text in ("", "{", "[]", '{"calibrations": [1, {"start": "x"}]}'):
         (tmp_path / CALIBRATIONS_FILE).write_text(text)
-        assert wear.losses() == ()
+        assert wear.wear_drifts() == ()
 
 
 def test_stored_result_is_read_back(tmp_path):

@@ -11,13 +11,13 @@ def test_piece_without_width_is_left_at_once():
     Sensitivity: both empty and full, one was never left, and the output stayed at the least.
     """
     held = FixedSegments(
-        names=("one.segment",),
+        column_names=("one.segment",),
         fixed_intervals=np.arange(3),
-        segment=np.array([1, 0, 3]),
-        width=np.array([[0.0, 2.0, 3.0, 0.0]] * 3),
+        segment_numbers=np.array([1, 0, 3]),
+        segment_widths=np.array([[0.0, 2.0, 3.0, 0.0]] * 3),
         is_ordered=True,
     )
     values = {"one.segment": np.array([[0.0, 0.0, 0.0, 0.0], [0.0] * 4, [0.0, 2.0, 3.0, 0.0]])}
-    assert held.next_segments(values, 0).tolist() == [1, 1, 2]
+    assert held.segments_to_try(values, 0).tolist() == [1, 1, 2]
     full = {"one.segment": np.array([[0.0, 2.0, 0.0, 0.0]] * 3)}
-    assert held.next_segments(full, 0).tolist()[0] == 2
+    assert held.segments_to_try(full, 0).tolist()[0] == 2

@@ -37,13 +37,13 @@ def solved(arrays):
 
 def dearer(solver, arrays):
     """Give the grid other prices: no value leaves its bounds for them."""
-    imports = arrays.columns["grid.import_power"]
+    imports = arrays.columns_by_variable["grid.import_power"]
     solver.set_costs(imports, np.random.default_rng(5).uniform(20.0, 90.0, size=HOURS))
 
 
 def fuller(solver, arrays):
     """Give the battery another level at the start and a smaller range: no column pays for it."""
-    level = arrays.columns["battery.level"]
+    level = arrays.columns_by_variable["battery.level"]
     solver.set_column_bounds(level, np.full(len(level), 1.0), high=np.full(len(level), 4.0))
 
 
@@ -56,7 +56,7 @@ def test_large_model_restarts_on_the_side_with_less_infeasibility(
     solved, arrays, change, side, monkeypatch
 ):
     """Proves: new prices use the primal side, new bounds the dual one, with the same optimum."""
-    monkeypatch.setattr(highs, "LARGE_MODEL_ROWS", 0)
+    monkeypatch.setattr(highs, "MIN_LARGE_MODEL_ROWS", 0)
     fresh = LpSolver(arrays, PRICES)
     for solver in (solved, fresh):
         change(solver, arrays)
@@ -82,7 +82,7 @@ def test_each_run_has_the_same_time_limit(arrays, monkeypatch):
 
 def test_inspecting_a_basis_takes_no_iteration(solved, arrays, monkeypatch):
     """Proves: the basis stays, and the next run may take as many iterations as before."""
-    monkeypatch.setattr(highs, "LARGE_MODEL_ROWS", 0)
+    monkeypatch.setattr(highs, "MIN_LARGE_MODEL_ROWS", 0)
     most = option(solved, "simplex_iteration_limit")
     dearer(solved, arrays)
     highs.choose_simplex_strategy(solved._highs)
@@ -92,7 +92,7 @@ def test_inspecting_a_basis_takes_no_iteration(solved, arrays, monkeypatch):
 
 def test_failed_simplex_side_is_not_tried_twice(solved, arrays, monkeypatch):
     """Proves: after a failure of the primal side, the dual side starts without a basis."""
-    monkeypatch.setattr(highs, "LARGE_MODEL_ROWS", 0)
+    monkeypatch.setattr(highs, "MIN_LARGE_MODEL_ROWS", 0)
     fresh = LpSolver(arrays, PRICES)
     for solver in (solved, fresh):
         dearer(solver, arrays)

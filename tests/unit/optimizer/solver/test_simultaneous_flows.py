@@ -36,7 +36,7 @@ def circled(arrays, answer):
     """Return the plan with 1.5 MW more in and out in the second hour."""
     values = answer.values.copy()
     for way in ("import", "export"):
-        values[arrays.columns[f"grid.{way}_power"][1]] += CIRCLE
+        values[arrays.columns_by_variable[f"grid.{way}_power"][1]] += CIRCLE
     return replace(answer, values=values)
 
 
@@ -44,7 +44,10 @@ def test_what_costs_nothing_is_netted(plan):
     """Proves: where in costs what out brings, the plan is as it would be without the circle."""
     inputs, arrays, answer = plan
     found = remove_simultaneous_exchange(arrays, inputs, circled(arrays, answer))
-    into, out = (found.values[arrays.columns[f"grid.{way}_power"]] for way in ("import", "export"))
+    into, out = (
+        found.values[arrays.columns_by_variable[f"grid.{way}_power"]]
+        for way in ("import", "export")
+    )
     assert into == pytest.approx([2.0, 3.0, 1.0])
     assert out == pytest.approx(np.zeros(3))
     assert remove_simultaneous_exchange(arrays, inputs, found) is found
@@ -61,7 +64,7 @@ def test_a_bound_is_kept(plan):
     """Proves: what must come in is not netted away."""
     inputs, arrays, answer = plan
     wrong, low = circled(arrays, answer), arrays.column_low.copy()
-    low[arrays.columns["grid.import_power"][1]] = 4.0
+    low[arrays.columns_by_variable["grid.import_power"][1]] = 4.0
     assert remove_simultaneous_exchange(replace(arrays, column_low=low), inputs, wrong) is wrong
 
 

@@ -82,18 +82,30 @@ def test_statuses_move_with_their_times(prices):
     shape = signature_of(inputs)
     arrays = compile_model(shape).with_parameter_values(parameter_values(inputs))
     names = np.full(len(arrays.column_low), -1, dtype=np.int8)
-    for at in arrays.columns.values():
+    for at in arrays.columns_by_variable.values():
         steps = np.arange(len(at)) if at.ndim else np.array(99)
         names[at] = steps.reshape(steps.shape + (1,) * (at.ndim - steps.ndim))
     rows = np.zeros(len(arrays.row_low), dtype=np.int8)
     edges = START + np.arange(9) * np.timedelta64(1, "h")
     warm = WarmStart(
-        model_signature=shape, instants=edges, basis=SimplexBasis(columns=names, rows=rows)
+        model_signature=shape,
+        instants=edges,
+        basis=SimplexBasis(column_statuses=names, row_statuses=rows),
     )
-    moved = shift_basis(warm, arrays, edges + np.timedelta64(2, "h")).columns
-    assert moved[arrays.columns["battery.charge"]].tolist() == [2, 3, 4, 5, 6, 7, 7, 7]
-    assert moved[arrays.columns["battery.level"]].tolist() == [2, 3, 4, 5, 6, 7, 8, 8, 8]
-    assert moved[arrays.columns["grid_peak.peak_excess"]].tolist() == [0, 1]
+    moved = shift_basis(warm, arrays, edges + np.timedelta64(2, "h")).column_statuses
+    assert moved[arrays.columns_by_variable["battery.charge"]].tolist() == [2, 3, 4, 5, 6, 7, 7, 7]
+    assert moved[arrays.columns_by_variable["battery.level"]].tolist() == [
+        2,
+        3,
+        4,
+        5,
+        6,
+        7,
+        8,
+        8,
+        8,
+    ]
+    assert moved[arrays.columns_by_variable["grid_peak.peak_excess"]].tolist() == [0, 1]
 
 
 def test_invalid_basis_is_repaired(prices):
@@ -102,8 +114,8 @@ def test_invalid_basis_is_repaired(prices):
     arrays = compile_model(signature_of(inputs)).with_parameter_values(parameter_values(inputs))
     rng = np.random.default_rng(0)
     basis = SimplexBasis(
-        columns=rng.integers(0, 3, len(arrays.column_low)).astype(np.int8),
-        rows=rng.integers(0, 3, len(arrays.row_low)).astype(np.int8),
+        column_statuses=rng.integers(0, 3, len(arrays.column_low)).astype(np.int8),
+        row_statuses=rng.integers(0, 3, len(arrays.row_low)).astype(np.int8),
     )
     found = LpSolver(arrays, PRICES, basis=basis).run()
     assert found is not None

@@ -22,7 +22,7 @@ from tests.support import small_days
 from tests.support.strict_site import PLANT, strict
 from twin import time_axes
 from twin.forecast.forecast_errors import ForecastErrors
-from twin.markets.contracts import published_until
+from twin.markets.contracts import prices_published_until
 
 COUNT = 3
 
@@ -72,7 +72,7 @@ def test_scenarios_share_known_values_only(problem, cases):
     assert len({case.name for case in cases}) == COUNT
     site, now = problem.site, problem.outlook["time"].to_numpy()[0]
     one, *others = (case.problem.outlook for case in cases)
-    is_known = one["time"].to_numpy() < published_until(now, site.time_zone)
+    is_known = one["time"].to_numpy() < prices_published_until(now, site.time_zone)
     assert 0 < is_known.sum() < len(is_known)
     arrived = [not c.endswith("/expected") for c in one["cohort"].to_numpy().tolist()]
     open_prices = {
@@ -201,11 +201,11 @@ def test_hedge_is_no_worse_than_the_forecast_plan(problem, cases, found):
 
 def test_fixed_first_hour_adds_no_binding_limit(found, problem):
     """Fixed levels have a price in the model, but are no limit of the site."""
-    binding = found.decision.explanation.binding
+    binding = found.decision.explanation.binding_limits
     assert binding
     levels = [limit for limit in binding if limit.limit.startswith("level of the store")]
     kept_until = problem.outlook["time"].to_numpy()[4]
-    assert all(limit.last >= kept_until for limit in levels)
+    assert all(limit.last_interval >= kept_until for limit in levels)
 
 
 def test_failed_hedge_falls_back_to_the_forecast(problem, cases):

@@ -146,7 +146,7 @@ def test_scenario_arrays_equal_a_fresh_compile(seed):
         for name, prices in (("s0", [10.0, 30.0, 20.0]), ("s1", [20.0, 10.0, 60.0]))
     ]
     shape = coupled_signature(many, 1.0)
-    given = compile_model(shape).parameters
+    given = compile_model(shape).parameter_axes
     sizes = {name: np.zeros(axes) for name, axes in given.items()}
     assert set(parameter_values(*many)) < set(sizes)
     numbers = drawn(sizes, np.random.default_rng(seed))

@@ -136,7 +136,7 @@ def test_schedule_without_chiller_redundancy_is_refused(problem, schedule):
 
 def test_unavoidable_failure_is_reported_and_accepted(problem, schedule):
     verdict = verify(problem.site, problem.state, schedule)
-    rows = {row["failure"]: row for row in verdict.coverage.rows()}
+    rows = {row["failure"]: row for row in verdict.contingency_coverage.rows()}
     assert verdict.is_safe
     assert rows["warm_plant"]["worst_minutes"] < 5.0
     assert not rows["warm_plant"]["must"]
@@ -144,7 +144,7 @@ def test_unavoidable_failure_is_reported_and_accepted(problem, schedule):
     assert not rows["chilled_plant/cooling_tower_1"]["must"]  # there is only one
     soonest = [row["worst_minutes"] for row in rows.values() if row["worst_minutes"] is not None]
     assert soonest == sorted(soonest)
-    assert verdict.coverage.min_minutes.shape == (schedule.sizes["time"],)
+    assert verdict.contingency_coverage.min_minutes.shape == (schedule.sizes["time"],)
 
 
 def test_failure_that_less_work_does_not_ease_is_reported(problem, schedule):
@@ -161,7 +161,7 @@ def test_throttling_chips_are_no_violation(problem, schedule):
     # the only CDU of a manifold is gone: its chips slow down within seconds, nothing else is hurt
     alone = tight(problem, 1.0, cdu_group=1)
     verdict = verify(alone.site, alone.state, schedule)
-    rows = {row["failure"]: row for row in verdict.coverage.rows()}
+    rows = {row["failure"]: row for row in verdict.contingency_coverage.rows()}
     assert rows["cdu_1/001"]["worst_minutes"] < 1.0
     assert rows["cdu_1/001"]["worst_limit"] == "throttling in hall_1"
     assert verdict.is_safe

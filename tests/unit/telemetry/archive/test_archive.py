@@ -47,11 +47,11 @@ def test_icechunk_cache_is_bounded(tmp_path):
 def test_closed_minute_is_committed(heard):
     for second in range(0, 90):
         heard.hear(batch("r0001", second))
-    assert not heard.archive.is_due
+    assert not heard.archive.is_commit_due
     heard.hear(batch("r0001", 90))
-    assert heard.archive.is_due
+    assert heard.archive.is_commit_due
     assert heard.archive.commit()
-    assert not heard.archive.is_due
+    assert not heard.archive.is_commit_due
     chips = heard.open("racks")
     assert seconds_of(chips) == list(range(60))
     assert chips["power"].dtype == np.float32
@@ -271,7 +271,7 @@ def test_discarded_readings_are_not_skipped(tmp_path):
     assert heard.archive.is_behind
     assert not heard.archive.commit(include_open=True)
     assert heard.archive.replay_position is None
-    heard.archive.rewind()
+    heard.archive.discard_uncommitted()
     heard.hear(batch("r0001", 0), batch("r0001", 1))
     assert heard.archive.commit(include_open=True)
     assert heard.open("racks").sizes["time"] == 2

@@ -11,7 +11,11 @@ from telemetry.archive.manifests import (
     CorruptRepositoryError,
     ManifestChecksums,
 )
-from telemetry.journal.follower import ARCHIVED_FILE, JournalFollower, read_archived_position
+from telemetry.journal.follower import (
+    ARCHIVED_POSITION_FILE,
+    JournalFollower,
+    read_archived_position,
+)
 from telemetry.journal.format import JournalPosition
 from telemetry.journal.writer import Journal
 
@@ -118,9 +122,9 @@ def test_only_arrays_of_a_period_can_be_spared():
 
 def test_corrupt_archived_position_is_ignored(tmp_path):
     journal = Journal(tmp_path)
-    JournalFollower(tmp_path, None).write_archived(JournalPosition(12, 345))
+    JournalFollower(tmp_path, None).write_archived_position(JournalPosition(12, 345))
     assert read_archived_position(tmp_path) == JournalPosition(12, 345)
-    path = tmp_path / ARCHIVED_FILE
+    path = tmp_path / ARCHIVED_POSITION_FILE
     whole = path.read_bytes()
     for at in range(len(whole)):
         for bit in range(8):

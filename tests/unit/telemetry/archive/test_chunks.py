@@ -5,12 +5,7 @@ import numpy as np
 import pytest
 import zarr
 
-from telemetry.archive.layout import (
-    COMPACTED_HOURS,
-    MINUTE_S,
-    OPEN_MINUTES,
-    ArraySpec,
-)
+from telemetry.archive.layout import COMPACTED_HOURS_LEVEL, MINUTE_S, OPEN_MINUTES_LEVEL, ArraySpec
 from telemetry.archive.repository import ArchiveRepository
 from telemetry.archive.snapshot import Snapshot
 from telemetry.archive.storage import REPOSITORY_FOLDER, local_storage
@@ -50,7 +45,7 @@ def put(store, level, second, values, *, columns):
     store.commit(draft, "put", store.checkpoint)
 
 
-@pytest.mark.parametrize("level", [OPEN_MINUTES, COMPACTED_HOURS])
+@pytest.mark.parametrize("level", [OPEN_MINUTES_LEVEL, COMPACTED_HOURS_LEVEL])
 def test_zarr_reads_written_blocks_and_back(store, level):
     held, folder = store
     values = numbers(2 * MINUTE_S, 5, 3)
@@ -75,17 +70,17 @@ def test_zarr_reads_written_blocks_and_back(store, level):
 def test_unwritten_cells_stay_unchanged(store):
     held, folder = store
     values = numbers(MINUTE_S, 5, 3)
-    put(held, OPEN_MINUTES, DAY, values, columns=range(5))
+    put(held, OPEN_MINUTES_LEVEL, DAY, values, columns=range(5))
     late = np.full((MINUTE_S, 2, 3), np.nan, dtype=np.float32)
     late[17, 1] = 9.0
-    put(held, OPEN_MINUTES, DAY, late, columns=[1, 3])
+    put(held, OPEN_MINUTES_LEVEL, DAY, late, columns=[1, 3])
     found = Snapshot.last(held.repository, folder).read(
         "racks",
         "power",
         seconds=DAY + np.arange(MINUTE_S),
         columns=np.arange(5),
         chips=np.arange(3),
-        levels=[OPEN_MINUTES],
+        levels=[OPEN_MINUTES_LEVEL],
     )
     values[17, 3] = 9.0
     assert np.array_equal(found, values)
@@ -94,8 +89,8 @@ def test_unwritten_cells_stay_unchanged(store):
 def test_minutes_have_priority_over_hours(store):
     held, folder = store
     hours, minutes = numbers(180, 2, 3), numbers(MINUTE_S, 1, 3, seed=2)
-    put(held, COMPACTED_HOURS, DAY, hours, columns=[0, 1])
-    put(held, OPEN_MINUTES, DAY + MINUTE_S, minutes, columns=[1])
+    put(held, COMPACTED_HOURS_LEVEL, DAY, hours, columns=[0, 1])
+    put(held, OPEN_MINUTES_LEVEL, DAY + MINUTE_S, minutes, columns=[1])
     found = Snapshot.last(held.repository, folder).read(
         "racks", "power", seconds=DAY + np.arange(180), columns=np.arange(2), chips=np.arange(3)
     )
@@ -105,11 +100,11 @@ def test_minutes_have_priority_over_hours(store):
 
 def test_arrays_may_exceed_one_shard(store):
     held, folder = store
-    put(held, COMPACTED_HOURS, DAY, numbers(180, 5, 3), columns=range(5))
+    put(held, COMPACTED_HOURS_LEVEL, DAY, numbers(180, 5, 3), columns=range(5))
     more = numbers(180, 70, 7, seed=3)
     draft = held.begin_transaction()
     draft.write_values(
-        made(COMPACTED_HOURS, columns=70, chips=7), DAY + 180, more, columns=np.arange(70)
+        made(COMPACTED_HOURS_LEVEL, columns=70, chips=7), DAY + 180, more, columns=np.arange(70)
     )
     held.commit(draft, "put", held.checkpoint)
     found = Snapshot.last(held.repository, folder).read(
@@ -128,7 +123,7 @@ def test_arrays_may_exceed_one_shard(store):
 
 def test_flipped_bit_is_detected(tmp_path):
     held = ArchiveRepository.open(local_storage(tmp_path / REPOSITORY_FOLDER), "rhine")
-    put(held, COMPACTED_HOURS, DAY, numbers(180, 5, 3), columns=range(5))
+    put(held, COMPACTED_HOURS_LEVEL, DAY, numbers(180, 5, 3), columns=range(5))
     (chunk,) = (tmp_path / REPOSITORY_FOLDER / "chunks").iterdir()
     data = bytearray(chunk.read_bytes())
     data[100] ^= 1
@@ -149,8 +144,10 @@ def test_chunks_on_disk_are_read_without_icechunk(tmp_path, monkeypatch):
     folder = tmp_path / REPOSITORY_FOLDER
     held = ArchiveRepository.open(local_storage(folder), "rhine")
     values = numbers(180, 5, 3)
-    put(held, COMPACTED_HOURS, DAY, values, columns=range(5))
-    put(held, OPEN_MINUTES, DAY + 180, values[:1, :1, :1], columns=[0])  # so small: in a manifest
+    put(held, COMPACTED_HOURS_LEVEL, DAY, values, columns=range(5))
+    put(
+        held, OPEN_MINUTES_LEVEL, DAY + 180, values[:1, :1, :1], columns=[0]
+    )  # so small: in a manifest
     snapshot = Snapshot.last(held.repository, folder)
     monkeypatch.setattr("zarr.core.indexing.OIndex.__getitem__", None)
     found = snapshot.read(
@@ -168,7 +165,7 @@ def test_missing_chunk_is_an_error(tmp_path):
     """Sensitivity: Zarr's pipeline takes a missing file for a shard without values."""
     folder = tmp_path / REPOSITORY_FOLDER
     held = ArchiveRepository.open(local_storage(folder), "rhine")
-    put(held, COMPACTED_HOURS, DAY, numbers(180, 5, 3), columns=range(5))
+    put(held, COMPACTED_HOURS_LEVEL, DAY, numbers(180, 5, 3), columns=range(5))
     (chunk,) = (folder / "chunks").iterdir()
     chunk.unlink()
     part = {"seconds": np.array([DAY]), "columns": np.arange(5), "chips": np.arange(3)}
@@ -182,7 +179,7 @@ def test_manifest_of_other_format_is_read_by_icechunk(tmp_path, monkeypatch):
     monkeypatch.setattr("telemetry.archive.manifests._FILE_TYPE", b"\x03\x02\x01")
     held = ArchiveRepository.open(local_storage(tmp_path / REPOSITORY_FOLDER), "rhine")
     values = numbers(180, 5, 3)
-    put(held, COMPACTED_HOURS, DAY, values, columns=range(5))
+    put(held, COMPACTED_HOURS_LEVEL, DAY, values, columns=range(5))
     found = Snapshot.last(held.repository, tmp_path / REPOSITORY_FOLDER).read(
         "racks", "power", seconds=np.array([DAY]), columns=np.arange(5), chips=np.arange(3)
     )

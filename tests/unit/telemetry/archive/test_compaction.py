@@ -135,7 +135,7 @@ def test_wrong_interval_does_not_make_day_sparse(heard, way):
         heard.hear(batch("r0000", 100, interval=minute))
     else:
         wrong = RackBatchBlock(
-            labels=["hall_1/r0000", "hall_1/r0001"],
+            rack_labels=["hall_1/r0000", "hall_1/r0001"],
             seconds=np.full(2, int(START.astype("datetime64[s]").astype(int)) + 100),
             values=np.ones((2, 5, 3), dtype=np.float32),
             intervals=np.array([1.0, 61.0]),

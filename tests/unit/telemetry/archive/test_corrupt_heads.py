@@ -27,7 +27,7 @@ from telemetry.archive.recovery import STORAGE_ERRORS
 from telemetry.archive.storage import panics_as_errors
 from telemetry.archive.layout import MAIN_BRANCH
 from telemetry.archive.storage import local_storage
-from telemetry.archive.repository import commit_metadata
+from telemetry.archive.repository import last_commit_metadata
 
 path = Path(sys.argv[1])
 sound = path.read_bytes()
@@ -37,7 +37,7 @@ for at in range(int(sys.argv[2]), len(sound)):
     try:
         with panics_as_errors():
             held = icechunk.Repository.open(local_storage(path.parent))
-            commit_metadata(held)
+            last_commit_metadata(held)
     except STORAGE_ERRORS:
         continue
     try:
@@ -139,7 +139,7 @@ def test_heads_corrupted_by_write_are_repaired(half_spoilt, tmp_path):
     with pytest.raises(ArchiveError, match="behind the journal; wait"):
         archive.commit(include_open=True)
     assert len(archive.corrupt_copies) == 1
-    archive.rewind()
+    archive.discard_uncommitted()
     archive.mark_caught_up()
     archive.add(batch("r0001", 300), JournalPosition(1, 10_000))
     assert archive.commit(include_open=True)

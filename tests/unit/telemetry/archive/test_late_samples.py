@@ -123,7 +123,7 @@ def test_duplicate_leaves_quality_unchanged(heard, is_committed):
 def racks(milliseconds, labels, numbers):
     """Return batches of moments of the first second."""
     return RackBatchBlock(
-        labels=[f"hall_1/{label}" for label in labels],
+        rack_labels=[f"hall_1/{label}" for label in labels],
         seconds=np.full(len(labels), int(START.astype("datetime64[s]").astype(int))),
         subsecond_offsets=np.array(milliseconds, dtype=np.int16),
         values=np.tile(np.array(numbers, dtype=np.float32)[:, None, None], (1, 5, 3)),
@@ -208,7 +208,7 @@ def test_many_late_readings_are_due_at_once(heard, monkeypatch):
     heard.hear(batch("r0001", 500))
     heard.archive.commit(include_open=True)
     heard.hear(*(batch("r0001", second) for second in range(17)))
-    assert heard.archive.is_due
+    assert heard.archive.is_commit_due
     assert heard.archive.commit()
-    assert not heard.archive.is_due
+    assert not heard.archive.is_commit_due
     assert seconds_of(heard.open("racks")) == [*range(17), 500]

@@ -11,7 +11,7 @@ def values(chips, number):
 
 def written(slab, columns=4, first=0):
     block = np.full((columns, slab.max_chips), np.nan, dtype=np.float32)
-    slab.write(1, into=block, first=first)
+    slab.write_variable(1, into=block, first=first)
     return block
 
 

@@ -79,7 +79,7 @@ def test_later_change_does_not_affect_written_minute(tmp_path):
         if second == 130:
             archive.add(metadata(unit="1"), PLACE)
         archive.add(value(second, 50.0 if second < 130 else 0.5), PLACE)
-        if archive.is_due:
+        if archive.is_commit_due:
             archive.commit()
     archive.commit(include_open=True)
     found = levels(tmp_path)

@@ -55,7 +55,7 @@ def test_restarted_writer_continues(tmp_path, pieces):
     assert first.next_time == pieces[0]["time"].to_numpy()[0]
     first.write(pieces[0])
     again = opened(tmp_path, pieces)
-    assert again.steps == 60
+    assert again.written_step_count == 60
     assert again.next_time == pieces[1]["time"].to_numpy()[0]
     assert open_view(tmp_path).sizes["time"] == 60
     again.write(pieces[1])
@@ -106,4 +106,4 @@ def test_temperatures_beyond_the_packing_are_refused(tmp_path, pieces, value):
     hot["chip_temperature"].values[3, 2] = value
     with pytest.raises(ArchiveError, match="chip_temperature"):
         store.write(hot)
-    assert store.steps == 0
+    assert store.written_step_count == 0

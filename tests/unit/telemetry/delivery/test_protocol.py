@@ -74,7 +74,7 @@ def test_gaps_are_those_of_a_plain_set(sequences, last):
     boot, seen = BootProgress(-1), set(sequences)
     for sequence in sequences:
         boot.add(sequence)
-    missing = {n for first, end in boot.missing(last) for n in range(first, end + 1)}
+    missing = {n for first, end in boot.missing_ranges(last) for n in range(first, end + 1)}
     assert missing == set(range(last + 1)) - seen
     assert boot.contiguous_through == min(set(range(42)) - seen) - 1
 
@@ -86,7 +86,7 @@ def test_batches_dropped_by_source_are_counted(sequences, first):
     for sequence in sequences:
         boot.add(sequence)
     assert boot.release_before(first) == len(set(range(first)) - seen)
-    assert not [one for one in boot.missing(45) if one[0] < first]
+    assert not [one for one in boot.missing_ranges(45) if one[0] < first]
 
 
 def asked(*held):
@@ -96,7 +96,7 @@ def asked(*held):
 def answers(progress, *reports):
     """Return the acknowledgements of the first boot of a source."""
     published = []
-    progress.answer([asked(*reports)], lambda *message: published.append(message))
+    progress.answer_reports([asked(*reports)], lambda *message: published.append(message))
     ((topic, payload),) = published
     assert topic == SOURCE + ACK_SUFFIX
     return protocol.decode_ack(topic, payload)
@@ -197,7 +197,7 @@ def test_reports_are_not_journaled(tmp_path):
     )
     assert [one.topic for one in data] == [SOURCE]
     assert len(questions) == 1
-    progress.answer([ReceivedMessage(SOURCE + REPORT_SUFFIX, b"nonsense")], print)
+    progress.answer_reports([ReceivedMessage(SOURCE + REPORT_SUFFIX, b"nonsense")], print)
     assert progress.refused == 1
 
 

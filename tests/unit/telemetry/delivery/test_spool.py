@@ -16,7 +16,7 @@ def test_spool_stores_until_release(box):
     outbox = box()
     outbox.put(letters(1, 2, 3))
     outbox.put(letters(3))  # once more: not held twice
-    assert outbox.size == 300
+    assert outbox.stored_bytes == 300
     assert outbox.reports(SOURCE) == [SenderReport(boot=1, first_stored=1, last_stored=3)]
     outbox.release_through(SOURCE, 1, 2)
     assert outbox.reports(SOURCE) == [SenderReport(boot=1, first_stored=3, last_stored=3)]
@@ -32,7 +32,7 @@ def test_spool_stores_until_release(box):
     outbox = box()
     assert outbox.sources() == [SOURCE]
     assert outbox.reports(SOURCE) == [SenderReport(boot=2, first_stored=1, last_stored=1)]
-    assert outbox.size == 100
+    assert outbox.stored_bytes == 100
 
 
 def test_full_spool_drops_oldest_and_counts_them(box):
@@ -42,7 +42,7 @@ def test_full_spool_drops_oldest_and_counts_them(box):
     (held,) = outbox.reports(SOURCE)
     assert held.last_stored == 20
     assert outbox.dropped == held.first_stored - 1 > 0
-    assert outbox.size == 100 * (21 - held.first_stored) <= 1000
+    assert outbox.stored_bytes == 100 * (21 - held.first_stored) <= 1000
 
 
 def test_corrupt_spool_is_moved_aside(tmp_path, box):
@@ -94,10 +94,10 @@ def test_spool_without_space_stays_unchanged(box):
     )
     with pytest.raises(JournalError, match="spoilt"):
         outbox.put(letters(3))
-    assert (outbox.size, outbox.dropped) == (200, 0)
+    assert (outbox.stored_bytes, outbox.dropped) == (200, 0)
     outbox._base.execute("drop trigger no")
     outbox.put(letters(3))
-    assert (outbox.size, outbox.dropped) == (200, 1)
+    assert (outbox.stored_bytes, outbox.dropped) == (200, 1)
     assert outbox.reports(SOURCE) == [SenderReport(boot=1, first_stored=2, last_stored=3)]
 
 
@@ -125,7 +125,7 @@ def test_random_losses_are_repaired(tmp_path, box):
         held = ReceivedMessage(
             SOURCE + REPORT_SUFFIX, protocol.encode_report(outbox.reports(SOURCE))
         )
-        progress.answer(
+        progress.answer_reports(
             [held] * (dice.random() < 0.7), lambda *words, said=said: said.append(words)
         )
         for topic, payload in said[: dice.random() < 0.7]:
@@ -135,7 +135,7 @@ def test_random_losses_are_repaired(tmp_path, box):
                     for letter in outbox.read(SOURCE, one.boot, span, limit=50):
                         receive(dice, progress, journal, letter.sequence)
     assert journal == set(range(1, 201))
-    assert outbox.size == 0
+    assert outbox.stored_bytes == 0
     assert progress.lost == 0
 
 

@@ -51,7 +51,7 @@ def revisions(found):
 @pytest.fixture
 def store(tmp_path):
     store = ActualStore(tmp_path)
-    assert store.due([measured()], at(0)) == []  # reporting begins with this quarter-hour
+    assert store.intervals_due([measured()], at(0)) == []  # reporting begins with this quarter-hour
     return store
 
 
@@ -73,20 +73,22 @@ def test_quarter_hour_with_too_few_readings_is_missing():
 
 def test_quarter_hour_is_due_once_it_is_over(store):
     rows = [measured(quarter=quarter) for quarter in range(-1, 3)]
-    assert revisions(store.due(rows, at(2))) == [(at(0), 1, 100.0), (at(1), 1, 100.0)]
-    for one in store.due(rows, at(2)):
+    assert revisions(store.intervals_due(rows, at(2))) == [(at(0), 1, 100.0), (at(1), 1, 100.0)]
+    for one in store.intervals_due(rows, at(2)):
         store.store(one, {})
-    assert store.due(rows, at(2)) == []
+    assert store.intervals_due(rows, at(2)) == []
 
 
 def test_late_readings_bring_a_revision_and_lost_ones_do_not(store, tmp_path):
     """Proves: after a restart without the readings of before, nothing is taken back."""
-    for one in store.due([measured(None, coverage=0.2), measured(90.0, quarter=1)], at(2)):
+    for one in store.intervals_due(
+        [measured(None, coverage=0.2), measured(90.0, quarter=1)], at(2)
+    ):
         store.store(one, {"tso-1": "text"})
     later = [measured(95.0, coverage=0.9), measured(None, quarter=1, coverage=0.1)]
     again = ActualStore(tmp_path)
-    assert revisions(again.due(later, at(3))) == [(at(0), 2, 95.0)]
-    assert again.due(later, at(200)) == []  # longer than a day ago
+    assert revisions(again.intervals_due(later, at(3))) == [(at(0), 2, 95.0)]
+    assert again.intervals_due(later, at(200)) == []  # longer than a day ago
 
 
 def test_broken_file_uses_no_revision_twice(store, tmp_path):
@@ -94,18 +96,18 @@ def test_broken_file_uses_no_revision_twice(store, tmp_path):
     (tmp_path / "reported.json").write_text("{")
     again = ActualStore(tmp_path)
     assert (tmp_path / "reported.broken").exists()
-    again.due([], at(0))
-    assert revisions(again.due([measured(2.0)], at(1))) == [(NOW, 4, 2.0)]
+    again.intervals_due([], at(0))
+    assert revisions(again.intervals_due([measured(2.0)], at(1))) == [(NOW, 4, 2.0)]
 
 
 def test_documents_are_stored_for_a_month(store, monkeypatch):
-    monkeypatch.setattr(actuals, "RETENTION_MS", QUARTER_MS)
+    monkeypatch.setattr(actuals, "DOCUMENT_RETENTION_MS", QUARTER_MS)
     for quarter, revision in ((0, 1), (0, 2), (1, 1)):
         one = MeasuredInterval(start_ms=at(quarter), power=1.0, coverage=1.0, revision=revision)
         store.store(one, {"tso-1": f"{quarter}.{revision}", "dso-2": "theirs"})
     assert store.documents("tso-1", at(0), at(2)) == ["0.2", "1.1"]
     assert store.documents("tso-1", at(1), at(2)) == ["1.1"]
-    store.prune(at(1) + actuals.RETENTION_MS)
+    store.prune(at(1) + actuals.DOCUMENT_RETENTION_MS)
     assert store.documents("tso-1", at(0), at(2)) == ["1.1"]
 
 
@@ -119,11 +121,11 @@ def test_clock_that_was_ahead_deletes_no_document_and_repeats_no_revision(store)
     )
     ahead = 365 * 96
     missing = [measured(None, quarter=ahead + n, coverage=0.0) for n in range(96)]
-    for one in store.due(missing, at(ahead + 96)):
+    for one in store.intervals_due(missing, at(ahead + 96)):
         store.store(one, {"tso-1": "missing"})
     store.prune(at(ahead + 96))
     assert store.documents("tso-1", at(0), at(1)) == ["old"]
-    assert revisions(store.due([measured(10.0)], at(2))) == [(NOW, 2, 10.0)]
+    assert revisions(store.intervals_due([measured(10.0)], at(2))) == [(NOW, 2, 10.0)]
 
 
 # --- on connections that keep all messages

@@ -13,7 +13,7 @@ import pytest
 
 from telemetry import market_zones
 from telemetry.feed import revisions, signing
-from telemetry.feed.revisions import MAX_DOCUMENTS
+from telemetry.feed.revisions import MAX_STORED_REVISIONS
 from telemetry.feed.signing import public_jwk_set
 from telemetry.messages.feed_documents import (
     PUBLIC_TEXTS,
@@ -134,8 +134,8 @@ def test_document_that_is_not_durable_is_not_sent(bench, monkeypatch):
 
 
 def test_old_documents_are_deleted_except_in_force(bench, tmp_path, monkeypatch):
-    monkeypatch.setattr("telemetry.feed.revisions.MAX_DOCUMENTS", 3)
-    assert MAX_DOCUMENTS > 96
+    monkeypatch.setattr("telemetry.feed.revisions.MAX_STORED_REVISIONS", 3)
+    assert MAX_STORED_REVISIONS > 96
     for _ in range(6):
         bench.feed.publish(plan())
         bench.answer(1)
@@ -146,7 +146,7 @@ def test_old_documents_are_deleted_except_in_force(bench, tmp_path, monkeypatch)
 
 def test_old_documents_are_deleted_by_revision(tmp_path, monkeypatch):
     """Proves: with two partners three revisions are six documents, and stay."""
-    monkeypatch.setattr("telemetry.feed.revisions.MAX_DOCUMENTS", 3)
+    monkeypatch.setattr("telemetry.feed.revisions.MAX_STORED_REVISIONS", 3)
     bench = Bench(tmp_path, "tso-1", "dso-2")
     for _ in range(4):
         bench.feed.publish(plan())
@@ -331,7 +331,7 @@ def notices(bench):
 
 
 def test_notice_is_signed_for_its_partner(bench):
-    bench.feed.notify("tso-1", REFUSED, START)
+    bench.feed.send_notice("tso-1", REFUSED, START)
     identity = {"v": 1, "site": "rhine", "partner": "tso-1", "time": NOW, "suppressed": 0}
     assert notices(bench) == [REFUSED | identity]
 
@@ -339,7 +339,7 @@ def test_notice_is_signed_for_its_partner(bench):
 def test_notices_of_a_partner_are_rate_limited(bench, monkeypatch):
     """Proves: of 50 refusals 20 are sent, and a minute later the last, with the number left out."""
     for number in range(50):
-        bench.feed.notify("tso-1", REFUSED | {"correlation": str(number)}, START)
+        bench.feed.send_notice("tso-1", REFUSED | {"correlation": str(number)}, START)
     assert [one["correlation"] for one in notices(bench)] == [
         str(n) for n in range(MAX_LOGGED_REFUSALS)
     ]
@@ -361,7 +361,7 @@ from telemetry.feed.publisher import SchedulePublisher
 class Loud(Wire):
     def publish(self, topic, payload, *, qos, retain):
         # a printed revision may have reached the partner
-        print(feed.revision, file=sys.stderr, flush=True)
+        print(feed.newest_revision, file=sys.stderr, flush=True)
         return super().publish(topic, payload, qos=qos, retain=retain)
 
 connect = lambda name, will: Loud(will)

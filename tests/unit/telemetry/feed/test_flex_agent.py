@@ -217,7 +217,7 @@ def test_refused_target_is_recorded_without_effect(agent, partner, others):
     partner.set(target(1.0), **others)
     (record,) = until(lambda: agent.poll(NOON))
     assert record["event"] == "load_target_refused"
-    assert agent.targets.tightest(NOON) is None
+    assert agent.targets.tightest_in_force(NOON) is None
     assert agent.counters["refused"] == 1
 
 
@@ -344,7 +344,9 @@ def test_distant_target_is_judged_once_its_start_is_planned(agent, partner, noti
     until(lambda: agent.poll(NOON))
     agent.report_late(load(100.0, 100.0), NOON, ramp=10.0)
     assert notices == []
-    planned = PlannedLoad(starts=NOON + 15 * MINUTE * np.arange(7, 12), planned=np.full(5, 100.0))
+    planned = PlannedLoad(
+        starts=NOON + 15 * MINUTE * np.arange(7, 12), planned_net_import=np.full(5, 100.0)
+    )
     agent.report_late(planned, NOON + 105 * MINUTE, ramp=10.0)
     ((_, content, _),) = notices
     assert content["code"] == "unreachable"
@@ -403,11 +405,11 @@ def test_full_disk_delays_targets_until_space_is_free(agent, partner, monkeypatc
     partner.set(target(100.0))
     until(lambda: agent.poll(NOON) or agent.error)
     assert "free space" in agent.error
-    assert agent.targets.tightest(NOON) is None
+    assert agent.targets.tightest_in_force(NOON) is None
     monkeypatch.undo()
     assert agent.poll(NOON)[0]["event"] == "load_target"
     assert agent.error == ""
-    assert agent.targets.tightest(NOON).target.power == 100.0
+    assert agent.targets.tightest_in_force(NOON).target.power == 100.0
 
 
 def test_denied_subscription_is_an_error(agent, monkeypatch):
@@ -441,7 +443,7 @@ def test_target_set_while_offline_is_accepted_later(nats, tmp_path):
 
     def is_taken():  # the broker may first repeat the accepted target
         later.poll(NOON + 2 * MINUTE)
-        return later.targets.tightest(NOON + 2 * MINUTE).target.power == 90.0
+        return later.targets.tightest_in_force(NOON + 2 * MINUTE).target.power == 90.0
 
     until(is_taken)
     later.stop()
@@ -460,7 +462,7 @@ def test_sample_partner_sets_a_target_and_waits_for_its_answer(mosquitto, tmp_pa
         key=key("rhine"),
         folder=tmp_path / "feed",
     )
-    agent.notify = feed.notify
+    agent.notify = feed.send_notice
     assert agent.start().wait(DEADLINE)
     feed.start(NOON)
     agent.publish_state(load(120.0), NOON)

@@ -53,7 +53,7 @@ def partners(tmp_path):
 
 def test_no_target_means_no_limit(partners):
     assert partners.limit() == [np.inf] * 4
-    assert partners.store.tightest(NOW) is None
+    assert partners.store.tightest_in_force(NOW) is None
 
 
 def test_open_target_applies_until_replaced_or_lifted(partners):
@@ -98,7 +98,7 @@ def test_lifted_window_leaves_the_target_around_it(partners):
     partners.accept(load_target(None, start=60, end=120))
     assert spans(partners) == [(100.0, 0, 60, "c1"), (100.0, 120, None, "c1")]
     assert spans(partners, now=60) == [(100.0, 120, None, "c1")]
-    assert partners.store.tightest(NOW + 90 * MINUTE) is None
+    assert partners.store.tightest_in_force(NOW + 90 * MINUTE) is None
     assert spans(Partners(partners.folder)) == spans(partners)
 
 
@@ -106,7 +106,7 @@ def test_one_of_overlapping_targets_applies(partners):
     partners.accept(load_target(100.0, end=60), load_target(60.0, start=30, end=90))
     partners.accept(load_target(80.0, start=40, end=50), by="dso")
     assert spans(partners) == [(100.0, 0, 30, "c1"), (60.0, 30, 90, "c1"), (80.0, 40, 50, "c2")]
-    assert partners.store.tightest(NOW + 45 * MINUTE).target.power == 60.0
+    assert partners.store.tightest_in_force(NOW + 45 * MINUTE).target.power == 60.0
 
 
 def test_file_with_overlapping_targets_is_resolved(partners):
@@ -124,7 +124,7 @@ def test_tightest_target_of_all_issuers_is_active(partners):
     partners.accept(load_target(90.0), by="dso")
     partners.accept(load_target(None), by="other")
     assert (partners.limit("tso"), partners.limit("dso")) == ([100.0] * 4, [90.0] * 4)
-    assert partners.store.tightest(NOW).issuer == "dso"
+    assert partners.store.tightest_in_force(NOW).issuer == "dso"
 
 
 def test_firm_target_precedes_an_equal_best_effort(partners):

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from telemetry.mqtt.queues import ReceivedMessage
-from telemetry.runtime import LIMIT_PERIOD_S, MAX_LOGGED_REFUSALS, RateLimiter
+from telemetry.runtime import MAX_LOGGED_REFUSALS, RATE_LIMIT_PERIOD_S, RateLimiter
 from tests.support.feeds import START, Bench, acknowledgement
 from tests.support.flexing import NOON, TOPIC, agent_of
 
@@ -29,7 +29,7 @@ def test_first_messages_pass_and_the_rest_are_counted():
     ] * MAX_LOGGED_REFUSALS + [False] * 5
     assert limiter.allows("dso")  # each sender has its own limit
     assert limiter.drain_suppressed() == []
-    clock.now = LIMIT_PERIOD_S
+    clock.now = RATE_LIMIT_PERIOD_S
     assert limiter.drain_suppressed() == [("tso", 5)]
     assert limiter.drain_suppressed() == []
     assert limiter.allows("tso")
@@ -49,8 +49,8 @@ def test_no_period_has_more_events_than_allowed(pauses, limit):
             allowed.append(clock.now)
         drained += sum(count for _, count in limiter.drain_suppressed())
     for moment in allowed:
-        assert sum(moment <= at < moment + LIMIT_PERIOD_S for at in allowed) <= limit
-    clock.now += LIMIT_PERIOD_S
+        assert sum(moment <= at < moment + RATE_LIMIT_PERIOD_S for at in allowed) <= limit
+    clock.now += RATE_LIMIT_PERIOD_S
     drained += sum(count for _, count in limiter.drain_suppressed())
     assert len(allowed) + drained == len(pauses)
 
@@ -63,7 +63,7 @@ def test_flood_of_bad_targets_does_not_fill_the_record(tmp_path):
     records = agent.poll(NOON)
     assert [one["event"] for one in records] == ["load_target_refused"] * MAX_LOGGED_REFUSALS
     assert agent.counters["refused"] == 1000
-    agent._client.poll.return_value, clock.now = [], LIMIT_PERIOD_S
+    agent._client.poll.return_value, clock.now = [], RATE_LIMIT_PERIOD_S
     (rest,) = agent.poll(NOON)
     assert (rest["partner"], rest["reason"]) == ("tso-1", "980 more within a minute")
 

@@ -38,11 +38,11 @@ def test_bulk_reader_agrees_with_the_decoder(tmp_path):
         data[JOURNAL_HEADER_BYTES:], segment, start=JOURNAL_HEADER_BYTES, stop=2**62
     )
     assert found.record_count == 200
-    assert found.end == len(data)
+    assert found.end_offset == len(data)
     bulk = sorted(
         (label, second, values.tobytes())
         for some in found.batches
-        for label, second, values in zip(some.labels, some.seconds, some.values, strict=True)
+        for label, second, values in zip(some.rack_labels, some.seconds, some.values, strict=True)
     )
     single = []
     for topic, payload in items:
@@ -74,7 +74,7 @@ def test_values_not_finite_use_the_decoder(tmp_path):
     found = JournalChunkDecoder("rhine").decode(
         data[JOURNAL_HEADER_BYTES:], segment, start=JOURNAL_HEADER_BYTES, stop=2**62
     )
-    assert found.batches[0].labels == ["hall_1/r0001"]
+    assert found.batches[0].rack_labels == ["hall_1/r0001"]
     (frame,) = found.other_records
     assert frame.topic == bad[0]
     assert frame.payload == bytes(corrupt)
@@ -92,7 +92,7 @@ def test_tail_waits_for_writes_and_skips_torn_records(tmp_path):
     assert found.record_count == 0
     assert not tail.skip_segment()
     found = scanner.decode(data, start.segment, start=start.offset, stop=2**62)
-    tail.advance(found.end)
+    tail.mark_read(found.end_offset)
     assert tail.read()[0] == b""
     while journal.end_position.segment == start.segment:
         append(journal, batch("r0001", 1))

@@ -163,5 +163,5 @@ def test_exporters_become_batches_on_a_broker(tmp_path):
     batches = [decode(one.topic, one.payload) for one in payloads]
     assert [one.sequence for one in batches] == [1, 2]
     with closing(SpoolStore(tmp_path / "dcgm-rhine-hall_1-r0001")) as outbox:
-        assert outbox.size > 0  # nothing is acknowledged as durable
+        assert outbox.stored_bytes > 0  # nothing is acknowledged as durable
     assert batches[0].values[:, 0].tolist() == pytest.approx([913.482, 51, 0.97, 0.75, 1965])

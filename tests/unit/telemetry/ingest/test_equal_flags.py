@@ -99,7 +99,7 @@ def message(kind, metadata, factor, stamp):
 class FlagArchive(Archive):
     """An archive that lists what is added to it, and commits nothing, so that cases share it."""
 
-    is_due = False
+    is_commit_due = False
     is_overfull = False
 
     def add(self, sample, position, *, flag=QualityFlag.GOOD, journal=""):
@@ -110,7 +110,7 @@ class FlagArchive(Archive):
     def restart(self):
         """Return the archive without what was added."""
         self.added, self.is_overfull = [], False
-        self.rewind()
+        self.discard_uncommitted()
         self.mark_caught_up()
         return self
 

@@ -148,7 +148,7 @@ def test_journal_is_trimmed_and_metadata_is_kept(tmp_path):
     assert kept[0] > first
     with Service(tmp_path) as service:
         assert service.window.job_status == status
-        assert service.window.binder.get(metadata().point) is not None
+        assert service.window.binder.binding_of(metadata().point) is not None
 
 
 @pytest.mark.slow

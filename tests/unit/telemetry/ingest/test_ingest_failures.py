@@ -64,7 +64,7 @@ def test_full_disk_keeps_only_repeatable_messages(service, monkeypatch):
 
     append = service.journal.append
     monkeypatch.setattr("telemetry.ingest.ingester.APPEND_RETRY_S", 0.01)
-    monkeypatch.setattr("telemetry.ingest.ingester.MAX_WAITING", 10)
+    monkeypatch.setattr("telemetry.ingest.ingester.MAX_WAITING_MESSAGES", 10)
     monkeypatch.setattr(service.journal, "append", failing)
     service.wire.send(*(value(second, 1.0) for second in range(20)), qos=0)
     service.wire.send(*(batch("r0001", second) for second in range(3)))

@@ -33,8 +33,8 @@ def test_flags_survive_duplicates_and_catching_up(tmp_path):
         until(lambda: service.ingester.counters["messages"] == 5)
         service.wire.send(samples[2])
         until(lambda: service.window.counters["range"] == 2)
-        service.archive.rewind()
-        service.ingester.notify()
+        service.archive.discard_uncommitted()
+        service.ingester.announce_commit()
         until(lambda: not service.archive.is_behind)
     points = open_archive("rhine", group="points", root=tmp_path)
     assert points["quality"].values[:, 0].tolist() == [1, 1, 2, 1]

@@ -62,8 +62,8 @@ def test_ingester_acknowledges_durable_and_trims_archived(tmp_path, monkeypatch)
         (("a", 1), ("b", 2), ("c", 3)),
         {"oversized": 2, "spoilt": 1},
     )
-    assert shard.take_oversized() == [("b", 2), ("c", 3)]
-    assert shard.take_oversized() == []
+    assert shard.take_oversized_messages() == [("b", 2), ("c", 3)]
+    assert shard.take_oversized_messages() == []
     assert [shard.counters[name] for name in ("oversized", "spoilt", "dropped")] == [2, 1, 0]
     append(journal, batch("r0001", 51))
     assert len(list((tmp_path / "a").glob("*.journal"))) == 2
@@ -146,7 +146,7 @@ def test_lost_part_of_a_journal_is_reported_once(tmp_path):
     path = format.segment_path(tmp_path / "a", end.segment)
     path.write_bytes(path.read_bytes()[:-1])
     shard = Ingester(FakeClient([]), Journal(tmp_path / "a"))
-    JournalFollower(tmp_path / "a", None).write_archived(
+    JournalFollower(tmp_path / "a", None).write_archived_position(
         JournalPosition(end.segment + 1, 100)
     )  # of what came after
     (loss,) = shard.damage.new_losses()

@@ -96,7 +96,9 @@ def test_killed_ingester_restarts_without_loss(tmp_path):
         ) as running:
             ingester = running._ingesters["hall_1"]
             until(
-                lambda: all(one.status.get("is_connected") for one in running._ingesters.values()),
+                lambda: all(
+                    one.last_status.get("is_connected") for one in running._ingesters.values()
+                ),
                 deadline=DEADLINE,
             )
             plant.connect()
@@ -255,7 +257,7 @@ def test_other_output_of_an_ingester_is_ignored(tmp_path):
         '{"messages": 5}',
     ]
     ingester._read_status(SimpleNamespace(stdout=io.StringIO("\n".join(lines))))
-    assert ingester.status == {"messages": 5}
+    assert ingester.last_status == {"messages": 5}
 
 
 def test_losses_add_up_over_restarts_of_an_ingester(tmp_path):
@@ -269,7 +271,7 @@ def test_losses_add_up_over_restarts_of_an_ingester(tmp_path):
             SimpleNamespace(stdout=io.StringIO(f'{life}\n{{"fault": "it fell"}}'))
         )
         ingester.process = SimpleNamespace(poll=lambda: 1, returncode=1, stdin=None)
-        ingester.died = 0.0
+        ingester.died_at = 0.0
         ingester.restart_if_dead()
     assert ingester.counters == {"messages": 6, "oversized": 2, "dropped": 4}
     lines = (tmp_path / "poison.jsonl").read_text().splitlines()

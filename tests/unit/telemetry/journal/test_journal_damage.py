@@ -139,7 +139,7 @@ def test_follower_does_not_mix_new_and_cut_records(folder, monkeypatch):
         os.write(file, data[: len(data) // 2])
         data, start = tail.read()
         assert data
-        tail.advance(start.offset + len(data))
+        tail.mark_read(start.offset + len(data))
         raise OSError(errno.ENOSPC, "no room")
 
     with monkeypatch.context() as patch:
@@ -157,12 +157,12 @@ def test_follower_waits_for_half_written_record(folder):
     journal = opened(folder, segment_bytes=100)
     journal.append([("a", b"1")])
     path = segments(folder)[0]
-    whole = b"".join(format.record_parts("b", bytes(200), 0))
+    whole = b"".join(format.encode_record_parts("b", bytes(200), 0))
     with path.open("ab") as file:
         file.write(whole[:50])
     tail = JournalFollower(folder, None)
     data, start = tail.read()
-    tail.advance(start.offset + format.intact_length(format.segment_header(NOW) + data, NOW) - 16)
+    tail.mark_read(start.offset + format.intact_length(format.segment_header(NOW) + data, NOW) - 16)
     assert tail.read()[0] == whole[:50]
     assert not tail.skip_segment()
     with path.open("ab") as file:
@@ -174,7 +174,7 @@ def test_follower_waits_for_half_written_record(folder):
     assert tail.read()[0] == whole
     with path.open("ab") as file:
         file.write(b"torn")
-    tail.advance(before.offset + len(whole))
+    tail.mark_read(before.offset + len(whole))
     assert tail.read()[0] == b"torn"
     assert tail.skip_segment()
     assert tail.position.segment == NOW + 1
@@ -272,7 +272,7 @@ def test_journal_continues_behind_archived_position(tmp_path):
     kept = journal.append([("a", b"1")])
     end = journal.append([("a", b"22")])
     journal.close()
-    JournalFollower(tmp_path, None).write_archived(end)
+    JournalFollower(tmp_path, None).write_archived_position(end)
     (path,) = segments(tmp_path)
     os.truncate(path, kept.offset)
     again = opened(tmp_path)

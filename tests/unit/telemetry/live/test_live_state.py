@@ -95,7 +95,7 @@ def test_tick_in_real_time_is_only_counted(window):
         site="small", time=NOON, interval=DAY, step=0, steps=1, batches=0, points=0
     )
     window.add(tick, NOON)
-    assert window.tick is None
+    assert window.last_tick is None
     assert window.repetition_period == np.timedelta64(100, "s")
     assert window.counters["tick in real time"] == 1
 

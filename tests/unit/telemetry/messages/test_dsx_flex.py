@@ -17,7 +17,7 @@ from telemetry.feed.flex_messages import (
     verify_event,
     write_power_state,
 )
-from telemetry.feed.signing import FLEX_KIND, public_jwk_set
+from telemetry.feed.signing import FLEX_DOCUMENT_KIND, public_jwk_set
 from tests.support.feeds import key
 from tests.support.flexing import STATUS, TOPIC, TRACE, content, event, payload, target, validator
 from twin.errors import MessageError
@@ -182,7 +182,9 @@ def test_a_power_state_fits_the_contract(contract):
     validator(contract, "PowerStateStatusEvent").validate(sent)
     message = content(sent["data"])
     validator(contract, "PowerStateStatusData").validate(message)
-    assert signing.verify_signature(sent["data"], public_jwk_set(key("rhine")), kind=FLEX_KIND)
+    assert signing.verify_signature(
+        sent["data"], public_jwk_set(key("rhine")), kind=FLEX_DOCUMENT_KIND
+    )
     feed = message["feeds"]["rhine"]
     assert feed["metadata"]["power_minimum"] == {"value": 60.0, "unit": "megawatt"}
     assert feed["calculated_load"] == {"value": 88.0, "unit": "megawatt"}
@@ -198,7 +200,7 @@ def test_the_example_for_partners_is_read():
     blocks = re.findall(r"```json\n(.*?)```", chapter, re.DOTALL)
     header, envelope, message = map(json.loads, blocks)
     claims = {name: header[name] for name in ("iat", "jti", "aud")}
-    signed = signing.sign_document(message, key("tso-1"), kind=FLEX_KIND, claims=claims)
+    signed = signing.sign_document(message, key("tso-1"), kind=FLEX_DOCUMENT_KIND, claims=claims)
     found = read(json.dumps(envelope | {"data": signed}).encode())
     (one,) = found.targets
     assert (one.power, one.feeds, one.end - one.start) == (120.0, ("rhine",), 2 * HOUR)

@@ -145,7 +145,7 @@ def test_queue_overflow_is_reported_for_a_time(made, monkeypatch):
     assert (
         f"{client.url}: 1 messages were dropped because the outgoing queue was full" in client.error
     )
-    monkeypatch.setattr("telemetry.mqtt.client.OVERFLOW_REPORT_S", 0.0)
+    monkeypatch.setattr("telemetry.mqtt.client.OVERFLOW_ERROR_DURATION_S", 0.0)
     assert client.error == ""
 
 

@@ -35,11 +35,11 @@ def test_denied_subscription_is_requested_again(is_known):
     receipt = wanted.request({"a/#": 1, "b/#": 0})
     broker.connect(wanted, is_known=False)
     assert receipt.is_complete
-    assert wanted.denied == {"b/#"}
+    assert wanted.denied_topics == {"b/#"}
     broker.denied = ()
     again = [("b/#", 0)] if is_known else [("a/#", 1), ("b/#", 0)]
     assert broker.connect(wanted, is_known=is_known) == again
-    assert not wanted.denied
+    assert not wanted.denied_topics
     assert broker.connect(wanted, is_known=True) == []
 
 
@@ -49,4 +49,4 @@ def test_denial_after_a_broker_restart_is_reported():
     broker.connect(wanted, is_known=False)
     broker.denied = ("a/#",)
     broker.connect(wanted, is_known=False)
-    assert wanted.denied == {"a/#"}
+    assert wanted.denied_topics == {"a/#"}

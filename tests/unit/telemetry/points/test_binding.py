@@ -174,8 +174,8 @@ def test_changed_unit_is_refused_until_confirmed():
     )  # no change of sense
     for _ in range(3):
         assert binder.register(changed) is None
-    assert binder.get(known.point) is None
-    assert binder.metadata(known.point) == changed
+    assert binder.binding_of(known.point) is None
+    assert binder.metadata_of(known.point) == changed
     assert binder.counters == {"metadata changed": 1}
 
 
@@ -197,7 +197,7 @@ def test_metadata_changed_twice_still_waits():
     binder.register(known)
     binder.register(replace(known, integration="MEPAI"))
     assert binder.register(known) is None
-    assert binder.get(known.point) is None
+    assert binder.binding_of(known.point) is None
     assert binder.integration_points == {}
 
 

@@ -62,7 +62,7 @@ def test_draft_names_machines_and_kinds(name):
         discovery.observe(point)
     for hall, rack in batches_of(site):
         discovery.observe(batch_of(site, hall, rack))
-    drafted = tomllib.loads(discovery.draft())["equipment"]
+    drafted = tomllib.loads(discovery.draft_site_file())["equipment"]
     assert drafted.keys() >= site.equipment.keys() - {"genset_1"}
     known = {name for name, table in drafted.items() if "kind" in table}
     assert len(known) >= 0.6 * len(site.equipment)
@@ -85,7 +85,7 @@ def test_draft_marks_unknown_values():
     discovery.observe(PointValue(point=level.point, time=START, value=71.0))
     discovery.observe(PointValue(point=level.point, time=START, value=64.0))
     discovery.observe(replace(level, point="BESS/GenericPoint/other/x/y"))
-    draft = discovery.draft()
+    draft = discovery.draft_site_file()
     assert '[equipment.battery_1]\nkind = "battery"' in draft
     assert "# standard = ...  # or else: capacity, power" in draft
     assert "# largest GenericPoint State Of Charge: 71 %" in draft
@@ -104,14 +104,14 @@ def test_unsafe_names_are_quoted():
             unit="C",
         )
     )
-    assert list(tomllib.loads(discovery.draft())["equipment"]) == ['pump ]\n"x" \\']
+    assert list(tomllib.loads(discovery.draft_site_file())["equipment"]) == ['pump ]\n"x" \\']
 
 
 def test_invalid_name_is_noted_in_the_draft():
     discovery = SiteDiscovery("small")
     for hall in ("hall_1", "hall-2"):
         discovery.observe(batch_of(SMALL, hall, "r0001"))
-    draft = discovery.draft()
+    draft = discovery.draft_site_file()
     assert "[equipment.hall_1]\nkind" in draft
     assert "[equipment.hall-2]\n# a name has letters, digits and _ only" in draft
 
@@ -233,7 +233,7 @@ def test_unwritable_draft_goes_to_stdout(tmp_path, embedded, monkeypatch):
 def test_discovery_uses_only_filters_of_a_service():
     """Brokers refuse subscriptions beyond their access lists entirely or silently."""
     allowed = {METADATA_FILTER, *service_filters("small")}
-    assert set(SiteDiscovery("small").filters) <= allowed
+    assert set(SiteDiscovery("small").topic_filters) <= allowed
 
 
 class Bus:

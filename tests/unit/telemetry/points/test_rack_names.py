@@ -9,7 +9,7 @@ import sites
 from telemetry.messages import decode, encode
 from telemetry.messages.samples import CapOrder, RackBatch
 from telemetry.points.site_points import announced_metadata
-from telemetry.points.topology import RackNameComparison, describe_excluded
+from telemetry.points.topology import RackNameComparison, describe_excluded_racks
 from twin.equipment import ITHall
 from twin.errors import MessageError
 
@@ -134,12 +134,12 @@ def test_racks_of_other_sites_are_ignored():
 
 
 def test_many_racks_are_summarised():
-    assert describe_excluded(()) == ""
+    assert describe_excluded_racks(()) == ""
     racks = [f"hall_1-r{number:04d}" for number in range(1, 13)]
-    assert describe_excluded(racks).startswith(
+    assert describe_excluded_racks(racks).startswith(
         "not acted on, as their names differ: hall_1-r0001, "
     )
-    assert describe_excluded(racks).endswith("hall_1-r0010 and 2 more")
+    assert describe_excluded_racks(racks).endswith("hall_1-r0010 and 2 more")
 
 
 # --- the cap that leaves them out

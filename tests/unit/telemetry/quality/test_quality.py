@@ -171,7 +171,7 @@ def test_batches():
     assert check_batch(batch(), NOON + 901 * SECOND) is QualityFlag.LATE
 
 
-POWER = PlausibleRange(low=-0.1, high=10.0, rate=0.5)
+POWER = PlausibleRange(low=-0.1, high=10.0, max_rate=0.5)
 
 
 @pytest.mark.parametrize(

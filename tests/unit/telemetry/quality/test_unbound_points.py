@@ -77,12 +77,12 @@ def test_power_factors_and_heartbeats_have_no_unit():
 
 def test_binder_keeps_metadata_of_unknown_points():
     binder = PointBinder(sites.load_site("small"))
-    assert binder.metadata(PUMP.point) is None
+    assert binder.metadata_of(PUMP.point) is None
     assert binder.register(PUMP) is None
-    assert binder.metadata(PUMP.point) == PUMP
+    assert binder.metadata_of(PUMP.point) == PUMP
     known = next(iter(announced_metadata(sites.load_site("small"))))
     binder.register(known)
-    assert binder.metadata(known.point) == known
+    assert binder.metadata_of(known.point) == known
     changed = replace(known, integration="MEPAI")
     binder.register(changed)
-    assert binder.metadata(known.point) == changed
+    assert binder.metadata_of(known.point) == changed

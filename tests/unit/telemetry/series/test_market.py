@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from telemetry.series import read_prices
-from telemetry.series.bundle import recognise
+from telemetry.series.bundle import recognise_series_kind
 from telemetry.series.electricity import read_carbon
 from telemetry.series.provider_formats import entsoe_area
 from twin.errors import SeriesError
@@ -117,7 +117,7 @@ def test_carbon_is_weighted_by_generation(tmp_path):
     means = found["carbon_intensity"].to_numpy().tolist()
     assert means[:3] == pytest.approx([991.0 / 3.0, 490.0, 11.0], abs=0.01)
     assert found.attrs["gaps"] == ["2026-03-28T02:00Z/2026-03-28T03:00Z"]
-    assert recognise(path) == "carbon"
+    assert recognise_series_kind(path) == "carbon"
     with pytest.raises(SeriesError, match=r"carbon kind = direct: lca;.*\[missing\]"):
         read_carbon(path, kind="direct")
 
@@ -146,7 +146,7 @@ def test_omitted_points_of_curve_a03_repeat_the_last(tmp_path):
     found = read_prices(path)
     assert found["electricity_price"].to_numpy().tolist() == [10.0, 10.0, 30.0, 30.0]
     assert found["time"].to_numpy()[0] == np.datetime64("2026-06-01T22:00")
-    assert recognise(path) == "prices"
+    assert recognise_series_kind(path) == "prices"
 
 
 def test_omitted_points_of_other_curves_are_gaps(tmp_path):

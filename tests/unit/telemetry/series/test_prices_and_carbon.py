@@ -2,7 +2,7 @@
 
 import pytest
 
-from telemetry.series import read, read_carbon, read_prices, recognise
+from telemetry.series import read, read_carbon, read_prices, recognise_series_kind
 from twin.errors import SeriesError
 
 MAPS = (
@@ -229,7 +229,7 @@ def test_unit_of_carbon_is_checked(write):
 
 def test_joined_file_gives_both(write):
     path = write(JOINED + "2023-01-01T00:00,1,100,150\n2023-01-01T01:00,2,101,151\n")
-    assert recognise(path) == "prices"
+    assert recognise_series_kind(path) == "prices"
     assert read_prices(path)["carbon_intensity"].values.tolist() == [100, 101]
     bundle = read(path, kind="lca")
     assert list(bundle.prices.data_vars) == ["electricity_price"]
@@ -249,12 +249,12 @@ def test_naive_times_of_a_joined_file_use_the_zone(write):
 
 
 def test_files_are_recognised_by_content(write):
-    assert recognise(write(MAPS)) == "carbon"
-    assert recognise(write(_two_hours("time,EUR_per_kWh"))) == "prices"
-    assert recognise(write("arrival_time,length,cpus\n0,1,1\n")) == "jobs"
-    assert recognise(write('{"hourly": {}}')) == "weather"
+    assert recognise_series_kind(write(MAPS)) == "carbon"
+    assert recognise_series_kind(write(_two_hours("time,EUR_per_kWh"))) == "prices"
+    assert recognise_series_kind(write("arrival_time,length,cpus\n0,1,1\n")) == "jobs"
+    assert recognise_series_kind(write('{"hourly": {}}')) == "weather"
     with pytest.raises(SeriesError, match=r"columns = TIMESTAMP, tokens: .*\[missing\]"):
-        recognise(write("TIMESTAMP,tokens\n1,2\n"))
+        recognise_series_kind(write("TIMESTAMP,tokens\n1,2\n"))
 
 
 def test_two_files_of_one_kind_are_refused(write):

@@ -3,7 +3,14 @@
 import numpy as np
 import pytest
 
-from telemetry.series import read, read_carbon, read_prices, read_weather, recognise, select_period
+from telemetry.series import (
+    read,
+    read_carbon,
+    read_prices,
+    read_weather,
+    recognise_series_kind,
+    select_period,
+)
 from twin.errors import SeriesError
 
 JOINED = "DE-LU_{}_price_ci_electricitymaps.csv"
@@ -19,7 +26,7 @@ def test_every_series_file_is_recognised(data):
         paths = list((data / folder).iterdir())
         assert paths
         for path in paths:
-            assert recognise(path) == folder
+            assert recognise_series_kind(path) == folder
 
 
 @pytest.mark.parametrize("zone", ["DE-LU", "ES"])

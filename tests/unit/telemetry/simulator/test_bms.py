@@ -68,14 +68,14 @@ def steady(values):
 
 def test_metadata_of_every_point_come_in_shares(make):
     bms = make()
-    metadata = bms.metadata()
+    metadata = bms.metadata_messages()
     assert len({topic for topic, _ in metadata}) == len(metadata)
-    assert len(bms.metadata(share=10)) == pytest.approx(len(metadata) / 10, abs=1)
+    assert len(bms.metadata_messages(share=10)) == pytest.approx(len(metadata) / 10, abs=1)
 
 
 def test_every_value_has_metadata(make, plant):
     bms = make()
-    known = {decode(*message).point for message in bms.metadata()}
+    known = {decode(*message).point for message in bms.metadata_messages()}
     assert set(published_values(bms, plant(), is_whole=True)) <= known
 
 
@@ -131,7 +131,7 @@ def test_same_seed_gives_the_same_readings(make, plant):
 
 def test_request_reaches_the_guardrails_in_megawatts(make, requests):
     bms = make()
-    points = {decode(*message).point for message in bms.metadata()}
+    points = {decode(*message).point for message in bms.metadata_messages()}
     point = point_of(points, "battery_request")
     value = PointValue(point=point, time=NOW, value=300.0, sender="GIGATWIN")
     assert bms.write_point(value, now=NOW) == ""
@@ -140,7 +140,7 @@ def test_request_reaches_the_guardrails_in_megawatts(make, requests):
 
 def test_writes_of_others_and_of_readings_are_refused(make, requests):
     bms = make()
-    points = {decode(*message).point for message in bms.metadata()}
+    points = {decode(*message).point for message in bms.metadata_messages()}
     ours, theirs = point_of(points, "battery_request"), point_of(points, "grid_import_power")
     foreign = PointValue(point=ours, time=NOW, value=300.0, sender="OTHER")
     wrong = PointValue(point=theirs, time=NOW, value=300.0, sender="GIGATWIN")
@@ -151,11 +151,11 @@ def test_writes_of_others_and_of_readings_are_refused(make, requests):
 
 def test_heartbeats_carry_own_time_and_echo_the_other(make, requests):
     bms = make()
-    assert len(bms.heartbeat(NOW)) == 1
-    points = {decode(*message).point for message in bms.metadata()}
+    assert len(bms.heartbeat_messages(NOW)) == 1
+    points = {decode(*message).point for message in bms.metadata_messages()}
     point = point_of(points, "HeartbeatTimestampIntegration")
     bms.write_point(PointValue(point=point, time=NOW, value=123.0, sender="GIGATWIN"), now=NOW)
-    clock, echo = (decode(*message) for message in bms.heartbeat(NOW))
+    clock, echo = (decode(*message) for message in bms.heartbeat_messages(NOW))
     if "Echo" in clock.point:
         clock, echo = echo, clock
     assert clock.value == NOW.astype("datetime64[ms]").astype(int)

@@ -121,18 +121,18 @@ def test_invalid_caps_are_refused(cluster, order, reason):
 
 
 def test_jobs_are_reported_on_arrival_and_not_before(cluster):
-    assert cluster.snapshot().jobs.number.tolist() == [0, 1, 2, 3]
-    assert 4 not in cluster.history().jobs.number
+    assert cluster.queue_message().jobs.number.tolist() == [0, 1, 2, 3]
+    assert 4 not in cluster.history_message().jobs.number
     cluster.advance(0.25, 2.0)
-    assert cluster.snapshot().jobs.number.tolist() == [0, 1, 2, 3, 4]
-    assert cluster.snapshot().time == START + QUARTER
-    assert cluster.history().jobs.number.tolist() == [0, 1, 2, 3, 4]
+    assert cluster.queue_message().jobs.number.tolist() == [0, 1, 2, 3, 4]
+    assert cluster.queue_message().time == START + QUARTER
+    assert cluster.history_message().jobs.number.tolist() == [0, 1, 2, 3, 4]
 
 
 def test_finished_jobs_are_reported(small, cluster):
     cluster.apply_job_orders(orders({0: 1.0}), START)
     cluster.advance(0.25, 2.0)
-    queue = cluster.snapshot().queue(small)
+    queue = cluster.queue_message().queue(small)
     assert queue.completed_hours.tolist() == [0.25, 0.0, 0.0, 0.0, 0.0]
     assert queue.is_running.tolist() == [True, False, False, False, False]
 

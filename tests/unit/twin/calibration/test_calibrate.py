@@ -267,8 +267,8 @@ def test_drifting_sensor_is_reported():
     drift = SensorFault(
         variable="facility_supply_temperature",
         machine="chilled_plant",
-        begin=1,
-        end=5 * DAY,
+        begin_minute=1,
+        end_minute=5 * DAY,
         drift=0.2 / 24.0,
     )
     result = calibrate(SITE, trial(days=5, sensing=SensorModel(faults=[drift])).readings)

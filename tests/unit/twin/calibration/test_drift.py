@@ -34,7 +34,7 @@ def weeks(error=0.004, seed=0, scatter=1.0, **trajectories):
             end=MONDAY + (step + 1) * np.timedelta64(7, "D") - np.timedelta64(15, "m"),
             estimates={
                 names[word]: EstimatePoint(
-                    value=trajectory[step] + scatter * rng.normal(0.0, error), error=error
+                    value=trajectory[step] + scatter * rng.normal(0.0, error), standard_error=error
                 )
                 for word, trajectory in trajectories.items()
             },

@@ -7,7 +7,7 @@ import xarray as xr
 from twin.forecast.forecast_errors import ForecastErrors, forecast_scenarios
 from twin.forecast.outlook import outlook
 from twin.forecast.series_record import measured_until, series_history
-from twin.markets.contracts import published_until
+from twin.markets.contracts import prices_published_until
 from twin.time_axes import QUARTER_HOUR, horizon_axes, regular_axes, to_utc
 
 NOW = to_utc("2023-06-24T10:30")
@@ -38,7 +38,7 @@ def test_unpublished_data_is_not_used(site, series, drawn, false):
         ends = changed["instant"].to_numpy()[1:]
         for name in changed.data_vars:
             is_price = name == "electricity_price"
-            until = published_until(NOW, site.time_zone) if is_price else NOW
+            until = prices_published_until(NOW, site.time_zone) if is_price else NOW
             changed[name].values[ends > until] = false
         corrupted.append(changed)
     other = forecast_scenarios(site, series_history(site, *corrupted), NOW, axes=AXES, count=5)
@@ -55,7 +55,7 @@ def test_probabilities_add_up_and_origins_are_past(drawn):
 
 
 def test_published_values_are_equal_in_all_scenarios(site, whole, drawn):
-    until = published_until(NOW, site.time_zone)
+    until = prices_published_until(NOW, site.time_zone)
     expected = outlook(site, whole, NOW, axes=AXES)
     is_known = AXES["time"].to_numpy() < until
     for one in drawn:

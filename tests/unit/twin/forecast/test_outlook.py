@@ -6,7 +6,7 @@ from twin import variables
 from twin.errors import SeriesError
 from twin.forecast.outlook import outlook, service_racks
 from twin.forecast.series_record import measured_until, series_history
-from twin.markets.contracts import published_until
+from twin.markets.contracts import prices_published_until
 from twin.time_axes import HOUR, horizon_axes, regular_axes, to_utc
 
 MIXED = [(24, 15), (24, 60)]
@@ -38,7 +38,7 @@ def test_unpublished_data_is_not_used(site, series, whole, now, corruption):
         for name in changed.data_vars:
             until = now
             if name == "electricity_price":
-                until = published_until(now, site.time_zone)
+                until = prices_published_until(now, site.time_zone)
             hidden = ends > until
             false = np.broadcast_to(CORRUPTIONS[corruption], RANDOM.shape)[: len(ends)]
             changed[name].values[hidden] = false[hidden]
@@ -51,7 +51,7 @@ def test_unpublished_data_is_not_used(site, series, whole, now, corruption):
 
 def test_published_prices_are_used_unchanged(site, series, whole):
     now = to_utc("2023-06-20T10:45")
-    until = published_until(now, site.time_zone)
+    until = prices_published_until(now, site.time_zone)
     expected = outlook(site, whole, now, axes=regular_axes(now, 192))
     is_known = expected["time"].to_numpy() < until
     truth = series[0]["electricity_price"].sel(time=expected["time"])

@@ -9,7 +9,7 @@ from twin.forecast.series_record import (
     measured_until,
     series_history,
 )
-from twin.markets.contracts import published_until
+from twin.markets.contracts import prices_published_until
 from twin.time_axes import HOUR, to_utc
 
 
@@ -27,7 +27,7 @@ from twin.time_axes import HOUR, to_utc
     ],
 )
 def test_hourly_prices_are_published_at_12_45(now, until):
-    assert published_until(to_utc(now), "Europe/Berlin") == to_utc(until)
+    assert prices_published_until(to_utc(now), "Europe/Berlin") == to_utc(until)
 
 
 @pytest.mark.parametrize(
@@ -42,7 +42,7 @@ def test_hourly_prices_are_published_at_12_45(now, until):
 )
 def test_quarter_hour_prices_are_published_at_12_55(now, until):
     """Sensitivity: prices counted as known ten minutes before the market published them."""
-    assert published_until(to_utc(now), "Europe/Berlin") == to_utc(until)
+    assert prices_published_until(to_utc(now), "Europe/Berlin") == to_utc(until)
 
 
 @pytest.mark.parametrize(
@@ -56,7 +56,7 @@ def test_quarter_hour_prices_are_published_at_12_55(now, until):
 )
 def test_prices_end_at_skipped_or_repeated_midnights(now, until):
     """Proves: in the Azores clocks change at midnight, and planning goes on."""
-    assert published_until(to_utc(now), "Atlantic/Azores") == to_utc(until)
+    assert prices_published_until(to_utc(now), "Atlantic/Azores") == to_utc(until)
 
 
 @pytest.mark.parametrize(
@@ -71,9 +71,9 @@ def test_prices_end_at_skipped_or_repeated_midnights(now, until):
 def test_prices_follow_the_market_day_of_the_site(changed, until):
     """Proves: at 10:55 UTC it is 12:55 in Finland; the market has not published yet."""
     site = sites.load_site("small").model_copy(update=changed)
-    assert published_until(to_utc("2026-01-15T10:55"), site.resolved_market_time_zone) == to_utc(
-        until
-    )
+    assert prices_published_until(
+        to_utc("2026-01-15T10:55"), site.resolved_market_time_zone
+    ) == to_utc(until)
 
 
 def test_hourly_mean_is_known_after_the_hour():

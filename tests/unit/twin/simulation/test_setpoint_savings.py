@@ -79,9 +79,9 @@ def test_chip_and_ramp_limits_are_kept(site, week):
 
 def test_flow_suffices_after_a_pump_trip(week):
     for way in CONTROL_STRATEGIES[1:]:
-        assert week[way].flow.min() >= 0.4 * (1 - 2e-3)  # warmer water weighs a little less
+        assert week[way].flow_share.min() >= 0.4 * (1 - 2e-3)  # warmer water weighs a little less
     assert (
-        week[RATE_LIMITED].flow.mean() > week[CHOSEN_FLOW_AND_TEMPERATURE].flow.mean()
+        week[RATE_LIMITED].flow_share.mean() > week[CHOSEN_FLOW_AND_TEMPERATURE].flow_share.mean()
     )  # ready for a swing
 
 
@@ -120,5 +120,5 @@ def test_air_cooled_site_has_results_for_its_only_circuit():
     small = airy(sites.load_site("small"))
     halls = {hall.name: np.full(24, 0.3) for hall in small.machines_of(ITHall)}
     found = compare_control_strategies(small, halls, june(1), durations=np.ones(24))
-    assert found[FIXED_FLOW].flow == pytest.approx(1.0)
+    assert found[FIXED_FLOW].flow_share == pytest.approx(1.0)
     assert found[FIXED_FLOW].supply_temperature == pytest.approx(18.0)
