@@ -47,7 +47,7 @@ def make(folder: Path) -> None:
     journal.close()
     kept = LastMessageStore(archive.last_messages_path)
     for item in KEPT:
-        kept.update(*item)
+        kept.store_decoded(*item)
     kept.save()
 
 
@@ -57,7 +57,7 @@ def recall(folder: Path) -> list[str]:
     found = []
     for item in kept.load():
         found.append(item)
-        kept.update(*item)
+        kept.store_decoded(*item)
     if wrong := [item for item in found if item not in KEPT]:
         return [f"what is said once lies: {wrong[0]}"]
     is_logged = any(one.get("group") == "kept" for one in loss_log.read_losses(folder / "archive"))

@@ -285,13 +285,13 @@ def infeasible(seed):
 
 
 def arrays_of(dense):
-    rows, columns = dense.read_matrix.shape
-    at = np.nonzero(dense.read_matrix)
+    rows, columns = dense.matrix.shape
+    at = np.nonzero(dense.matrix)
     none = np.empty(0, dtype=np.int32)
     return ModelArrays(
         row_starts=np.searchsorted(at[0], np.arange(rows + 1)).astype(np.int32),
         column_indices=at[1].astype(np.int32),
-        matrix_values=dense.read_matrix[at],
+        matrix_values=dense.matrix[at],
         accounts=AccountCosts(
             account_names=(),
             account_index=none,
@@ -314,11 +314,11 @@ def least_missed(dense, may, rows=None, lower=None, upper=None):
     """Return what equations miss in sum at the least, by another program; of the rest only some is
     kept, all if None.
     """
-    count, width = dense.read_matrix.shape
+    count, width = dense.matrix.shape
     kept = np.isin(np.arange(count), np.arange(count) if rows is None else rows) | may
     slack = np.eye(count)[:, may]
     low, high = (np.where(kept, bound, np.nan) for bound in (dense.low, dense.high))
-    matrix = np.hstack([dense.read_matrix, slack, -slack])
+    matrix = np.hstack([dense.matrix, slack, -slack])
     tops, bottoms = np.isfinite(high), np.isfinite(low)
     columns = np.arange(width)
     bounds = [

@@ -107,7 +107,7 @@ def test_internally_corrupt_spool_is_moved_aside(tmp_path, box):
     outbox.close()
     data = (tmp_path / "box").read_bytes()
     (tmp_path / "box").write_bytes(data[:4096] + b"\xff" * (len(data) - 4096))
-    assert box().size == 0
+    assert box().stored_bytes == 0
     assert list(tmp_path.glob("box.spoilt-*"))
 
 

@@ -15,7 +15,7 @@ def ramp_states(*readings, flight=None):
     flight = flight or RampTracker(100.0)  # so that 1 MW is near
     found = []
     for step, (measured, planned, limit) in enumerate(readings):
-        event = flight.update(measured, planned, limit=limit, now=NOW + step * QUARTER)
+        event = flight.track_load(measured, planned, limit=limit, now=NOW + step * QUARTER)
         found.append((event, flight.is_ramping))
     return found
 

@@ -21,7 +21,7 @@ def last_message_store(folder):
 def write(folder):
     store = last_message_store(folder)
     for item in ITEMS:
-        store.update(*item)
+        store.store_decoded(*item)
     store.save()
 
 

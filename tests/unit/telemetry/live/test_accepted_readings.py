@@ -153,7 +153,7 @@ def test_spare_is_read_after_three_silent_periods(window):
     assert read(spare, 2200.0, 4) == pytest.approx(2.2)
     assert read(spare, 2300.0, 5) == pytest.approx(2.3)
     assert read(first, 2400.0, 6) == pytest.approx(2.3)  # now it is the spare
-    assert window.binder.get(first).is_spare
+    assert window.binder.binding_of(first).is_spare
     assert read(spare, 2500.0, 7) == pytest.approx(2.5)
 
 
@@ -162,7 +162,7 @@ def test_late_spare_replaces_nothing(window):
     window.add(value_of("grid_import_power", 2000.0, time=NOON))
     late = PointValue(point=spare, time=NOON - 4 * REPEAT_PERIOD, value=2100.0)
     assert window.add(late, NOON) is QualityFlag.GOOD
-    assert window.binder.get(spare).is_spare
+    assert window.binder.binding_of(spare).is_spare
 
 
 def test_spare_is_read_after_sensor_clock_correction(window):

@@ -204,7 +204,7 @@ def test_orders_amid_a_quarter_hour_count_from_then_on(plant):
     assert given[6:] == pytest.approx(np.minimum(np.arange(1, 10) / 10.0, 1.0) * 0.5)
     net = [each.true_values(9)["grid_import_power", ""] for each in (machine, left_alone)]
     assert net[1] - net[0] > 0.2  # of 0.25 MW in the mean of 9 minutes, by 10 minutes of way
-    assert machine.meter.mean(9) == pytest.approx(net[0])
+    assert machine.meter.mean_net_import(9) == pytest.approx(net[0])
 
 
 def test_warmer_water_follows_request(plant):

@@ -50,7 +50,7 @@ def week(site):
 
 def test_fixed_flow_by_hand(week):
     """Pumps at rating: 0.33 MW and 30 kW of both plants, and 25 CDU pumps of 8.47347 kW."""
-    assert week[FIXED_FLOW].flow == pytest.approx(1.0)
+    assert week[FIXED_FLOW].flow_share == pytest.approx(1.0)
     least = 0.33 + 0.03 + 25 * 8473.47e-6
     fans = 0.06 + 20 * 0.022  # of the hall and of all cells, at full
     assert (week[FIXED_FLOW].cooling_power > least).all()
