@@ -97,6 +97,7 @@ type MillisecondArray = NDArray[np.int16]
 type Int64Array = NDArray[np.int64]
 
 NO_BATCH_OFFSET: Final = -1
+"""Offset of a rack without a batch in a second. [ms]"""
 
 OFFSET_COLUMN_INCREMENT: Final = 64
 """Columns by which the array of offsets grows. [1]"""

@@ -84,7 +84,7 @@ class Bench:
         link.rack_names = RackNameComparison(site)
         link.jobs.rejected_orders.return_value = {}
         link.jobs.outdated_report_error.return_value = link.jobs.missing_queue = ""
-        link.drift_monitor = SimpleNamespace(update=lambda _: None, losses=lambda: ())
+        link.drift_monitor = SimpleNamespace(update=lambda _: None, wear_drifts=lambda: ())
         link.telemetry_status.return_value, link.threads = TelemetryStatus(), ()
         clock = MagicMock(spec=ServiceClock)
         hold_register = HoldRegister(folder / "hold.json")  # before others write there

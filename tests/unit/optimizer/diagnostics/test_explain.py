@@ -76,7 +76,7 @@ def test_peak_is_one_limit_per_billing_period():
     """
     now, then = binding(grid_peak__below_peak=[-60.0, 0.0, -100.0, -50.0])
     assert now.limit == "running peak of the billing period (grid)"
-    assert (now.count, now.shadow_price) == (2, pytest.approx(144.0))
+    assert (now.interval_count, now.shadow_price) == (2, pytest.approx(144.0))
     assert then.limit == "peak of the billing period after it (grid)"
     assert then.first_interval == then.last_interval == START + 3 * time_axes.HOUR
     assert then.shadow_price == pytest.approx(45.0)
