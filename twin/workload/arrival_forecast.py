@@ -19,6 +19,41 @@ LENGTH_CLASS_COUNT: Final = 12
 """Length classes of a kind's arrivals; the classes have equal work. [1]"""
 
 
+MIN_SILENCE_H: Final = 12.0
+"""Time without an arrival from which the history may have a gap. [h]"""
+
+MIN_SILENT_JOBS: Final = 50.0
+"""Jobs that usually arrive in such a time if it is a gap, and no quiet period. [1]"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArrivalGap:
+    """A time of the history without arrivals, although ``usual_jobs`` usually arrive in it. [1]"""
+
+    begin: np.datetime64
+    end: np.datetime64
+    usual_jobs: float
+
+    @property
+    def hours(self) -> float:
+        """Length of the gap. [h]"""
+        return float((self.end - self.begin) / HOUR)
+
+
+def arrival_gaps(past: Jobs, instant: np.datetime64) -> list[ArrivalGap]:
+    """Return the gaps of past arrivals, the oldest first; ``past`` holds at least one job."""
+    ends = np.append(past.arrival[1:], instant)
+    silence = (ends - past.arrival) / HOUR
+    hourly = len(past) / max((instant - past.arrival[0]) / HOUR - float(silence.max()), 1.0)
+    is_gap = (silence >= MIN_SILENCE_H) & (silence * hourly >= MIN_SILENT_JOBS)
+    return [
+        ArrivalGap(
+            begin=past.arrival[place], end=ends[place], usual_jobs=float(silence[place] * hourly)
+        )
+        for place in np.flatnonzero(is_gap)
+    ]
+
+
 @dataclass(frozen=True, kw_only=True)
 class ArrivalRates:
     """A steady stream of jobs, in length classes.
@@ -106,7 +141,8 @@ def expected_arrivals(
     Returns
     -------
     ArrivalRates
-        Work of each kind at the mean past rate; no class where nothing arrived.
+        Work of each kind at the mean past rate, outside gaps of the history; no class where nothing
+        arrived.
     """
     check_argument_types("expected_arrivals", past=(past, Jobs), instant=(instant, np.datetime64))
     past = past.arriving_between(instant - RECENT_HISTORY, instant)
@@ -114,7 +150,8 @@ def expected_arrivals(
         return ArrivalRates(
             kind_index=np.array([], dtype=np.int64), **dict.fromkeys(_FLOATS, np.array([]))
         )
-    hours = max((instant - past.arrival[0]) / HOUR, 24.0)
+    missing = sum(gap.hours for gap in arrival_gaps(past, instant))
+    hours = max((instant - past.arrival[0]) / HOUR - missing, 24.0)
     kind, length, rate = [], [], []
     for k in range(len(kinds)):
         mine = past.select(past.kind_index == k)

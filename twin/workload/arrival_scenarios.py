@@ -24,9 +24,14 @@ from numpy.typing import NDArray
 from twin.physics import FloatArray
 from twin.physics.numerics import IntArray
 from twin.site_settings import WorkKind
-from twin.time_axes import DAY, HOUR
+from twin.time_axes import DAY
 from twin.units import format_minute
-from twin.workload.arrival_forecast import ArrivalRates, ArrivalScenario, expected_arrivals
+from twin.workload.arrival_forecast import (
+    ArrivalRates,
+    ArrivalScenario,
+    arrival_gaps,
+    expected_arrivals,
+)
 from twin.workload.jobs import ARRIVAL_HISTORY, Jobs
 
 SCORED_SPANS_H: Final = (6.0, 24.0, 72.0)
@@ -47,12 +52,6 @@ measured traces, of which nine in ten lie between 0.4 and 1.8. [1]"""
 
 SHORT_HISTORY_PROBABILITIES: Final = (0.30, 0.49, 0.21)
 """Their probabilities; the mean level is 1. [1]"""
-
-MIN_SILENCE_H: Final = 12.0
-"""Time without an arrival from which the history may have a gap. [h]"""
-
-MIN_SILENT_JOBS: Final = 50.0
-"""Jobs that usually arrive in such a time if it is a gap, and no quiet period. [1]"""
 
 WORK_LIKENESS: Final = (np.inf, 1.0)
 """Widths that are tried for the likeness of the work of the day before, in deviations of its
@@ -180,18 +179,13 @@ def _complete_days(past: Jobs, instant: np.datetime64) -> tuple[IntArray, tuple[
     """
     if not len(past):
         return np.array([], dtype=np.int64), ("no job has arrived yet",)
-    count = int((instant - past.arrival[0]) // DAY)
-    ends = np.append(past.arrival[1:], instant)
-    silence = (ends - past.arrival) / HOUR
-    usual = len(past) / max((instant - past.arrival[0]) / HOUR - silence.max(), 1.0)
-    gaps = np.flatnonzero((silence >= MIN_SILENCE_H) & (silence * usual >= MIN_SILENT_JOBS))
-    days, notices = np.arange(count, 0, -1), []
-    for gap in gaps.tolist():
-        begin, end = past.arrival[gap], ends[gap]
-        days = days[(instant - days * DAY >= end) | (instant - (days - 1) * DAY <= begin)]
+    days = np.arange(int((instant - past.arrival[0]) // DAY), 0, -1)
+    notices = []
+    for gap in arrival_gaps(past, instant):
+        days = days[(instant - days * DAY >= gap.end) | (instant - (days - 1) * DAY <= gap.begin)]
         notices.append(
-            f"no job arrived from {format_minute(begin)} for {silence[gap]:.0f} h, in which "
-            f"{silence[gap] * usual:.0f} are usual; these days are not used"
+            f"no job arrived from {format_minute(gap.begin)} for {gap.hours:.0f} h, in which "
+            f"{gap.usual_jobs:.0f} are usual; these days are not used"
         )
     if len(days) < FULL_ARRIVAL_DAYS:
         notices.append(

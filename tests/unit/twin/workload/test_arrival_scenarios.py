@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from twin.site_settings import WorkKind
 from twin.time_axes import DAY, HOUR, to_utc
+from twin.workload.arrival_forecast import expected_arrivals
 from twin.workload.arrival_scenarios import (
     FULL_ARRIVAL_DAYS,
     SCORED_SPANS_H,
@@ -160,6 +161,17 @@ def test_gap_is_left_out_with_a_notice():
     assert "for 30 h" in notice
     assert "not used" in notice
     assert (found.work[:, 1] > 0.9 * found.mean_work[1]).all()
+
+
+def test_gap_does_not_lower_the_expected_work():
+    """Proves: five jobs an hour of 2 rack-hours are expected, although 30 of 336 h are missing.
+
+    Sensitivity: with the missing hours it would be 9.1.
+    """
+    ago = np.arange(5 * 24 * 20) / 5.0 + 0.1
+    past = jobs(ago[(ago < 200.0) | (ago > 230.0)])
+    expected = expected_arrivals(past, KINDS, NOW)
+    assert expected.requested_racks_and_work[1].sum() == pytest.approx(10.0, rel=0.01)
 
 
 def test_quiet_nights_are_no_gap():
