@@ -23,6 +23,7 @@ KINDS = {"training": (1.0, 0.1), "batch": (4.0, 0.0)}  # slack, and pause_loss i
 PACE = [(0.55, 0.74), (0.6, 0.79), (0.7, 0.885), (0.8, 0.95), (0.9, 0.985), (1.0, 1.0)]
 LEFT = 0.25  # h left of a job, as a minimum: a job with none left would not be ordered
 PAST, MOST, PLAIN = 84 * 86400.0, 6000, 65_536  # s of history; jobs and bytes of a plain list
+RECORD, MOVED = 14 * 86400.0, 3600.0  # s of announcements; s by which a start moves to count anew
 
 HISTORY = {
     "number": lambda one: one["number"],
@@ -36,6 +37,15 @@ QUEUE = HISTORY | {
     "done_h": lambda one: one["done"],
     "ran_h": lambda one: ran(one, one["at"]),
     "running": lambda one: one["start"] > 0,
+}
+ANNOUNCED = {
+    "number": lambda row: row["number"],
+    "kind": lambda row: row["kind"],
+    "announced": lambda row: int(row["announced"] * 1000.0),
+    "start": lambda row: int(row["start"] * 1000.0),
+    "length_h": lambda row: row["length"],
+    "racks": lambda row: row["racks"],
+    "withdrawn": lambda row: int(row["withdrawn"] * 1000.0),
 }
 
 
@@ -57,6 +67,7 @@ class Agent:
         self.site, self.file, self.live = site, file, []
         kept = json.loads(file.read_text()) if file.exists() else {}
         self.known, self.sequence = kept.get("known", {}), kept.get("sequence", -1)
+        self.announced = kept.get("announced", [])
         self.orders = kept.get("orders", {"expires": 0, "caps": {}})
 
     def judge(self, orders, now):
@@ -117,8 +128,40 @@ class Agent:
                 failed.add(str(error))
         return "; ".join(sorted(failed))[:1000]
 
+    def ready(self, one, live, now, seen=()):
+        """Return when a job can start: now, or when all that it waits for could have ended."""
+        before = [live[name] for name in one.get("after", ()) if name in live.keys() - {*seen}]
+        return max(
+            [
+                now,
+                *(
+                    self.ready(job, live, now, (*seen, one["name"]))
+                    + 3600.0 * (job["length"] - job["done"])
+                    for job in before
+                ),
+            ]
+        )
+
+    def announce(self, now):
+        """Announce jobs that wait for others, again if the start moves; withdraw those gone."""
+        live = {one["name"]: one for one in self.live}
+        last = {row["number"]: row for row in self.announced}
+        for one in live.values():
+            row, start = last.get(one["number"]), self.ready(one, live, now)
+            is_new = row is None or abs(row["start"] - start) > MOVED
+            if one["depends"] and start > now and is_new:
+                job = {name: one[name] for name in ("number", "kind", "length", "racks")}
+                self.announced.append(job | {"announced": now, "start": start, "withdrawn": 0.0})
+        here = {one["number"] for one in self.live}
+        for number, row in last.items():  # a job that ended did not wait for another at the last
+            waited = self.known.get(str(number), {}).get("depends", True)
+            if number not in here and waited and row["start"] > now and not row["withdrawn"]:
+                row["withdrawn"] = now
+        self.announced = [row for row in self.announced if row["start"] > now - RECORD][-MOST:]
+
     def lists(self, now):
-        """Return queue and history as sent; delete jobs that have left the history."""
+        """Return queue, history and announcements as sent; delete jobs that left the history."""
+        self.announce(now)
         here = [one for one in self.live if not one["depends"]]  # others have not arrived yet
         here.sort(key=lambda one: (not one["start"], one["deadline"]))
         past = {n: one for n, one in self.known.items() if one["arrival"] > now - PAST}
@@ -126,7 +169,10 @@ class Agent:
         arrived = sorted(past.values(), key=lambda one: one["arrival"])
         arrived = [one for one in arrived if not one["depends"]]
         history = self.pack(HISTORY, arrived[-MOST:], now)
-        return {"queue": self.pack(QUEUE, here[:MOST], now), "history": history}
+        said = {"queue": self.pack(QUEUE, here[:MOST], now), "history": history}
+        if self.announced:
+            said["announced"] = self.pack(ANNOUNCED, self.announced, now)
+        return said
 
     def pack(self, columns, rows, now):
         """Return a list of jobs as it is sent: text, or gzip where it is long."""
@@ -139,6 +185,7 @@ class Agent:
         """Store the state that a restart needs."""
         beside = self.file.with_suffix(".new")
         whole = {"known": self.known, "orders": self.orders, "sequence": self.sequence}
+        whole["announced"] = self.announced
         beside.write_text(json.dumps(whole))
         beside.replace(self.file)
 

@@ -6,6 +6,7 @@ It calls squeue and scontrol, as root or SlurmUser. For Kueue write the same fiv
 import itertools
 import json
 import os
+import re
 import subprocess
 
 KINDS = {"training", "batch"}  # partitions, each named as its kind of work in the site file
@@ -45,6 +46,7 @@ def jobs():
             "racks": job["node_count"]["number"] / NODES,
             "nodes": job["nodes"],
             "depends": bool(job["dependency"]) and not runs,
+            "after": re.findall(r":(\d+(?:_\d+)?)", job["dependency"]),  # names of other jobs
             "is_held": job["hold"] and not runs,
             "is_free": job["state_reason"] != "JobHeldAdmin",  # its owner could release it
         }

@@ -16,7 +16,13 @@ import sites
 from telemetry.commands import COMMAND_VALIDITY, PlantCommands
 from telemetry.live.state import LiveState
 from telemetry.messages import decode, encode
-from telemetry.messages.samples import JobHistory, JobOrders, JobStatus, QueueSnapshot
+from telemetry.messages.samples import (
+    JobAnnouncements,
+    JobHistory,
+    JobOrders,
+    JobStatus,
+    QueueSnapshot,
+)
 from telemetry.mqtt.queues import MAX_PAYLOAD_BYTES
 from tests.support import fake_slurm
 from tests.support.ordering import making
@@ -127,7 +133,8 @@ def cluster(tmp_path, mosquitto, connected):
         tmp_path,
         mosquitto,
         connected(
-            mosquitto.url, *(f"dc/v1/small/jobs/{w}" for w in ("queue", "history", "status"))
+            mosquitto.url,
+            *(f"dc/v1/small/jobs/{w}" for w in ("queue", "history", "announced", "status")),
         ),
     )
     array = {"array_job_id": fake_slurm.number(13), "array_task_string": "0-2"}
@@ -156,6 +163,8 @@ def test_agent_carries_out_orders(cluster, connected, mosquitto, tmp_path):
         tasks = [(task + 1 << 32) + 13 for task in range(3)]
         assert racks == {11: 1.0, 12: 2.0} | dict.fromkeys(tasks, 0.5)
         history = until(lambda: cluster.receive() or cluster.window.scheduler.history).jobs
+        ahead = until(lambda: cluster.receive() or cluster.window.scheduler.announcements)
+        assert ahead.number.tolist() == [14]
         assert set(jobs.number.tolist()) == set(history.number.tolist())
         until(
             lambda: {one["state_reason"] for one in cluster.state()["jobs"][:4]} == {"JobHeldAdmin"}
@@ -294,6 +303,41 @@ def test_long_lists_have_running_and_due_jobs_first(module, tmp_path, monkeypatc
     assert len(queue.jobs.number) == len(history.jobs.number) == module.MOST
     assert queue.running.tolist() == [True] * 9 + [False] * (module.MOST - 9)
     assert (np.diff(queue.jobs.deadline[9:]) >= 0 * SECOND).all()
+
+
+def test_jobs_that_wait_for_others_are_announced(module, tmp_path, monkeypatch):
+    """Proves: a chain of jobs is announced at the ends of those before, and again when it moves.
+
+    A job that arrives stays listed, and one that is cancelled before is withdrawn.
+    """
+    agent = module.Agent("small", tmp_path / "agent.json")
+
+    def listed(hours, *jobs):
+        monkeypatch.setattr(module.cluster, "jobs", lambda: iter(jobs))
+        now = NOON + 3600.0 * hours
+        agent.look(now)
+        made = decode("dc/v1/small/jobs/announced", agent.lists(now)["announced"])
+        assert isinstance(made, JobAnnouncements)
+        noon = np.datetime64(round(NOON), "s")
+        starts, ends = ((times - noon) / (3600 * SECOND) for times in (made.start, made.withdrawn))
+        return list(zip(made.number.tolist(), starts.tolist(), ends.tolist(), strict=True))
+
+    first = job(1, start=NOON, hours=4.0)
+    second = job(2, depends=True, after=["1"], hours=2.0)
+    third = job(3, depends=True, after=["2", "1", "99"], hours=1.0)
+    rows = listed(1.0, first, second, third)
+    assert [row[:2] for row in rows] == [(2, 4.0), (3, 6.0)]
+    assert np.isnan([row[2] for row in rows]).all()
+    longer = first | {"hours": 6.0}
+    rows = listed(2.0, longer, second, third)
+    assert [row[:2] for row in rows] == [(2, 4.0), (3, 6.0), (2, 6.0), (3, 8.0)]
+    rows = listed(5.0, second | {"depends": False, "after": []})
+    assert [row[2] for row in rows if row[0] == 3][-1] == 5.0
+    assert np.isnan([row[2] for row in rows if row[0] == 2]).all()
+    restarted = module.Agent("small", tmp_path / "agent.json")
+    assert restarted.announced == []
+    agent.keep()
+    assert len(module.Agent("small", tmp_path / "agent.json").announced) == 4
 
 
 def test_array_tasks_are_parsed(module):
