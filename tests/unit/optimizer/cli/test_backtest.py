@@ -59,6 +59,20 @@ def test_unknown_time_zone_is_refused(run):
     refused(run("--zone", "Europe/Berlinn"), "'Europe/Berlinn'", "did you mean Europe/Berlin?")
 
 
+def test_announcements_need_their_jobs_and_are_noted(run, tmp_path):
+    announced = tmp_path / "announced.csv"
+    head = "announced_at,id,expected_start,length,cpus,user"
+    announced.write_text(f"{head}\n3980,1,3990,2,1,ana\n")
+    refused(run("--announced", announced), "announced.csv", "name the file of jobs too")
+    jobs = tmp_path / "jobs.csv"
+    jobs.write_text("arrival_time,length\n" + "".join(f"{hour},2\n" for hour in range(3650, 4000)))
+    result = run("--announced", announced, "--json", "-", jobs=jobs)
+    assert result.exit_code == 0, result.stderr
+    notes = json.loads(result.stdout)["notes"]
+    assert "announced.csv: not read: user" in notes
+    assert any(note.startswith("announced work: confidence") for note in notes)
+
+
 @pytest.fixture(scope="module")
 def rule_day(tmp_path_factory):
     """Return the result and folder of a day of one rule."""
