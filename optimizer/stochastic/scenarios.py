@@ -198,7 +198,8 @@ def generate_scenarios(
         extreme = {0: "calm: ", len(kept.places) - 1: "burst: "} if kept.differs_in_work else {}
         name = extreme.get(rank, "") + _name(one, arrivals, from_arrivals[place])
         found.append(ScenarioProblem(problem=case, probability=share, name=name))
-    return ScenarioSet(scenarios=tuple(found), reduction_loss=kept.loss, notices=arrivals.notices)
+    notices = (*arrivals.notices, *map(str, announced.notices if announced else ()))
+    return ScenarioSet(scenarios=tuple(found), reduction_loss=kept.loss, notices=notices)
 
 
 def _pair(

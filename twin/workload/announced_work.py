@@ -45,9 +45,6 @@ MIN_JUDGED_ANNOUNCEMENTS: Final = 5.0
 UNRELIABLE_SHARE: Final = 0.5
 """Share of announced rack-hours that came below which announcements are reported. [1]"""
 
-ORDERING_PERIOD_H: Final = 72.0
-"""Period whose work orders scenarios. [h]"""
-
 _EDGES: Final = np.array(LEAD_CLASS_EDGES_H)
 _CLASS_COUNT: Final = len(LEAD_CLASS_EDGES_H) - 1
 _CLASS_HOURS: Final = np.diff(_EDGES)
@@ -151,15 +148,13 @@ class AnnouncedWork:
     ) -> list[ArrivalRates | ArrivalScenario | ArrivalsWithAnnounced]:
         """Return scenarios of arrivals in which each announced job comes with its confidence.
 
-        It comes in the scenarios with most work first, in the last of these in part, so that the
-        mean over all scenarios is exact and the scenarios differ as much as possible.
+        ``anonymous`` are in order of their work, the least first. A job comes in the scenarios of
+        most work, and in part in the next one, so that its mean over all scenarios is exact and the
+        scenarios differ as much as possible.
         """
         if not (self.confidence > 0.0).any():
             return list(anonymous)
-        until = np.array([ORDERING_PERIOD_H])
-        order = np.argsort([-float(one.max_work(until).sum()) for one in anonymous], kind="stable")
-        before = np.empty(len(order))
-        before[order] = np.cumsum(probability[order]) - probability[order]
+        before = np.cumsum(probability[::-1])[::-1] - probability
         found: list[ArrivalRates | ArrivalScenario | ArrivalsWithAnnounced] = []
         for one, own, earlier in zip(anonymous, probability, before, strict=True):
             comes = np.clip((self.confidence - earlier) / max(own, 1e-12), 0.0, 1.0)
