@@ -22,7 +22,7 @@ from optimizer.demo.simulated_day import ChildProcess
 from optimizer.service.audit import AUDIT_FILE, AuditLog, read_entries
 from optimizer.service.control_socket import is_service_running, send_command
 from optimizer.service.hold_register import HOLD_FILE, HoldRegister
-from optimizer.service.state_folder import StateFolder
+from optimizer.service.state_folder import StateFolder, with_planner_of_folder
 from telemetry.archive import Archive, backup
 from telemetry.archive import open as open_archive
 from telemetry.feed.load_targets import LoadTargetStore
@@ -36,6 +36,7 @@ from tests.support.ingesting import Wire
 from tests.support.waiting import until
 from twin.equipment.it_hall import ITHall
 from twin.simulation.limits import limit_excess
+from twin.site_settings import ScenarioSettings
 
 HERE = Path(__file__).parent
 
@@ -215,6 +216,14 @@ def test_earlier_results_are_converted_and_read(tmp_path, monkeypatch):
         assert {key: getattr(summary, key) for key in expected} == pytest.approx(expected)
         assert read_trajectory(folder, policy=policy).sizes["time"] == 96
     assert read_backtest_decision(folder)["start"].startswith("2026-06-16")
+
+
+def test_earlier_state_keeps_the_planner_for_the_forecast(state):
+    """Proves: a new default changes no running site; the notice names the line to add."""
+    silent = SITE.model_copy(update={"scenarios": ScenarioSettings()})
+    site, notice = with_planner_of_folder(silent, state)
+    assert site.scenarios.count == 0
+    assert "write [scenarios] count = 3 into the site file" in notice
 
 
 @pytest.mark.parametrize("policy", ["optimal", "threshold"])
