@@ -19,6 +19,7 @@ from optimizer.demo.simulated_day import ChildProcess
 from sites.catalogue import find_site_file
 from telemetry.messages.feed_documents import document_schema
 from twin.errors import ServiceError
+from twin.site_settings import DEFAULT_SCENARIO_COUNT
 
 HOURS, STEPS = 1, 4
 
@@ -79,10 +80,17 @@ def test_demo_shows_every_schedule_arrive(tmp_path):
 @pytest.mark.slow
 def test_demo_runs_the_site_of_the_file(tmp_path):
     """Sensitivity: plant and service ran the declared site of the file's name, if there is one."""
-    (tmp_path / "mine.toml").write_bytes(find_site_file("small").read_bytes())
-    document, _ = demo(tmp_path, "--site", "mine.toml")
+    text = find_site_file("small").read_text(encoding="utf-8")
+    assert "[scenarios]\ncount = 0 " in text
+    (tmp_path / "mine.toml").write_text(text.replace("[scenarios]\ncount = 0 ", ""))
+    document, shown = demo(tmp_path, "--site", "mine.toml")
     assert document["site"] == "mine"
     assert document["partner_received"] == STEPS
+    # a site file that states no planner gets the default one, which its state records
+    assert "hedged" in document["policies"]
+    assert "hedged: risk level" in shown
+    state = json.loads((tmp_path / ".demo" / "mine" / "state" / "schema.json").read_text())
+    assert state["scenario_count"] == DEFAULT_SCENARIO_COUNT
 
 
 @pytest.mark.slow
