@@ -23,7 +23,7 @@ KINDS = {"training": (1.0, 0.1), "batch": (4.0, 0.0)}  # slack, and pause_loss i
 PACE = [(0.55, 0.74), (0.6, 0.79), (0.7, 0.885), (0.8, 0.95), (0.9, 0.985), (1.0, 1.0)]
 LEFT = 0.25  # h left of a job, as a minimum: a job with none left would not be ordered
 PAST, MOST, PLAIN = 84 * 86400.0, 6000, 65_536  # s of history; jobs and bytes of a plain list
-RECORD, MOVED = 14 * 86400.0, 3600.0  # s of announcements; s by which a start moves to count anew
+RECORD, MOVED = 14 * 86400.0, 3600.0  # s of announcements; s by which a start moves to count again
 
 HISTORY = {
     "number": lambda one: one["number"],
