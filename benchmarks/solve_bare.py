@@ -196,9 +196,10 @@ class Bare:
         worth = sum(inputs.terminal_value.get(c, 0.0) * share for c, share in self.shares.items())
         value = worth * (power / work).min(axis=1)
         cost[self.late[1:]] = weight["lateness"] * hours[:, None]
+        cost[self.met[1:]] -= weight["waiting"] * hours[:, None]
         cost[self.met[-1]] -= value
         cost[self.late[-1]] += value
-        self.offset = float(value @ most[-1])
+        self.offset = float(value @ most[-1] + weight["waiting"] * (hours @ most[1:]).sum())
         cost[self.water] = weight["water"] * hours
         for carrier, rows in self.balance.items():
             need = self.shares.get(carrier, 0.0) * always - rest[carrier]

@@ -268,6 +268,7 @@ MAX_OBJECTIVE_WEIGHTS: Final[Mapping[str, tuple[float, str]]] = {
     "carbon": (MAX_BY_UNIT["EUR kg-1"], "EUR kg-1"),
     "water": (MAX_BY_UNIT["EUR m-3"], "EUR m-3"),
     "lateness": (MAX_ENERGY_PRICE_EUR_MWH, "EUR MWh-1 h-1"),
+    "waiting": (MAX_ENERGY_PRICE_EUR_MWH, "EUR MWh-1 h-1"),
 }
 """Objective term -> its maximum weight and the unit of this."""
 

@@ -167,6 +167,9 @@ class Site:
         last = {"instant": self.steps}
         self.constant += float((value * own["max_work"].isel(last)).sum())
         self.costs.append((self.price["lateness"] * own["hours"] * end_late).sum())
+        waiting = self.price["waiting"] * own["hours"]
+        self.constant += float((waiting * self.edges(own["max_work"])[0]).sum())
+        self.costs.append((-waiting * end).sum())
         self.costs.append((-value * met.isel(last, drop=True)).sum())
         self.costs.append((value * late.isel(last, drop=True)).sum())
 

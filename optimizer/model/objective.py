@@ -42,6 +42,7 @@ WEIGHT_OF_ACCOUNT: Final = {
     "carbon": "carbon",  # carbon of the energy imported [kg]
     "water": "water",  # water drawn [m3]
     "lateness": "lateness",  # work overdue, for each hour [MWh h]
+    "waiting": "waiting",  # work that could have been done, for each hour [MWh h]
 }
 """Account of a decision -> its weight, empty if it is weighted already. [EUR, or as stated]"""
 
@@ -88,15 +89,19 @@ class RiskPreference:
     - `level`: share of scenarios outside the tail, at least 0 and below 1. [1]
     - `weight`: weight w of the tail of the cost, from 0 (mean alone) to 1 (tail alone). [1]
     - `violations`: weight v of the tail of :data:`VIOLATION_ACCOUNTS`, 0 or more. [1]
+    - `waiting`: expected cost of work that waits, 0 or more. After the first stage a scenario knows
+      its future, so that waiting looks better than it is: a larger burst may come at any time, in
+      which waiting work runs uncapped, raises the peak or is late. [EUR MWh-1 h-1]
     """
 
     level: float = 0.9
     weight: float = 0.3
     violations: float = 0.5
+    waiting: float = 0.15
 
     def __post_init__(self) -> None:
         """Raise an error if a value is out of its bounds."""
-        bounds = {"level": 1.0 - 1e-9, "weight": 1.0, "violations": np.inf}
+        bounds = {"level": 1.0 - 1e-9, "weight": 1.0, "violations": np.inf, "waiting": np.inf}
         issues = [
             IssueCode.OUT_OF_RANGE.issue(
                 f"risk, {name}",
@@ -113,7 +118,8 @@ class RiskPreference:
         """Return level and weights as text."""
         return (
             f"risk level {self.level:g}, weight of the tail {self.weight:g}, "
-            f"of its violations {self.violations:g}"
+            f"of its violations {self.violations:g}, "
+            f"cost of waiting work {self.waiting:g} EUR/MWh h"
         )
 
 

@@ -47,8 +47,8 @@ class Problem:
     outlook
         Forecast over the horizon, on ``time`` and ``instant``.
     weights
-        ``money`` [1], ``carbon`` [EUR kg-1], ``water`` [EUR m-3], ``lateness`` [EUR MWh-1 h-1];
-        by default those of the site.
+        ``money`` [1], ``carbon`` [EUR kg-1], ``water`` [EUR m-3], ``lateness`` and ``waiting``
+        [EUR MWh-1 h-1]; by default those of the site, and none for waiting work.
     past_units
         Bank -> units on in the intervals before the first one, equally long, latest last. [1]
     migration
@@ -76,7 +76,7 @@ class Problem:
     def __post_init__(self) -> None:
         """Complete the weights, check all input, and clip levels."""
         self._check_argument_types()
-        own = {"money": 1.0, **self.site.weights.model_dump()}
+        own = {"money": 1.0, **self.site.weights.model_dump(), "waiting": 0.0}
         issues = list(checks.find_weight_issues(self.weights))
         object.__setattr__(self, "weights", own | dict(self.weights))
         issues += find_outlook_issues(self.site, self.state, self.outlook)

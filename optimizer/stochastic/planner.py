@@ -174,6 +174,8 @@ class StochasticPlanner:
         """
         if count < MIN_SCENARIOS:
             return decide(problem, previous=previous, export=export)
+        waiting = {"waiting": self._risk.waiting}
+        problem = replace(problem, weights={**problem.weights, **waiting})
         if self._errors is None:
             self._errors = ForecastErrors(problem.site, scenario_inputs.record)
         self._errors.history = scenario_inputs.record

@@ -193,7 +193,9 @@ def test_scenarios_share_site_and_state():
     one = problem(where, ahead)
     others = {
         "site = hand": problem(site(battery(capacity=8.0), bank), ahead),
-        "weights = money 1, carbon 5, water 0, lateness 100": problem(where, ahead, carbon=5.0),
+        "weights = money 1, carbon 5, water 0, lateness 100, waiting 0": problem(
+            where, ahead, carbon=5.0
+        ),
         "state": problem(where, ahead, level=1.0),
         "past_units": problem(where, ahead, past_units={"bank": np.array([1.0])}),
     }
@@ -203,7 +205,9 @@ def test_scenarios_share_site_and_state():
     assert solve_two_stage(cases([one, problem(where, outlook([10.0, 80.0]))], (0.5, 0.5)))
 
 
-@pytest.mark.parametrize("wrong", [{"level": 1.0}, {"weight": 1.1}, {"violations": -1.0}])
+@pytest.mark.parametrize(
+    "wrong", [{"level": 1.0}, {"weight": 1.1}, {"violations": -1.0}, {"waiting": -1.0}]
+)
 def test_risk_has_bounds(wrong):
     with pytest.raises(ProblemError, match=next(iter(wrong))):
         RiskPreference(**wrong)

@@ -57,6 +57,18 @@ def test_lateness_is_priced():
     assert plan.accounts["lateness"] == pytest.approx([200.0, 0.0])
 
 
+@pytest.mark.parametrize(("waiting", "cost"), [(1.0, 33.0), (3.0, 36.0)])
+def test_work_waits_only_for_a_lower_price(waiting, cost):
+    """Proves: 3 MWh wait an hour for 10 instead of 12 if waiting costs 1 EUR/MWh h: 30 and 3; at
+    3 they are done at once. Sensitivity: 30 without a cost of waiting.
+    """
+    jobs = [("batch", [0.0, 3.0], [3.0, 3.0], 10.0)]
+    plan = solved(site(), outlook([12.0, 10.0], jobs=jobs), waiting=waiting)
+    assert plan.objective == pytest.approx(cost)
+    work = plan.accounts["electricity"].sum()
+    assert plan.accounts["waiting"].sum() == pytest.approx(cost - work)
+
+
 def test_jobs_use_at_most_their_racks():
     """Proves: 6 MWh on 3 racks need both hours: 3 x 10 + 3 x 50. Sensitivity: 60."""
     jobs = [("batch", [0.0, 6.0], [6.0, 6.0], 3.0)]

@@ -56,6 +56,8 @@ deferral_limit                     MWh              t, c     sum_w spent_up * wo
 <carrier>                          MW               t        always + share * used_power
 <product>                          MW               t        sum_c capacity (upward)
 lateness                           MWh h            t        hours * sum_c work_overdue[t+1]
+waiting                            MWh h            t        hours * sum_c (max_work -
+                                                             work_credited)[t+1]
 terminal                           EUR                       sum_c value * (max_work - work_credited
                                                              + work_overdue)[end] + sum_tg
                                                              pause_cost * paused_racks
@@ -185,7 +187,7 @@ def parameters(works: Sequence[FlexibleLoad], data: ModelData) -> Mapping[str, F
 
 
 def build(block: pyo.Block, signature: WorkloadSignature, assembler: ModelAssembler) -> None:
-    """Write the work into its empty block and post draws, lateness and undone work."""
+    """Write the work into its empty block and post draws, lateness, waiting and undone work."""
     model = block.model()
     block.cohorts = pyo.RangeSet(0, signature.cohort_count - 1)
     block.caps = pyo.RangeSet(0, CAP_LEVEL_COUNT - 1)
@@ -196,6 +198,13 @@ def build(block: pyo.Block, signature: WorkloadSignature, assembler: ModelAssemb
     assembler.add_cost(
         "lateness",
         lambda t: block.hours[t] * sum(block.work_overdue[t + 1, c] for c in block.cohorts),
+    )
+    assembler.add_cost(
+        "waiting",
+        lambda t: (
+            block.hours[t]
+            * sum(block.max_work[t + 1, c] - block.work_credited[t + 1, c] for c in block.cohorts)
+        ),
     )
     end = model.instant.last()
     assembler.add_fixed_cost(

@@ -43,7 +43,7 @@ def faults(where, ahead, **settings):
 
 def test_valid_problem_has_the_weights_of_its_site(ahead):
     assert problem(site(), ahead, carbon=0.1).weights == {
-        "money": 1.0, "carbon": 0.1, "water": 0.0, "lateness": 100.0,
+        "money": 1.0, "carbon": 0.1, "water": 0.0, "lateness": 100.0, "waiting": 0.0,
     }  # fmt: skip
 
 

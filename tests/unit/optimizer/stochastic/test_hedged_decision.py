@@ -117,6 +117,20 @@ def test_loss_and_notices_reach_the_explanation(problem):
     assert hedge.as_json()["reduction_loss"] == round(hedge.reduction_loss, 3)
 
 
+def test_waiting_costs_only_hedged_plans(problem):
+    """Proves: a hedge pays for work that waits; the plan for the forecast does not."""
+    here = small_days.setting()
+    known = ScenarioInputs(
+        record=here.inputs.series,
+        queue=small_days.queue(),
+        past_jobs=here.workload.past(here.inputs.start),
+    )
+    hedged = StochasticPlanner().decide(problem, None, known, count=2).explanation
+    assert hedged.hedge is not None
+    assert hedged.accounts["waiting"] > 0.0
+    assert decide(problem).explanation.accounts["waiting"] == 0.0
+
+
 def test_scenarios_are_reproducible(problem, cases):
     again = scenarios_of(problem, count=COUNT)
     for one, two in zip(cases, again, strict=True):
