@@ -16,7 +16,7 @@ from optimizer.realtime.intra_interval import MeteringIntervalControl
 from optimizer.realtime.orders import DispatchOrders
 from telemetry.simulator.reserve_facility import ReserveFacility
 from twin.errors import NoScheduleError
-from twin.simulation.limits import count_violations as found
+from twin.simulation.operating_limits import count_violations as found
 from twin.time_axes import METERING_PERIOD_MIN
 
 RUN_IN = 30

@@ -4,7 +4,7 @@ from .plots import plot_comparison, plot_run, plot_validation_errors
 from .racks.view import view
 from .reporting.eu_report import report_items
 from .reporting.indicators import indicators
-from .simulation.limits import count_violations
+from .simulation.operating_limits import count_violations
 from .simulation.simulate import settled_state, simulate, simulate_in_chunks, steady
 from .simulation.state import initial_state
 from .site import Site

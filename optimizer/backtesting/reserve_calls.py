@@ -21,7 +21,7 @@ from twin.markets.contracts import LoadTargetContract
 from twin.markets.reserve_products import ReserveProduct, is_recovering
 from twin.physics import FloatArray
 from twin.physics.numerics import BoolArray
-from twin.simulation.limits import count_violations
+from twin.simulation.operating_limits import count_violations
 from twin.site import Site
 from twin.time_axes import METERING_PERIOD_MIN, QUARTER_HOUR, interval_edges
 from twin.units import MINUTES_PER_HOUR

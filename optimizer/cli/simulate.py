@@ -48,7 +48,7 @@ from twin.equipment import CoolingPlant
 from twin.errors import IssueCode, ProblemError, UnitError
 from twin.racks.view import DEFAULT_STEP_OF_LEVEL, ViewLevel
 from twin.reporting.indicators import indicators
-from twin.simulation.limits import freeze_risks, limit_excess, limit_violations
+from twin.simulation.operating_limits import freeze_risks, limit_excess, limit_violations
 from twin.simulation.simulate import settled_state
 from twin.simulation.simulate import simulate as simulate_site
 from twin.site import Site

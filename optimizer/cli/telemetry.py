@@ -23,7 +23,7 @@ from optimizer.cli.options import (
 )
 from optimizer.cli.output import console, option_error, write_json
 from optimizer.service.state_folder import StateFolder
-from telemetry.archive.storage import set_bucket
+from telemetry.archive.repository_location import set_bucket
 from telemetry.delivery.publisher import LosslessPublisher, SpoolStore
 from telemetry.durable_files import default_state_folder
 from telemetry.ingest.dcgm import DcgmChip, DcgmRackReader, to_rack_batch

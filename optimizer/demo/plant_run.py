@@ -20,7 +20,7 @@ from optimizer.service.machine_availability import RATINGS_OF_DERATABLE_MACHINES
 from telemetry.durable_files import write_json_atomic
 from telemetry.simulator.site import SimulationResult, SimulationScenario
 from twin.errors import IssueCode, SiteError
-from twin.simulation.limits import count_violations
+from twin.simulation.operating_limits import count_violations
 from twin.site import Site
 from twin.units import format_minute
 

@@ -7,7 +7,7 @@ from typing import Final, Self
 import numpy as np
 import xarray as xr
 
-from optimizer.diagnostics.limits import (
+from optimizer.diagnostics.binding_limits import (
     BindingLimit,
     SoftConstraintViolation,
     binding_limits,

@@ -15,7 +15,7 @@ import xarray as xr
 
 from optimizer.compiler.arrays import IntArray, ModelArrays
 from optimizer.compiler.structure import compile_model
-from optimizer.diagnostics.limits import (
+from optimizer.diagnostics.binding_limits import (
     MIN_DUAL_EUR,
     exceeded_columns,
     parameters_and_values,

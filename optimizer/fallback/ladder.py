@@ -27,8 +27,8 @@ from optimizer.problem.problem import Problem
 from optimizer.verification.verifier import ScheduleVerdict, verify
 from twin import time_axes, variables
 from twin.errors import GigatwinError, InvalidInputError, NoScheduleError
-from twin.simulation import limits
-from twin.simulation.limits import Violation
+from twin.simulation import operating_limits
+from twin.simulation.operating_limits import Violation
 from twin.site import Site
 from twin.units import format_minute
 from twin.variables import net_import
@@ -298,7 +298,7 @@ def shed_all_work(problem: Problem, running_power: float) -> ShedResult | None:
     continued = verify(problem.site, problem.state, constant_work_plan(problem, running_power))
     if verdict.replay is None or continued.replay is None:
         return None
-    names = {limit.name for limit in limits.operating_limits(problem.site)}
+    names = {limit.name for limit in operating_limits.operating_limits(problem.site)}
     before, after = (
         {one.limit: one for one in found.violations if one.limit in names}
         for found in (continued, verdict)

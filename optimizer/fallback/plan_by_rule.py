@@ -10,8 +10,8 @@ import xarray as xr
 from optimizer.planner.schedule import COPIED_OUTLOOK_VARIABLES
 from optimizer.problem.problem import Problem
 from optimizer.realtime.dispatch import limit_caps, must_run
-from optimizer.realtime.headroom import Headroom, compute_headroom, max_export
 from optimizer.realtime.orders import DispatchOrders, caps_by_job, curtail_export
+from optimizer.realtime.workload_headroom import Headroom, compute_headroom, max_export
 from optimizer.verification.verifier import VERIFIED_PERIOD_H, verify
 from twin import time_axes, variables
 from twin.equipment import Battery

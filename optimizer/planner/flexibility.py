@@ -31,7 +31,7 @@ from twin.feasibility.reserve_activation import (
 from twin.physics import FloatArray, Numeric
 from twin.physics.numerics import BoolArray
 from twin.relations import Store
-from twin.simulation import limits
+from twin.simulation import operating_limits
 from twin.site import Site
 from twin.time_axes import HOUR
 from twin.variables import net_import
@@ -176,7 +176,7 @@ class NetImportProfile:
         an interval begins.
         """
         minutes = 60.0 * np.diff(self.interval_edges)
-        over = np.minimum(minutes, limits.SET_POINT_TRANSITION_MIN * minutes / 15.0)
+        over = np.minimum(minutes, operating_limits.SET_POINT_TRANSITION_MIN * minutes / 15.0)
         begins = np.diff(self.net_import, prepend=self.net_import_before) / over
         ends = np.append(begins[1:], 0.0)
         falls = np.maximum(-np.minimum(begins, ends), 0.0)

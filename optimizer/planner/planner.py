@@ -10,9 +10,9 @@ import xarray as xr
 
 from optimizer.compiler.arrays import ModelArrays
 from optimizer.compiler.structure import compile_model
+from optimizer.diagnostics.binding_limits import exceeded_columns, penalty_costs
 from optimizer.diagnostics.explanation import explain_schedule
 from optimizer.diagnostics.infeasibility import explain_infeasibility
-from optimizer.diagnostics.limits import exceeded_columns, penalty_costs
 from optimizer.model.components.workload import CREDITED_WORK_COLUMN
 from optimizer.model.formulation import parameter_values, signature_of
 from optimizer.model.model_data import ModelData, build_model_data

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from optimizer.policies.storage_and_renewables import order_storage, renewable_caps, sell_heat
 from optimizer.realtime.dispatch import limit_caps, must_run, priority_order
-from optimizer.realtime.headroom import Headroom, compute_headroom
 from optimizer.realtime.orders import DispatchOrders, caps_by_job
+from optimizer.realtime.workload_headroom import Headroom, compute_headroom
 from twin.physics import FloatArray
 from twin.site import Site
 from twin.time_axes import HOUR

@@ -6,7 +6,7 @@ from typing import Final
 import numpy as np
 import xarray as xr
 
-from optimizer.realtime.headroom import Headroom, max_export
+from optimizer.realtime.workload_headroom import Headroom, max_export
 from twin import variables
 from twin.equipment import HeatReuse, Renewable
 from twin.relations import Store

@@ -10,8 +10,8 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from optimizer.realtime.headroom import Headroom
 from optimizer.realtime.orders import COPIED_FLOWS, DispatchOrders, caps_by_job, curtail_export
+from optimizer.realtime.workload_headroom import Headroom
 from twin.physics import FloatArray
 from twin.site import Site
 from twin.time_axes import HOUR

@@ -18,7 +18,7 @@ from optimizer.realtime.orders import DispatchOrders, caps_in_queue_order, limit
 from twin.feasibility.connection import TAPER_RAMP_SHARE
 from twin.physics import FloatArray
 from twin.relations import Store
-from twin.simulation.limits import SET_POINT_TRANSITION_MIN
+from twin.simulation.operating_limits import SET_POINT_TRANSITION_MIN
 from twin.site import Site
 from twin.time_axes import METERING_PERIOD_MIN
 from twin.workload.queue import JobQueue, running_power
@@ -324,7 +324,7 @@ def metered_means(setpoints: FloatArray, *, before: float, since: float = 0.0) -
     """Return the quarter-hour means that a meter shows while a plant follows set points. [MW]
 
     In full quarter-hours the mean is :math:`p_i - (p_i - p_{i-1}) / 3`, since a transition takes
-    `twin.simulation.limits.SET_POINT_TRANSITION_MIN`.
+    `twin.simulation.operating_limits.SET_POINT_TRANSITION_MIN`.
 
     - `setpoints`: net import ten minutes after each change, which lasts for the quarter-hour,
       ``(time,)``. [MW]

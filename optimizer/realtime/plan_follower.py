@@ -18,7 +18,6 @@ import numpy as np
 import xarray as xr
 
 from optimizer.realtime.dispatch import dispatch_jobs, rack_limits_before_target
-from optimizer.realtime.headroom import ConnectionLimits, Headroom, compute_headroom
 from optimizer.realtime.intra_interval import (
     LoadShedding,
     MeteringIntervalControl,
@@ -31,11 +30,12 @@ from optimizer.realtime.orders import (
     limit_tank_charging,
     supply_temperatures,
 )
+from optimizer.realtime.workload_headroom import ConnectionLimits, Headroom, compute_headroom
 from twin import time_axes
 from twin.equipment.storage import STORAGE_TAPER_TIME_H
 from twin.feasibility.connection import taper_exceeds_ramp
 from twin.feasibility.reserve_activation import reserved_power, reserved_storage
-from twin.simulation.limits import SET_POINT_TRANSITION_MIN
+from twin.simulation.operating_limits import SET_POINT_TRANSITION_MIN
 from twin.site import Site
 from twin.variables import machine_values, net_import
 from twin.workload.queue import JobQueue, running_power

@@ -15,7 +15,7 @@ from telemetry.durable_files import replace_when_written
 from twin.racks.rack_series import ViewWindow
 from twin.racks.view import ViewLevel, block_steps, view_blocks
 from twin.reporting.indicators import INDICATOR_VARIABLES
-from twin.simulation.limits import FREEZE_VARIABLES, limit_excess
+from twin.simulation.operating_limits import FREEZE_VARIABLES, limit_excess
 from twin.simulation.simulate import settled_state, simulate, simulate_in_chunks
 from twin.site import Site
 from twin.time_axes import with_time_bounds
@@ -93,7 +93,7 @@ def write_detail(
     -------
     xarray.Dataset
         Variables of the site for :func:`twin.indicators`, and ``closure``; ``beyond`` is the excess
-        over limits of :func:`twin.simulation.limits.limit_excess`.
+        over limits of :func:`twin.simulation.operating_limits.limit_excess`.
 
     Raises StateError, UnitError: as :func:`twin.simulate` and :func:`twin.view`. Raises
     ArchiveError if the folder holds anything else.

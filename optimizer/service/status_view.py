@@ -34,7 +34,7 @@ from telemetry.messages.feed_documents import ScheduleDraft
 from twin.equipment import Battery, ChilledWaterTank
 from twin.markets.contracts import LoadTargetContract
 from twin.physics import FloatArray
-from twin.simulation import limits
+from twin.simulation import operating_limits
 from twin.site import Site
 from twin.text import one_line
 from twin.time_axes import QUARTER_HOUR, interval_edges
@@ -67,7 +67,7 @@ class StatusView:
         self._site = site
         self._temperature_limits = [
             limit
-            for limit in limits.operating_limits(site)
+            for limit in operating_limits.operating_limits(site)
             if limit.margin_kind == "temperature" and np.isfinite(limit.upper)
         ]
         self._capacity = {
@@ -239,13 +239,15 @@ def _last_known(result: DecisionResult) -> LastKnownPower:
     return LastKnownPower(grid_power=_number(power), age_minutes=_number(age))
 
 
-def _temperature_label(limit: limits.OperatingLimit) -> str:
+def _temperature_label(limit: operating_limits.OperatingLimit) -> str:
     """Return the label of a limited temperature, such as "facility supply, warm_plant"."""
     label = TEMPERATURE_LABELS[limit.variable]
     return f"{label}, {limit.owner}" if limit.owner else label
 
 
-def _temperature(limit: limits.OperatingLimit, observed: xr.Dataset, replay: xr.Dataset) -> float:
+def _temperature(
+    limit: operating_limits.OperatingLimit, observed: xr.Dataset, replay: xr.Dataset
+) -> float:
     """Return a temperature as measured, or as simulated where no sensor shows it. [degC]"""
     if limit.variable in observed:
         seen = observed[limit.variable]

@@ -18,8 +18,8 @@ from twin.errors import GigatwinError, StateError
 from twin.feasibility import connection, consistency, reserve_deliverability
 from twin.physics.numerics import BoolArray
 from twin.relations import Store
-from twin.simulation import limits, setpoints, simulate
-from twin.simulation.limits import Violation, find_violation
+from twin.simulation import operating_limits, setpoints, simulate
+from twin.simulation.operating_limits import Violation, find_violation
 from twin.site import Site
 from twin.variables import machine_values, net_import
 
@@ -193,7 +193,7 @@ def _check_limits(
     left = {store.owner: (1.0 - store.standing_loss) ** hours for store in site.stores}
     margins = {"level": 0.0, "power": site.margins.power, "temperature": site.margins.temperature}
     found = []
-    for declared in limits.operating_limits(site):
+    for declared in operating_limits.operating_limits(site):
         limit = declared
         margin = (
             0.0
@@ -212,7 +212,9 @@ def _check_limits(
 def _check_service(site: Site, schedule: xr.Dataset, time: np.ndarray) -> list[Violation]:
     """Check that inference has all its power."""
     power = schedule["hall_power"].sum("hall").to_numpy()
-    tolerance = limits.LIMIT_TOLERANCE * site.rack_count * site.flexible_loads[0].full_power
+    tolerance = (
+        operating_limits.LIMIT_TOLERANCE * site.rack_count * site.flexible_loads[0].full_power
+    )
     excess = (consistency.service_only_power(site, schedule) - power) / tolerance
     return find_violation("service floor of hall_power", excess, time, allowed=tolerance, unit="MW")
 

@@ -32,13 +32,13 @@ from telemetry.archive.manifests import CorruptRepositoryError
 from telemetry.archive.reader import open_snapshot
 from telemetry.archive.recovery import STORAGE_ERRORS, commit_lock
 from telemetry.archive.repository import open_hours
-from telemetry.archive.snapshot import Snapshot, corruption_reason
-from telemetry.archive.storage import (
+from telemetry.archive.repository_location import (
     LAST_MESSAGES_FILE,
     REPOSITORY_FOLDER,
     RepositoryLocation,
     is_bucket_url,
 )
+from telemetry.archive.snapshot import Snapshot, corruption_reason
 from telemetry.durable_files import replace_when_written
 from twin.errors import ArchiveError, IssueCode
 from twin.text import list_first

@@ -37,13 +37,13 @@ from telemetry.archive.layout import (
 )
 from telemetry.archive.manifests import CorruptRepositoryError
 from telemetry.archive.recovery import STORAGE_ERRORS, verify_head
-from telemetry.archive.snapshot import Snapshot
-from telemetry.archive.storage import (
+from telemetry.archive.repository_location import (
     RepositoryLocation,
     is_bucket_url,
     panics_as_errors,
     repository_config,
 )
+from telemetry.archive.snapshot import Snapshot
 from telemetry.durable_files import default_state_folder
 from telemetry.messages.bms_contract import REPEAT_PERIOD
 from telemetry.messages.samples import CHIP_VARIABLES, PointMetadata
@@ -108,7 +108,7 @@ def open(
     root
         State folder of the service; ``$GIGATWIN_STATE`` if None, or else the service's own
         default, ``gigatwin/<site>`` in the user's state folder. Or the URL of its bucket, see
-        :mod:`telemetry.archive.storage`.
+        :mod:`telemetry.archive.repository_location`.
 
     Returns
     -------

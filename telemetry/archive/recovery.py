@@ -40,7 +40,7 @@ from telemetry.archive.repository import (
     old_head_files,
     wait_for_clock_tick,
 )
-from telemetry.archive.storage import (
+from telemetry.archive.repository_location import (
     REPOSITORY_FOLDER,
     STORAGE_TIMEOUTS,
     RepositoryLocation,

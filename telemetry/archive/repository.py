@@ -41,13 +41,13 @@ from telemetry.archive.manifests import (
     CorruptRepositoryError,
     ManifestChecksums,
 )
-from telemetry.archive.snapshot import Snapshot, start_of_hour
-from telemetry.archive.storage import (
+from telemetry.archive.repository_location import (
     CACHE_LIMITS,
     STORAGE_TIMEOUTS,
     panics_as_errors,
     repository_config,
 )
+from telemetry.archive.snapshot import Snapshot, start_of_hour
 from telemetry.archive.transaction import MinuteWriter, Transaction, has_group
 from twin.errors import ArchiveError, IssueCode
 

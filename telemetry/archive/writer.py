@@ -37,7 +37,7 @@ from telemetry.archive.repository import (
     ConcurrentWriterError,
     wait_until_after,
 )
-from telemetry.archive.storage import LAST_MESSAGES_FILE, RepositoryLocation
+from telemetry.archive.repository_location import LAST_MESSAGES_FILE, RepositoryLocation
 from telemetry.journal.format import JournalPosition
 from telemetry.messages.samples import Sample
 from telemetry.quality.checks import QualityFlag

@@ -42,7 +42,7 @@ from telemetry.mqtt.queues import AcknowledgingHandler, MessageClient, PublishTo
 from telemetry.runtime import RateLimiter
 from twin.errors import MessageError, SecurityError
 from twin.physics import FloatArray
-from twin.simulation.limits import SET_POINT_TRANSITION_MIN
+from twin.simulation.operating_limits import SET_POINT_TRANSITION_MIN
 from twin.time_axes import QUARTER_HOUR
 from twin.units import format_second
 from twin.workload.jobs import TimeArray

@@ -21,7 +21,7 @@ import structlog
 
 from telemetry.archive import Archive
 from telemetry.archive.loss_log import append_reasons
-from telemetry.archive.storage import RepositoryLocation
+from telemetry.archive.repository_location import RepositoryLocation
 from telemetry.ingest.dead_letter import DeadLetterStore
 from telemetry.ingest.ingester import IngesterConfig
 from telemetry.ingest.journal_archiver import ALLOCATOR_ENVIRONMENT, JournalArchiver

@@ -21,8 +21,8 @@ from twin.physics import FloatArray
 from twin.simulation import setpoints, simulate
 from twin.simulation import state as states
 from twin.simulation.engine import SimulationArrays, VariableKey, simulate_arrays
-from twin.simulation.integration import CoolingCapacity
-from twin.simulation.limits import SET_POINT_TRANSITION_MIN
+from twin.simulation.operating_limits import SET_POINT_TRANSITION_MIN
+from twin.simulation.state_integration import CoolingCapacity
 from twin.site import Site
 from twin.time_axes import METERING_PERIOD_MIN, QUARTER_HOUR
 from twin.units import MINUTES_PER_HOUR

@@ -18,7 +18,7 @@ from twin.equipment import Battery
 from twin.feasibility.reserve_activation import reserved_power
 from twin.physics import FloatArray
 from twin.simulation.engine import VariableKey
-from twin.simulation.limits import SET_POINT_TRANSITION_MIN
+from twin.simulation.operating_limits import SET_POINT_TRANSITION_MIN
 from twin.time_axes import METERING_PERIOD_MIN
 from twin.variables import net_import
 

@@ -77,7 +77,9 @@ def test_verifier_tolerances_are_declared_once(modules):
                 target = node.target if isinstance(node, ast.AnnAssign) else node.targets[0]
                 declared[ast.unparse(target)].append(module.name)
     judged = {
-        name: places for name, places in declared.items() if "twin.simulation.limits" in places
+        name: places
+        for name, places in declared.items()
+        if "twin.simulation.operating_limits" in places
     }
     assert "TEMPERATURE_TOLERANCE_K" in judged
     assert {name: places for name, places in judged.items() if len(places) > 1} == {}

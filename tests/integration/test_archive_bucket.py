@@ -15,7 +15,7 @@ import pytest
 from telemetry.archive import Archive
 from telemetry.archive import open as open_archive
 from telemetry.archive.backup import backup, verify
-from telemetry.archive.storage import LOCATION_FILE, RepositoryLocation, set_bucket
+from telemetry.archive.repository_location import LOCATION_FILE, RepositoryLocation, set_bucket
 from telemetry.ingest.ingester import IngesterConfig
 from telemetry.ingest.journal_archiver import JournalArchiver
 from telemetry.ingest.recorder import RecorderSupervisor

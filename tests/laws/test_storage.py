@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.optimize import Bounds, LinearConstraint, milp
 
-from optimizer.diagnostics.limits import soft_constraint_report
+from optimizer.diagnostics.binding_limits import soft_constraint_report
 from optimizer.diagnostics.sensitivity import limit_values
 from optimizer.planner.schedule import build_schedule
 from tests.support.hand import battery, grid, machine, outlook, site, solved, tank

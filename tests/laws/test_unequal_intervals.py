@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from optimizer.diagnostics.limits import binding_limits, soft_constraint_report
+from optimizer.diagnostics.binding_limits import binding_limits, soft_constraint_report
 from optimizer.diagnostics.sensitivity import limit_values
 from optimizer.model.model_data import build_model_data
 from optimizer.planner.planner import solve_problem

@@ -10,7 +10,7 @@ from typing import Final
 
 import numpy as np
 
-from twin.contingency.capacity import CapacityCurve, CapacityCurves
+from twin.contingency.capacity_after_failure import CapacityCurve, CapacityCurves
 from twin.contingency.contingencies import Contingency, FailedPart
 from twin.contingency.prefault_state import PrefaultState
 from twin.equipment import HeatReuse, ITHall

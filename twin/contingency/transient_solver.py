@@ -6,7 +6,7 @@ from typing import Final
 
 import numpy as np
 
-from twin.contingency.capacity import line_segments, segment_index
+from twin.contingency.capacity_after_failure import line_segments, segment_index
 from twin.contingency.post_fault_circuits import FaultedCircuit, PostFaultCircuit, PostFaultPhase
 from twin.physics import FloatArray
 from twin.physics.numerics import BoolArray, take_per_column

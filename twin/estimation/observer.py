@@ -30,7 +30,7 @@ from twin.relations import Store
 from twin.simulation import simulate
 from twin.simulation import state as states
 from twin.simulation.engine import VariableKey, simulate_arrays
-from twin.simulation.integration import CoolingCapacity
+from twin.simulation.state_integration import CoolingCapacity
 from twin.site import Site
 from twin.time_axes import HOUR, QUARTER_HOUR, SECOND
 from twin.weather import Weather

@@ -24,8 +24,13 @@ from twin import variables
 from twin.equipment.storage import STORAGE_TAPER_TIME_H
 from twin.physics import FloatArray
 from twin.relations import Exchange, Store
-from twin.simulation import limits, simulate
-from twin.simulation.limits import LIMIT_TOLERANCE, RAMP_LIMIT_NAME, Violation, find_violation
+from twin.simulation import operating_limits, simulate
+from twin.simulation.operating_limits import (
+    LIMIT_TOLERANCE,
+    RAMP_LIMIT_NAME,
+    Violation,
+    find_violation,
+)
 from twin.site import Site
 from twin.time_axes import HOUR, MINUTE
 from twin.variables import machine_values, net_import
@@ -106,7 +111,11 @@ def check_ramp(
     """
     net = net_import(schedule).to_numpy()
     step = np.diff(np.concatenate([[float(net_import(state))], net]))
-    over = schedule["duration"].to_numpy() * 60.0 * min(limits.SET_POINT_TRANSITION_MIN / 15.0, 1.0)
+    over = (
+        schedule["duration"].to_numpy()
+        * 60.0
+        * min(operating_limits.SET_POINT_TRANSITION_MIN / 15.0, 1.0)
+    )
     ramp_ratio = np.abs(step) / over / site.grid_connection.ramp
     battery_decrease, battery_increase = _battery_flexibility(site, replay)
     used, unused = _sun_and_wind(site, schedule)

@@ -14,8 +14,8 @@ import xarray as xr
 from twin.physics import FloatArray
 from twin.physics.numerics import BoolArray
 from twin.relations import Store
-from twin.simulation.limits import LIMIT_TOLERANCE, TEMPERATURE_TOLERANCE_K, Finding
 from twin.simulation.minimum_times import breaks_minimum_times, unit_commitment_steps
+from twin.simulation.operating_limits import LIMIT_TOLERANCE, TEMPERATURE_TOLERANCE_K, Finding
 from twin.simulation.setpoints import SUPPLY_SET_POINT_VARIABLE, UNITS_ON_VARIABLE
 from twin.site import Site
 from twin.variables import machine_values

@@ -30,8 +30,8 @@ from twin.markets.reserve_products import (
 )
 from twin.physics import FloatArray
 from twin.relations import Store
-from twin.simulation import limits
-from twin.simulation.limits import Finding
+from twin.simulation import operating_limits
+from twin.simulation.operating_limits import Finding
 from twin.site import Site
 from twin.site_settings import WorkKind
 from twin.variables import net_import
@@ -209,7 +209,7 @@ def _battery(plan: _Plan, battery: Battery) -> Iterator[Finding]:
         ("upwards", up - net, store.discharge_limit),
         ("downwards", down + net, store.charge_limit),
     ):
-        beyond = (power - limit) / (limits.LIMIT_TOLERANCE * limit)
+        beyond = (power - limit) / (operating_limits.LIMIT_TOLERANCE * limit)
         is_used = (up if direction == "upwards" else down) > MIN_CAPACITY_MW
         yield (
             f"power of {battery.name} behind its reserves, {direction}",
@@ -219,7 +219,7 @@ def _battery(plan: _Plan, battery: Battery) -> Iterator[Finding]:
     lowest, highest = extreme_levels(
         store, plan.products, capacities, level=level, net=net, durations=plan.hours
     )
-    tolerance = limits.LIMIT_TOLERANCE * store.max_level
+    tolerance = operating_limits.LIMIT_TOLERANCE * store.max_level
     yield (
         f"energy in {battery.name} behind its reserves, upwards",
         (store.min_level - lowest) / tolerance,
@@ -274,7 +274,7 @@ def _connection(plan: _Plan, state: xr.Dataset, keep: float) -> Iterator[Finding
         return
     grid, replay = plan.site.grid_connection, plan.replay
     net = net_import(replay).to_numpy()
-    tolerance = limits.LIMIT_TOLERANCE * grid.import_limit
+    tolerance = operating_limits.LIMIT_TOLERANCE * grid.import_limit
     beyond = (net + down - (1.0 - keep) * grid.import_limit) / tolerance
     more = replay.assign(grid_import_power=("time", np.maximum(net + down, 0.0)))
     left = connection.import_limit_excess(
@@ -288,6 +288,6 @@ def _connection(plan: _Plan, state: xr.Dataset, keep: float) -> Iterator[Finding
         loading = replay["transformer_loading"].sel(transformer=machine.name).to_numpy()
         rated = machine.power_factor * machine.count * machine.rating
         for direction, power, forward in (("downwards", down, loading), ("upwards", up, -loading)):
-            beyond = (forward + power / rated - (1.0 - keep)) / limits.LIMIT_TOLERANCE
+            beyond = (forward + power / rated - (1.0 - keep)) / operating_limits.LIMIT_TOLERANCE
             words = f"load of {machine.name} with all reserves activated {direction}"
             yield words, np.where(power > MIN_CAPACITY_MW, beyond, 0.0)

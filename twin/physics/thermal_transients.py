@@ -42,7 +42,7 @@ class ThermalChain:
         0 \le y \le \max(Q_f,\, Q_0 + r (T_n - T_s))
 
     where :math:`q` is the external_heat into the last store: the valve follows it and the
-    temperature error, as in :func:`twin.simulation.integration.integrate_loop`. A bound of
+    temperature error, as in :func:`twin.simulation.state_integration.integrate_loop`. A bound of
     :math:`y` also limits the valve, so that it does not wind up.
     """
 

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from twin.equipment import ITHall
 from twin.physics import FloatArray
-from twin.simulation.limits import operating_limits
+from twin.simulation.operating_limits import operating_limits
 from twin.site import Site
 from twin.time_axes import interval_edges
 

@@ -15,14 +15,14 @@ import numpy as np
 from twin.equipment import CduBank, CoolingPlant, CrahBank, Genset, HeatReuse, ITHall
 from twin.physics import FloatArray
 from twin.relations import CARRIER_ENERGY_SIGN, Conversion, Exchange, Store
-from twin.simulation.integration import (
+from twin.simulation.setpoints import collect_set_points
+from twin.simulation.state_integration import (
     CoolingCapacity,
     LoopTransport,
     integrate_loop,
     integrate_storage,
     storage_losses,
 )
-from twin.simulation.setpoints import collect_set_points
 from twin.site import Site
 from twin.weather import Weather
 

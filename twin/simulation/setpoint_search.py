@@ -16,8 +16,8 @@ from twin.equipment import CduBank, CoolingPlant, CrahBank, HeatReuse, ITHall
 from twin.physics import FloatArray
 from twin.physics.heat_exchangers import part_load_approach
 from twin.relations import SetPoints
-from twin.simulation.integration import CoolingCapacity
 from twin.simulation.setpoints import flow_rule_ranges, minimum_flows, warmest_ruled_coolant
+from twin.simulation.state_integration import CoolingCapacity
 from twin.site import Site
 from twin.site_settings import SetPointRules
 from twin.weather import Weather

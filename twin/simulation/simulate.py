@@ -19,8 +19,8 @@ from twin.physics.psychrometrics import standard_pressure
 from twin.simulation import setpoints
 from twin.simulation import state as states
 from twin.simulation.engine import SimulationArrays, VariableKey, simulate_arrays
-from twin.simulation.integration import CoolingCapacity
 from twin.simulation.setpoints import SET_POINT_VARIABLES
+from twin.simulation.state_integration import CoolingCapacity
 from twin.site import Site, unsupplied_carriers
 from twin.variables import LEADING_AXES, machine_labels, machine_values
 from twin.weather import PLAUSIBLE_AIR, Weather, implausible_air_issues

@@ -89,7 +89,7 @@ from twin.feasibility.reserve_deliverability import eligible_stores
 from twin.markets.reserve_products import ReserveProduct, is_gate_open
 from twin.physics import FloatArray
 from twin.relations import Store
-from twin.simulation.limits import SET_POINT_TRANSITION_MIN
+from twin.simulation.operating_limits import SET_POINT_TRANSITION_MIN
 from twin.time_axes import HOUR
 
 TAPER_TIME_H: Final = STORAGE_TAPER_TIME_H

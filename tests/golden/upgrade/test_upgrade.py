@@ -35,7 +35,7 @@ from telemetry.runtime import ClockMode
 from tests.support.ingesting import Wire
 from tests.support.waiting import until
 from twin.equipment.it_hall import ITHall
-from twin.simulation.limits import limit_excess
+from twin.simulation.operating_limits import limit_excess
 from twin.site_settings import ScenarioSettings
 
 HERE = Path(__file__).parent

@@ -7,8 +7,8 @@ from functools import cache
 import numpy as np
 import pytest
 
+from optimizer.diagnostics.binding_limits import MAX_LISTED_LIMITS
 from optimizer.diagnostics.explanation import explain_schedule
-from optimizer.diagnostics.limits import MAX_LISTED_LIMITS
 from optimizer.planner.planner import decide
 from optimizer.problem.problem import Problem
 from tests.laws.test_tariffs import moved

@@ -2,7 +2,7 @@
 
 import pytest
 
-from optimizer.diagnostics.limits import binding_limits
+from optimizer.diagnostics.binding_limits import binding_limits
 from optimizer.diagnostics.sensitivity import limit_values
 from optimizer.planner.schedule import build_schedule
 from tests.support import hand

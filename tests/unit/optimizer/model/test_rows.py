@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from optimizer.compiler.structure import compile_model
-from optimizer.diagnostics.limits import binding_limits
+from optimizer.diagnostics.binding_limits import binding_limits
 from optimizer.diagnostics.sensitivity import limit_values
 from optimizer.model.formulation import signature_of
 from optimizer.model.model_data import build_model_data

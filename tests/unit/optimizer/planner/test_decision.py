@@ -15,7 +15,7 @@ from tests.support import small_days
 from tests.support.tight_site import hot_night
 from twin import time_axes
 from twin.errors import NoScheduleError, ProblemError
-from twin.simulation.limits import Violation
+from twin.simulation.operating_limits import Violation
 
 
 @pytest.fixture

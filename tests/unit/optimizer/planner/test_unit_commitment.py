@@ -199,16 +199,16 @@ def test_plan_of_another_site_can_be_a_start(plain, decision):
     """Proves: past units are ignored at a site without rules or with fewer units."""
     again = decide(plain, previous=decision)
     assert "cooling_plant_units_on" not in again.schedule
-    warm = replace(decision.warm_start, past_units={PLANT: np.array([4.0, 1.0])})
+    warm = replace(decision.warm_start, past_units_on={PLANT: np.array([4.0, 1.0])})
     fewer = warm.limited_to({PLANT: 2, "other": 1})
-    assert fewer.past_units[PLANT].tolist() == [2.0, 1.0]
+    assert fewer.past_units_on[PLANT].tolist() == [2.0, 1.0]
     assert fewer.units_on[PLANT].max() <= 2.0
-    assert warm.limited_to({}).units_on == warm.limited_to({}).past_units == {}
+    assert warm.limited_to({}).units_on == warm.limited_to({}).past_units_on == {}
 
 
 def test_past_units_are_kept_between_decisions(decision):
     """Proves: after an hour the next decision knows the units of that hour, and of those before."""
-    warm = replace(decision.warm_start, past_units={PLANT: np.array([2.0, 1.0])})
+    warm = replace(decision.warm_start, past_units_on={PLANT: np.array([2.0, 1.0])})
     on = decision.warm_start.units_on[PLANT]
     now = decision.start + np.timedelta64(60, "m")
     assert warm.past_units_until(now, QUARTER_HOUR)[PLANT].tolist() == [2.0, 1.0, *np.round(on[:4])]

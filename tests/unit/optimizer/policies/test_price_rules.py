@@ -7,7 +7,7 @@ import pytest
 
 from optimizer.policies.price_rules import order_cheapest_hours, order_immediate
 from optimizer.policies.storage_and_renewables import split_total_cap
-from optimizer.realtime.headroom import compute_headroom
+from optimizer.realtime.workload_headroom import compute_headroom
 from sites import load_site
 from twin import time_axes, variables
 from twin.simulation import state

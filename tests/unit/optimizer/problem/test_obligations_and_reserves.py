@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from optimizer.diagnostics.limits import soft_constraint_report
+from optimizer.diagnostics.binding_limits import soft_constraint_report
 from optimizer.model.objective import HARD_OBLIGATION_PENALTY
 from optimizer.planner.planner import decide
 from optimizer.problem.problem import Problem
-from optimizer.realtime.headroom import compute_headroom
+from optimizer.realtime.workload_headroom import compute_headroom
 from tests.support import small_days
 from tests.support.contract_sites import asked, position, with_target, with_words
 from tests.support.hand import grid, outlook, problem, site, solved

@@ -16,7 +16,7 @@ from optimizer.realtime.dispatch import (
     must_run_uncapped_if_delayed,
     priority_order,
 )
-from optimizer.realtime.headroom import Headroom
+from optimizer.realtime.workload_headroom import Headroom
 from twin.site_settings import Throughput, WorkKind
 from twin.time_axes import to_utc
 from twin.workload.jobs import Jobs

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from optimizer.realtime.dispatch import limit_caps
-from optimizer.realtime.headroom import (
+from optimizer.realtime.workload_headroom import (
     MAX_WARMING_SHARE,
     Headroom,
     compute_headroom,

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from optimizer.planner.planner import decide
-from optimizer.realtime.headroom import Headroom, compute_headroom, max_export
 from optimizer.realtime.plan_follower import RealtimeController, available_shaving
+from optimizer.realtime.workload_headroom import Headroom, compute_headroom, max_export
 from tests.support import moments, small_days
 from twin.errors import SeriesError
 from twin.time_axes import QUARTER_HOUR

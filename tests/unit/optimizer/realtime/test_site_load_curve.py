@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from optimizer.realtime.headroom import site_load_curve
+from optimizer.realtime.workload_headroom import site_load_curve
 from tests.support import heat_pump_site, moments
 from twin import variables
 from twin.equipment import CoolingPlant

@@ -15,10 +15,10 @@ from optimizer.planner.flexibility import estimate_flexibility
 from optimizer.planner.planner import solve_problem
 from optimizer.planner.schedule import build_schedule
 from optimizer.problem.problem import Problem
-from optimizer.realtime.headroom import compute_headroom
 from optimizer.realtime.intra_interval import shave_peak
 from optimizer.realtime.orders import DispatchOrders
 from optimizer.realtime.plan_follower import reserve_free_margin
+from optimizer.realtime.workload_headroom import compute_headroom
 from tests.support import hand, reserve_days, small_days
 from tests.support.hand import solved
 from tests.support.reserve_sites import ahead, held_by, product

@@ -24,7 +24,7 @@ from telemetry.runtime import ClockMode
 from tests.support import moments, small_days
 from tests.support.environments import environment
 from tests.support.small_points import NOON, SECOND, metadata_of, site, value_of
-from twin.simulation.limits import Violation
+from twin.simulation.operating_limits import Violation
 
 FEEDER = "PowerMeter/ActivePower/small/feeder_7/power"
 FULL = "journal/1: No space left on device; make room on the disk"
@@ -155,7 +155,7 @@ def test_planned_ramp_violation_raises_an_alarm(link):
     last = SimpleNamespace(
         choice=SimpleNamespace(source=ScheduleSource.OPTIMUM, verdict=verdict, reason=""),
         estimate=SimpleNamespace(warnings=()),
-        unavailable={},
+        unavailable_machines={},
         time=NOON,
     )
     watch = AlarmMonitor(link, fine, series=fine, hold_register=fine)

@@ -13,7 +13,7 @@ import sites
 from telemetry.archive import Archive
 from telemetry.archive import open as open_archive
 from telemetry.archive.repository import ArchiveRepository
-from telemetry.archive.storage import CACHE_LIMITS, local_storage
+from telemetry.archive.repository_location import CACHE_LIMITS, local_storage
 from telemetry.journal.format import JournalPosition
 from telemetry.journal.writer import Journal
 from telemetry.quality.checks import QualityFlag

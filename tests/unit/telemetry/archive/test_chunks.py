@@ -7,8 +7,8 @@ import zarr
 
 from telemetry.archive.layout import COMPACTED_HOURS_LEVEL, MINUTE_S, OPEN_MINUTES_LEVEL, ArraySpec
 from telemetry.archive.repository import ArchiveRepository
+from telemetry.archive.repository_location import REPOSITORY_FOLDER, local_storage
 from telemetry.archive.snapshot import Snapshot
-from telemetry.archive.storage import REPOSITORY_FOLDER, local_storage
 from twin.errors import ArchiveError, IssueCode
 
 DAY = 1_782_864_000  # 2026-07-01 in seconds since 1970

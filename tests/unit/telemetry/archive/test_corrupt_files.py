@@ -10,7 +10,7 @@ from telemetry.archive.backup import verify
 from telemetry.archive.commit_batch import Checkpoint
 from telemetry.archive.layout import MAIN_BRANCH
 from telemetry.archive.reader import open_snapshot
-from telemetry.archive.storage import local_storage
+from telemetry.archive.repository_location import local_storage
 from telemetry.journal.format import JournalPosition
 from tests.support import archives
 from tests.support.archives import QUARTER, START, batch, tick

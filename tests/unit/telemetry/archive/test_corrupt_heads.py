@@ -24,9 +24,9 @@ import sys
 from pathlib import Path
 import icechunk
 from telemetry.archive.recovery import STORAGE_ERRORS
-from telemetry.archive.storage import panics_as_errors
+from telemetry.archive.repository_location import panics_as_errors
 from telemetry.archive.layout import MAIN_BRANCH
-from telemetry.archive.storage import local_storage
+from telemetry.archive.repository_location import local_storage
 from telemetry.archive.repository import last_commit_metadata
 
 path = Path(sys.argv[1])

@@ -5,7 +5,7 @@ import pytest
 
 from telemetry.archive.reader import open_snapshot
 from telemetry.archive.recovery import STORAGE_ERRORS, open_or_recover
-from telemetry.archive.storage import REPOSITORY_FOLDER
+from telemetry.archive.repository_location import REPOSITORY_FOLDER
 
 
 class PanicException(BaseException):

@@ -11,7 +11,7 @@ from twin import time_axes, variables
 from twin.equipment import CduBank, CoolingPlant, UpsBank
 from twin.markets.tariffs import Tariff
 from twin.simulation import state
-from twin.simulation.limits import count_violations
+from twin.simulation.operating_limits import count_violations
 from twin.time_axes import METERING_PERIOD_MIN
 
 START = time_axes.to_utc("2026-07-01T06:00")

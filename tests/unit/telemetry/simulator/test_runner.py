@@ -19,7 +19,7 @@ from tests.support.waiting import DEADLINE
 from tests.unit.telemetry.simulator.conftest import START, Script
 from twin import time_axes
 from twin.simulation import state
-from twin.simulation.limits import count_violations
+from twin.simulation.operating_limits import count_violations
 
 QUARTER = time_axes.QUARTER_HOUR
 STEPS = 8

@@ -9,7 +9,7 @@ from sites.checks import site_issues
 from tests.support.runs import steady, total
 from twin.equipment import Switchgear
 from twin.simulation import state
-from twin.simulation.limits import count_violations
+from twin.simulation.operating_limits import count_violations
 from twin.simulation.simulate import simulate
 
 PANELS = {

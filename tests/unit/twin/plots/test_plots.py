@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 import sites
 from twin.plots import plot_comparison, plot_pareto_front, plot_run, plot_validation_errors
-from twin.simulation.limits import operating_limits
+from twin.simulation.operating_limits import operating_limits
 from twin.time_axes import regular_axes, to_utc
 
 COUNT = 96

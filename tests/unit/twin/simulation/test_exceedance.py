@@ -6,7 +6,7 @@ import pytest
 import sites
 from tests.support.runs import steady
 from twin.simulation import state
-from twin.simulation.limits import limit_excess, limit_violations
+from twin.simulation.operating_limits import limit_excess, limit_violations
 from twin.simulation.simulate import simulate
 
 

@@ -10,7 +10,7 @@ from tests.support.setpoint_weather import heat_of, sky
 from twin import variables
 from twin.equipment import CduBank, ITHall
 from twin.simulation import state
-from twin.simulation.limits import limit_excess
+from twin.simulation.operating_limits import limit_excess
 from twin.simulation.setpoint_search import SetPointOptions, cheapest_set_points
 from twin.simulation.simulate import simulate
 

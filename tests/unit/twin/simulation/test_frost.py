@@ -7,7 +7,7 @@ import xarray as xr
 import sites
 from twin import time_axes
 from twin.physics.fluid_flow import PG25, capacity_rate
-from twin.simulation.limits import freeze_risks
+from twin.simulation.operating_limits import freeze_risks
 from twin.weather import Weather
 
 GRID = time_axes.regular_axes(time_axes.to_utc("2026-01-05"), 3, time_axes.HOUR)

@@ -9,7 +9,7 @@ from scipy.integrate import solve_ivp
 import sites
 from twin.equipment import CoolingPlant
 from twin.relations import Store
-from twin.simulation.integration import (
+from twin.simulation.state_integration import (
     CoolingCapacity,
     LoopTransport,
     integrate_loop,

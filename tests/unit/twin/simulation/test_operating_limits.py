@@ -8,7 +8,7 @@ import sites
 from tests.support.runs import steady
 from twin.errors import StateError
 from twin.simulation import state
-from twin.simulation.limits import (
+from twin.simulation.operating_limits import (
     OperatingLimit,
     count_violations,
     find_violation,

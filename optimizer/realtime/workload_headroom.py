@@ -19,9 +19,9 @@ from twin.markets.contracts import LoadTargetContract
 from twin.physics import FloatArray
 from twin.simulation import setpoints
 from twin.simulation.engine import VariableKey, simulate_arrays
-from twin.simulation.integration import CoolingCapacity
 from twin.simulation.simulate import idle_dispatch, state_values
 from twin.simulation.state import initial_state
+from twin.simulation.state_integration import CoolingCapacity
 from twin.site import Site
 from twin.variables import machine_values
 from twin.weather import Weather, rounded_air
