@@ -145,7 +145,7 @@ def test_last_orders_stay_in_force_without_a_job_queue(tmp_path, way):
     if way == "hold":
         bench.hold()
     bench.decide()
-    bench.link.order.assert_not_called()
+    bench.link.publish_orders.assert_not_called()
     bench.link.renew_last_caps.assert_called_with(bench.now, None)
     assert bench.state == {"plan": "NO PLAN", "hold": "HOLD"}[way]
     assert set(bench.run_tasks()) >= {"decision", "jobs"}
@@ -159,7 +159,7 @@ def test_work_is_shed_where_no_schedule_is_safe(tmp_path):
     last = bench.service._last_result
     outcome = replace(last, choice=replace(last.choice, reason="too hot whatever is done"))
     bench.decide(error=LoadShedError(outcome))
-    bench.link.order.assert_called_once()
+    bench.link.publish_orders.assert_called_once()
     bench.link.renew_last_caps.assert_called_once_with(bench.now, outcome)
     assert bench.state == "NO PLAN"
     bench.service._readiness.lacks_inputs = True
@@ -234,7 +234,7 @@ def test_decision_after_shutdown_is_not_ordered_or_published(tmp_path, monkeypat
     bench.decide(meanwhile=bench.service._withdraw_requests)
     bench.decide(error=NoScheduleError("the service ends"))
     bench.link.commands.withdraw_requests.assert_called_once_with(bench.now)
-    for silent in (bench.link.order, bench.link.renew_last_caps, publish):
+    for silent in (bench.link.publish_orders, bench.link.renew_last_caps, publish):
         silent.assert_not_called()
 
 

@@ -105,7 +105,7 @@ def test_misnamed_rack_gets_no_cap_and_is_excluded(outcomes, link, plant):
     )  # one rack fewer for work, counted at full power
     assert outcome.choice.source == usual.choice.source
 
-    link.order(outcome)
+    link.publish_orders(outcome)
     heard = caps(plant)
     assert heard["hall_1"].excluded_racks == ("r0003",)
     assert heard["hall_2"].excluded_racks == ()
