@@ -77,7 +77,7 @@ def _hour(root):
     for second in range(HOUR_S):
         archive.add_racks(
             RackBatchBlock(
-                labels=LABELS,
+                rack_labels=LABELS,
                 seconds=np.full(RACKS, START + second),
                 values=whole[board_of(START + second, racks)],
                 intervals=np.ones(RACKS),

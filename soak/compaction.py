@@ -128,7 +128,7 @@ def _add(archive: Archive, labels: list[str], at: int, racks: np.ndarray, positi
     )
     archive.add_racks(
         RackBatchBlock(
-            labels=labels,
+            rack_labels=labels,
             seconds=np.full(len(racks), at),
             values=values.astype(np.float32),
             intervals=np.ones(len(racks)),

@@ -284,7 +284,7 @@ def test_decision_shows_scenarios_and_degraded_inputs():
         made.choice.decision.explanation,
         hedge=hedge,
         degradation_reason="not hedged",
-        reserves=(),
+        reserve_texts=(),
         limits_with_uncertain_dual=("racks for training",),
         extra_chiller_texts=("one more runs",),
     )
@@ -320,7 +320,7 @@ def test_failures_are_shown_with_their_minutes():
     assert len(shown["plan"]["minutes"]) == len(shown["plan"]["time"])
     worst = min(row["minutes"] for row in shown["rows"] if row["minutes"] is not None)
     assert shown["plan"]["minutes"][0] == pytest.approx(worst, abs=0.01)
-    unjudged = replace(outcome().choice.verdict, coverage=None)
+    unjudged = replace(outcome().choice.verdict, contingency_coverage=None)
     assert failure_status(replace_choice(verdict=unjudged)) is None
 
 

@@ -70,7 +70,7 @@ def service(monkeypatch, tmp_path):
         mean_net_import=lambda *_: 1.0,
         means=lambda *_: None,
         renew_last_caps=lambda *_: -1,
-        order=lambda *_: -1,
+        publish_orders=lambda *_: -1,
     )
     made.site, made.settings = SimpleNamespace(name="rhine"), SimpleNamespace(is_shadow=False)
     made._intra_interval = SimpleNamespace(start_interval=lambda *_: None, stop=lambda: None)
@@ -83,7 +83,7 @@ def service(monkeypatch, tmp_path):
         lock=made._lock,
         is_shadow=False,
     )
-    made._status_view = SimpleNamespace(update=lambda *_, **__: None)
+    made._status_view = SimpleNamespace(add_decision=lambda *_, **__: None)
     made._estimate_path, made._is_stopping = None, False
     made._readiness = SimpleNamespace(
         explain_error=lambda error: error, record_input_status=lambda **_: None
