@@ -18,5 +18,5 @@ def export_problem(place: Place, name: str, inputs: ModelData) -> None:
     if place.export:
         structure = compile_model(signature_of(inputs))
         arrays = structure.with_parameter_values(parameter_values(inputs))
-        labels = structure.labels(inputs.problem.outlook["instant"].to_numpy())
+        labels = structure.column_and_row_names(inputs.problem.outlook["instant"].to_numpy())
         LpSolver(arrays, prices_of(inputs)).export(place.export / f"{name}.mps", labels)

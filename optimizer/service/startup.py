@@ -40,23 +40,25 @@ from optimizer.service.plant_link import PlantLink
 from optimizer.service.solver_process import SolverProcess
 from optimizer.service.state_folder import (
     LAYOUT_FILE,
+    SCENARIO_COUNT_KEY,
     StateFolder,
     check_layout,
     check_privacy,
     check_site_of_folder,
-    record_planner,
-    with_planner_of_folder,
+    earlier_service_files,
+    read_state_file,
 )
 from optimizer.service.status import render_json
 from optimizer.service.watchdog import notify_systemd
 from telemetry.archive import Archive
-from telemetry.durable_files import write_atomic
+from telemetry.durable_files import write_atomic, write_json_atomic
 from telemetry.feed.partners import SENDER_FILE, read_partners, read_sender
 from telemetry.journal.writer import Journal
 from telemetry.points.discovery import SiteDiscovery, discover
 from telemetry.points.topology import MAX_NAMES_LISTED, compare_topology
 from twin.errors import GigatwinError, IssueCode, JournalError, ServiceError
 from twin.site import Site
+from twin.site_settings import MAX_SCENARIO_COUNT, ScenarioSettings
 from twin.text import NAME_RULE, is_valid_name
 
 SHARED_FOLDER_VARIABLE: Final = "RUNTIME_DIRECTORY"
@@ -125,6 +127,40 @@ def _with_recorded_planner(site: Site, config: ServiceConfig, folder: Path) -> S
         logger.warning("planner kept", site=site.name, because=notice)
     record_planner(site, folder)
     return site
+
+
+def with_planner_of_folder(
+    site: Site, folder: Path, *, is_shipped: bool = False
+) -> tuple[Site, str]:
+    """Return a site with the scenarios that its service uses, and a notice; empty without one.
+
+    Only an engineer changes the planner of a site that runs, no new version of gigatwin. So the
+    folder's number of scenarios holds until the site file states one. A folder of a version
+    without such a number was planned for the forecast alone, unless its site file states
+    otherwise. ``is_shipped`` is whether the site file comes with gigatwin, so that its number
+    is for new folders only.
+    """
+    declared = site.scenarios.count
+    recorded = read_state_file(folder / LAYOUT_FILE).get(SCENARIO_COUNT_KEY)
+    if not (isinstance(recorded, int) and 0 <= recorded <= MAX_SCENARIO_COUNT):
+        recorded = 0 if earlier_service_files(folder) else declared
+    is_declared = site.scenarios.is_stated and not is_shipped
+    if is_declared or recorded == declared:
+        return site, ""
+    before, new = (f"{n} scenarios" if n else "the forecast alone" for n in (recorded, declared))
+    notice = (
+        f"plans for {before}, as the service of this state folder did before; to plan for {new}, "
+        f"write [scenarios] count = {declared} into {'a copy of ' * is_shipped}the site file"
+    )
+    return site.model_copy(update={"scenarios": ScenarioSettings(count=recorded)}), notice
+
+
+def record_planner(site: Site, folder: Path) -> None:
+    """Store the number of scenarios that a service uses; the folder is open."""
+    path = folder / LAYOUT_FILE
+    content = read_state_file(path)
+    if content.get(SCENARIO_COUNT_KEY) != site.scenarios.count:
+        write_json_atomic(path, content | {SCENARIO_COUNT_KEY: site.scenarios.count})
 
 
 def real_environment(config: ServiceConfig) -> ServiceEnvironment:

@@ -14,8 +14,6 @@ from telemetry.durable_files import (
     write_json_atomic,
 )
 from twin.errors import IssueCode, JournalError, ServiceError
-from twin.site import Site
-from twin.site_settings import MAX_SCENARIO_COUNT, ScenarioSettings
 
 STATE_LAYOUT_VERSION: Final = 1
 """Version of the folder's layout; a later one is refused. [1]"""
@@ -180,40 +178,6 @@ def site_of_folder(folder: Path) -> str:
 def earlier_service_files(folder: Path) -> list[str]:
     """Return which of :data:`EARLIER_SERVICE_FILES` a folder has."""
     return [name for name in EARLIER_SERVICE_FILES if (folder / name).exists()]
-
-
-def with_planner_of_folder(
-    site: Site, folder: Path, *, is_shipped: bool = False
-) -> tuple[Site, str]:
-    """Return a site with the scenarios that its service uses, and a notice; empty without one.
-
-    Only an engineer changes the planner of a site that runs, no new version of gigatwin. So the
-    folder's number of scenarios holds until the site file states one. A folder of a version
-    without such a number was planned for the forecast alone, unless its site file states
-    otherwise. ``is_shipped`` is whether the site file comes with gigatwin, so that its number
-    is for new folders only.
-    """
-    declared = site.scenarios.count
-    recorded = read_state_file(folder / LAYOUT_FILE).get(SCENARIO_COUNT_KEY)
-    if not (isinstance(recorded, int) and 0 <= recorded <= MAX_SCENARIO_COUNT):
-        recorded = 0 if earlier_service_files(folder) else declared
-    is_declared = site.scenarios.is_stated and not is_shipped
-    if is_declared or recorded == declared:
-        return site, ""
-    before, new = (f"{n} scenarios" if n else "the forecast alone" for n in (recorded, declared))
-    notice = (
-        f"plans for {before}, as the service of this state folder did before; to plan for {new}, "
-        f"write [scenarios] count = {declared} into {'a copy of ' * is_shipped}the site file"
-    )
-    return site.model_copy(update={"scenarios": ScenarioSettings(count=recorded)}), notice
-
-
-def record_planner(site: Site, folder: Path) -> None:
-    """Store the number of scenarios that a service uses; the folder is open."""
-    path = folder / LAYOUT_FILE
-    content = read_state_file(path)
-    if content.get(SCENARIO_COUNT_KEY) != site.scenarios.count:
-        write_json_atomic(path, content | {SCENARIO_COUNT_KEY: site.scenarios.count})
 
 
 def read_state_file(path: Path) -> dict[str, object]:

@@ -22,7 +22,8 @@ from optimizer.demo.simulated_day import ChildProcess
 from optimizer.service.audit import AUDIT_FILE, AuditLog, read_entries
 from optimizer.service.control_socket import is_service_running, send_command
 from optimizer.service.hold_register import HOLD_FILE, HoldRegister
-from optimizer.service.state_folder import StateFolder, with_planner_of_folder
+from optimizer.service.startup import with_planner_of_folder
+from optimizer.service.state_folder import StateFolder
 from telemetry.archive import Archive, backup
 from telemetry.archive import open as open_archive
 from telemetry.feed.load_targets import LoadTargetStore

@@ -136,14 +136,14 @@ def process(tmp_path):
 def test_hung_process_is_reported_with_its_last_output(process, monkeypatch):
     monkeypatch.setattr("optimizer.demo.simulated_day.DEMO_EXIT_TIMEOUT_S", 0.01)
     process.log.write_text("before\nI am counting\n")
-    process.run(["-c", "import time; time.sleep(600)"])
+    process.start_python(["-c", "import time; time.sleep(600)"])
     with pytest.raises(ServiceError, match="has not ended within") as caught:
         process.wait()
     assert "I am counting" in str(caught.value)
 
 
 def test_result_is_shown_without_a_comparison(process, tmp_path):
-    process.run(["-c", "raise SystemExit('no memory')"])
+    process.start_python(["-c", "raise SystemExit('no memory')"])
     found = DemoRun(
         broker="mqtt://here",
         other_policies=simulated_day._read_comparison(process, tmp_path / "others.json"),
@@ -166,4 +166,4 @@ def test_risk_of_a_hedged_demo_is_in_its_result(tmp_path):
     day = DemoRun(broker="mqtt://here", plant_result={"summary": {"violations": 0}})
     result = _result(config, day, 0.0)
     assert list(result["policies"]) == ["hedged"]
-    assert set(result["risk"]["hedged"]) == {"level", "weight", "violations"}
+    assert set(result["risk"]["hedged"]) == {"level", "weight", "violations", "waiting"}

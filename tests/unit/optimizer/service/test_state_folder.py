@@ -7,13 +7,12 @@ from pathlib import Path
 import pytest
 
 import sites
+from optimizer.service.startup import record_planner, with_planner_of_folder
 from optimizer.service.state_folder import (
     STATE_LAYOUT_VERSION,
     StateFolder,
     read_state_file,
-    record_planner,
     site_of_folder,
-    with_planner_of_folder,
 )
 from telemetry.durable_files import default_state_folder, write_json_atomic
 from twin.errors import JournalFullError, ServiceError

@@ -212,7 +212,7 @@ def text_of(element, *names):
 
 def test_market_document_header_follows_standard():
     root = xml(schedule(revision=17))
-    names = [child.entity_tag.removeprefix(f"{{{ESMP_NAMESPACE}}}") for child in root]
+    names = [child.tag.removeprefix(f"{{{ESMP_NAMESPACE}}}") for child in root]
     assert names == [
         "mRID",
         "revisionNumber",
