@@ -164,7 +164,7 @@ def _broken(
 def _missed(plant: ReserveFacility) -> pd.Series:
     """Return the minutes in which what was called was not given, by product or batteries. [1]"""
     least = NOT_GIVEN * plant.site.grid_connection.import_limit
-    missed = plant.activation()["reserve_missed"]
+    missed = plant.called_and_missed_power()["reserve_missed"]
     ordered = METERING_PERIOD_MIN * (missed.to_numpy() > least).sum(axis=0)
     words = [f"call of {name}" for name in missed["product"].to_numpy()]
     batteries = pd.Series({"call of batteries": int((plant.missed_power() > least).sum())})

@@ -140,11 +140,13 @@ class Stand:
         words = ["telemetry", "record", SITE, "--broker", self.broker.url, "--hall", source.HALL]
         self._heard = len(self.words(self.recorder))
         words += ["--protocol", self.protocol, "--simulated", "--state", str(self.state)]
-        self.recorder.start(words)
+        self.recorder.start_gigatwin(words)
 
     def publish(self) -> None:
         """Start the source."""
-        self.source.run(["-m", "soak.source", self.broker.url, str(self.folder / "source")])
+        self.source.start_python(
+            ["-m", "soak.source", self.broker.url, str(self.folder / "source")]
+        )
 
     def _kill(self, target: str) -> None:
         """Kill a process; its supervisor starts it again at once."""
@@ -205,7 +207,7 @@ class Stand:
             if is_so():
                 return True
             for one in (self.recorder, self.source):
-                if one.is_started and one.code is not None:
+                if one.is_started and one.exit_code is not None:
                     message = f"{one.name} ended by itself: {one.log_tail}"
                     raise AssertionError(message)
             return False
@@ -224,6 +226,6 @@ class Stand:
     def close(self) -> None:
         """End all processes that still run."""
         for one in (self.source, self.recorder):
-            if one.is_started and one.code is None:
+            if one.is_started and one.exit_code is None:
                 one.kill()
         self.broker.kill()

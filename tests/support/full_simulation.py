@@ -37,7 +37,7 @@ class Full:
         self.taking = Taking(
             self.result, self.plant, self.plan, part=self.part, weather=weather, target=self.target
         )
-        self.output, self.flow = self.taking.cooling_output, self.taking.flow_share
+        self.output, self.flow = self.taking.output, self.taking.flow
         self.begun = self.taking.begun
         self.lay_out()
 
