@@ -136,8 +136,8 @@ def _interval(found: dict[str, Piece], policies: tuple[str, str, str]) -> str:
     limits = one.as_json()
     return (
         f"Objective of {ours} less that of {rule}, mean of {one.pair_count} periods: "
-        f"{one.mean:+,.0f} EUR, 95 % interval {limits['low_eur']:+,.0f} to {limits['high_eur']:+,.0f} EUR: "
-        f"{one.verdict}."
+        f"{one.mean:+,.0f} EUR, 95 % interval {limits['low_eur']:+,.0f} to "
+        f"{limits['high_eur']:+,.0f} EUR: {one.verdict}."
     )
 
 
