@@ -78,9 +78,9 @@ class Site:
         """Segments, what they give and draw, and the secant cut over them."""
         own = self.all_of("convert", name)
         segment = self.columns(f"{name}.segment", own["width"])
-        self.flows[shape["output"]].append(segment.sum("piece"))
-        self.fixed[shape["output"]] += own["low"]
-        for carrier in shape["draws"]:
+        self.flows[shape["output_carrier"]].append(segment.sum("piece"))
+        self.fixed[shape["output_carrier"]] += own["low"]
+        for carrier in shape["drawn_carriers"]:
             slope = self.given(f"{name}.{carrier}_slope", "time", "piece")
             self.flows[carrier].append((-slope * segment).sum("piece"))
             self.fixed[carrier] -= self.given(f"{name}.{carrier}_offset")

@@ -193,7 +193,7 @@ def test_silent_bucket_is_reported_after_timeout(tmp_path, monkeypatch):
     """
     timeouts = icechunk.StorageTimeoutSettings(operation_timeout_ms=500)
     hasty = icechunk.StorageSettings(timeouts=timeouts)
-    for module in ("storage", "repository", "recovery"):
+    for module in ("repository_location", "repository", "recovery"):
         monkeypatch.setattr(f"telemetry.archive.{module}.STORAGE_TIMEOUTS", hasty)
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "testing")

@@ -34,13 +34,13 @@ def test_work_moves_to_cheap_power():
     found = whole(member("north", 50), member("south", 10))
     assert found.cost == pytest.approx(80.0)
     assert net(found) == pytest.approx([4.0, 0, 0, 0, 0, 0])
-    assert found.values["south.work.racks"].sum() == pytest.approx(8.0)
+    assert found.variable_values["south.work.racks"].sum() == pytest.approx(8.0)
 
 
 def test_sent_work_arrives_later_and_is_done_in_its_window():
     """Proves: at 10, 90, 10, 90, ... work received from 1 h to 4 h waits for the third hour."""
     found = whole(member("north", 50), member("south", [90.0, 90.0, 10.0, 90.0, 90.0, 90.0]))
-    done = found.values["south.work.racks"].sum(axis=(1, 2))
+    done = found.variable_values["south.work.racks"].sum(axis=(1, 2))
     assert done == pytest.approx([0.0, 0.0, 8.0, 0.0, 0.0, 0.0])
     assert found.cost == pytest.approx(80.0)
 
@@ -90,7 +90,7 @@ def test_received_work_uses_at_most_the_racks_of_its_jobs():
     """
     long, prices = make_route(job_length=2.0), [60.0, 60.0, 10.0, 60.0, 60.0, 60.0]
     found = whole(member("north", 50, long), member("south", prices, long))
-    guests = found.values["south.work.racks"][:, 1].sum(axis=1)
+    guests = found.variable_values["south.work.racks"][:, 1].sum(axis=1)
     assert guests == pytest.approx([0.0, 1.0, 2.0, 1.0, 0.0, 0.0])
     assert found.cost == pytest.approx(180.0)
 
@@ -131,8 +131,8 @@ def test_late_received_work_is_paid_for():
     south = replace(south, migration=south.migration.with_fixed_net(-net))
     found = whole(north, south)
     late = (
-        found.values["south.migration.work_overdue"][:, 0]
-        + found.values["south.work.work_overdue"][:, 0]
+        found.variable_values["south.migration.work_overdue"][:, 0]
+        + found.variable_values["south.work.work_overdue"][:, 0]
     )
     assert late == pytest.approx([0, 0, 0, 0, 4.0, 0, 0])  # due over the fourth hour, then done
     assert found.cost == pytest.approx(40 * 10.0 + 4 * 10.0 + 4 * 100.0)
@@ -147,7 +147,7 @@ def test_speed_scales_work_per_megawatt_hour():
     """Proves: south's racks do twice the work of a MWh, so 4 MWh of north are 2 there."""
     fast = make_route(fleet_work_per_site_work=2.0)
     found = whole(member("north", 50), member("south", 10, fast, jobs=NOTHING))
-    assert found.values["south.migration.received"].sum() == pytest.approx(2.0)
+    assert found.variable_values["south.migration.received"].sum() == pytest.approx(2.0)
     assert found.cost == pytest.approx(20.0)
 
 
@@ -168,7 +168,7 @@ def test_blocks_have_the_given_length():
 
 def test_single_site_has_its_own_model():
     shape = signature_of(build_model_data(problem(site(), outlook([10.0] * 6, jobs=DUE_AT_4))))
-    assert dict(shape.sites[0].components)["work"].outgoing == ()
+    assert dict(shape.sites[0].components)["work"].outgoing_cohorts == ()
     assert "migration" not in dict(shape.sites[0].components)
 
 
@@ -179,6 +179,6 @@ def test_receiving_site_sends_no_own_work():
     north, south = member("north", 50), member("south", 10)
     moves = north.migration.with_fixed_net(net), south.migration.with_fixed_net(-net)
     found = whole(replace(north, migration=moves[0]), replace(south, migration=moves[1]))
-    assert found.values["north.migration.sent"].sum() == pytest.approx(4.0)
-    assert not found.values["south.migration.sent"].any()
-    assert not found.values["north.migration.received"].any()
+    assert found.variable_values["north.migration.sent"].sum() == pytest.approx(4.0)
+    assert not found.variable_values["south.migration.sent"].any()
+    assert not found.variable_values["north.migration.received"].any()
