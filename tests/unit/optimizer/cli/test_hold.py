@@ -22,7 +22,8 @@ ANA = f"ana, not signed in (command, uid {os.getuid()})"
 
 
 def give(*words):
-    result = CliRunner().invoke(app, [*words])
+    wide = {"COLUMNS": "400"}  # a longer path of the temporary folder would wrap
+    result = CliRunner(env=wide).invoke(app, [*words])
     return result.exit_code, " ".join(result.output.split())
 
 
