@@ -168,7 +168,8 @@ class Site:
         self.constant += float((value * own["max_work"].isel(last)).sum())
         self.costs.append((self.price["lateness"] * own["hours"] * end_late).sum())
         waiting = self.price["waiting"] * own["hours"]
-        self.constant += float((waiting * self.edges(own["max_work"])[0]).sum())
+        possible, _ = self.edges(own["max_work"])
+        self.constant += float((waiting * possible).sum())
         self.costs.append((-waiting * end).sum())
         self.costs.append((-value * met.isel(last, drop=True)).sum())
         self.costs.append((value * late.isel(last, drop=True)).sum())
