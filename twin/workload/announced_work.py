@@ -15,7 +15,7 @@ announced: a burst beside the usual announcements adds to what is expected, and 
 never less than without announcements.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Final
@@ -76,31 +76,33 @@ class ArrivalsWithAnnounced:
         return np.concatenate([streamed, self.jobs.requested_racks_and_work], axis=1)
 
     def max_work(self, time_from_now: FloatArray) -> FloatArray:
-        """Return the rack-hours that can be done by some hours from now, ``(row, hours)``. [h]
-
-        The stream of each lead class is that from its begin on less that from its end on.
-        """
+        """Return the rack-hours that can be done by some hours from now, ``(row, hours)``. [h]"""
         hours = np.atleast_1d(time_from_now)
-        streamed = sum(
-            weight[:, None] * self.rates.max_work(hours - begin) for begin, weight in self._parts()
+        return np.concatenate(
+            [self._streamed(self.rates.max_work, hours), self.jobs.max_work(hours)]
         )
-        return np.concatenate([streamed, self.jobs.max_work(hours)])
 
     def min_work(self, time_from_now: FloatArray) -> FloatArray:
         """Return the rack-hours that must be done by some hours from now, ``(row, hours)``. [h]"""
         hours = np.atleast_1d(time_from_now)
-        streamed = sum(
-            weight[:, None] * self.rates.min_work(hours - begin) for begin, weight in self._parts()
+        return np.concatenate(
+            [self._streamed(self.rates.min_work, hours), self.jobs.min_work(hours)]
         )
-        return np.concatenate([streamed, self.jobs.min_work(hours)])
 
     def racks_in_use(self, edges: FloatArray) -> FloatArray:
         """Return the mean racks that the jobs can use, ``(row, intervals)``. [1]"""
-        streamed = sum(
-            weight[:, None] * self.rates.racks_in_use(edges - begin)
-            for begin, weight in self._parts()
-        )
+        streamed = self._streamed(self.rates.racks_in_use, edges)
         return np.concatenate([np.maximum(streamed, 0.0), self.jobs.racks_in_use(edges)])
+
+    def _streamed(
+        self, amount: Callable[[FloatArray], FloatArray], hours: FloatArray
+    ) -> FloatArray:
+        """Return an amount of the stream, less what is usually announced of it.
+
+        The stream of each lead class is that from its begin on less that from its end on.
+        """
+        parts = [weight[:, None] * amount(hours - begin) for begin, weight in self._parts()]
+        return np.asarray(sum(parts))
 
     def _parts(self) -> list[tuple[float, FloatArray]]:
         """Return the begin of each lead class, and of the time after them, with what it adds."""
