@@ -1,5 +1,9 @@
 """Debian's brokers on free loopback ports, each with its own configuration and store."""
 
+import contextlib
+import itertools
+import os
+import random
 import shutil
 import signal
 import socket
@@ -36,10 +40,27 @@ mqtt {{ listen: "127.0.0.1:{port}", ack_wait: "2s", max_ack_pending: 2000 }}
 """
 
 
+PORTS = range(20_000, 32_768)
+"""Ports below those that Linux gives to connections: none takes a port before it is used."""
+
+
+def _own_ports():
+    """Yield ports again and again; processes of pytest-xdist have separate ones."""
+    share = PORTS[int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:]) % 8 :: 8]
+    begin = random.randrange(len(share))  # apart from those of another run
+    yield from itertools.cycle([*share[begin:], *share[:begin]])
+
+
+_ports = _own_ports()
+
+
 def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """Return a port of loopback that is free, and that nothing else takes meanwhile."""
+    for port in _ports:
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError
 
 
 def is_listening(port):

@@ -2,9 +2,10 @@
 
 import pytest
 
+from optimizer.service import control_socket
 from telemetry.messages import topics
 from telemetry.messages.topics import TopicKind
-from tests.support.service_processes import SITE, Ear, Stage
+from tests.support.service_processes import DEADLINE, SITE, Ear, Stage
 
 HEARD = (
     TopicKind.SCHEDULE,
@@ -17,6 +18,12 @@ HEARD = (
     TopicKind.RACK_BATCH,
 )
 REQUESTS = "BMS/v1/GIGATWIN/Value/#"
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch):
+    """Wait longer than a stalled machine takes to answer: tests that promise a time measure it."""
+    monkeypatch.setattr(control_socket, "ANSWER_TIMEOUT_S", DEADLINE)
 
 
 @pytest.fixture

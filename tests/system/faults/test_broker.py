@@ -20,7 +20,7 @@ def lose(stage, broker):
         stage.serve("--page", "0")
         stage.attend()
         stage.until_connected()
-        stage.play(STEPS)
+        stage.play(STEPS, words=["--speed", "1800"])  # slow enough to end the broker in the middle
         stage.until_ready()
         ear.until(lambda: len(schedules(ear)) > 2)
         broker.stop()

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.slow
 AT_ONCE = 1.0
 """Time within which HOLD promises to be effective. [s]"""
 
-STEPS = 96
+STEPS = 1000  # more than any machine decides meanwhile
 RISE = 3
 """Quarter-hours after a release in which the plant is watched going back to the plan. [1]"""
 

@@ -134,11 +134,12 @@ def test_request_is_withdrawn_when_unit_changes(made, wire):
 
 
 def test_requests_are_repeated_every_100_s(made, wire, monkeypatch):
+    clock = commands.time.monotonic()
+    monkeypatch.setattr(commands.time, "monotonic", lambda: clock)
     binder = bound()
     ordering = made(binder)
     ordering.publish_commands(WANTED, NOW)
     asked = wire.asked()
-    clock = commands.time.monotonic()
     for later, expected in ((99.0, {}), (101.0, asked), (102.0, {}), (202.0, asked)):
         monkeypatch.setattr(commands.time, "monotonic", lambda at=clock + later: at)
         wire.sent.clear()
@@ -227,6 +228,7 @@ def tick(time):
 
 
 def test_repeated_tick_resends_orders_and_decision(made, wire, monkeypatch):
+    monkeypatch.setattr(commands, "DECISION_RESEND_DELAY_S", 3600.0)
     ours = made()
     ours.publish_decision(NOW, ours.publish_commands(WANTED, NOW))
     first = wire.of(JobOrders)

@@ -18,22 +18,28 @@ let answeredAt = null; // Date by the clock of this computer
 let lastWord = "";
 let isPartial = false; // whether a part of the last answer could not be shown
 let next = 0;
+let newest = 0; // number of the last poll
 
 async function poll() {
   clearTimeout(next);
+  const number = ++newest;
   let state = null;
   try {
     const answer = await fetch("/state.json", { cache: "no-store", headers: tag ? { "If-None-Match": tag } : {}, signal: AbortSignal.timeout(TIMEOUT_MS) });
     if (answer.status === 200) {
       state = await answer.json();
-      tag = answer.headers.get("ETag") ?? "";
     } else if (answer.status !== 304) {
       throw new Error(`it answers with error ${answer.status}`);
     }
+    if (number !== newest) return; // an order has polled since: this answer may be older than it
     answeredAt = new Date();
-    if (state) show(state);
-    else if (!isPartial) part("silence").hidden = true;
+    if (state) {
+      show(state);
+      tag = answer.headers.get("ETag") ?? "";
+      document.documentElement.dataset.status = tag; // what is shown, for tests
+    } else if (!isPartial) part("silence").hidden = true;
   } catch (error) {
+    if (number !== newest) return;
     tag = ""; // request a whole answer next
     silence(error);
   }

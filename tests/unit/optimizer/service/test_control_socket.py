@@ -62,6 +62,12 @@ def answer(command, uid):
     )
 
 
+@pytest.fixture(autouse=True)
+def patient(monkeypatch):
+    """Wait longer than a stalled machine takes to answer."""
+    monkeypatch.setattr(control_socket, "ANSWER_TIMEOUT_S", WAIT)
+
+
 @pytest.fixture
 def folder(tmp_path):
     with ControlServer(tmp_path / "control.sock", answer):

@@ -1,5 +1,6 @@
 """Decisions of the service: what is published after a HOLD, and without a plan."""
 
+import re
 import threading
 import time
 from dataclasses import replace
@@ -255,7 +256,7 @@ def test_stuck_decision_is_reported_and_stops_heartbeats(tmp_path, monkeypatch):
     )
     assert bench.run_tasks() == ["decision"]
     assert bench.state == "NO PLAN"
-    assert "stuck for 1.5 min" in "".join(bench.service.readiness_problems())
+    assert re.search(r"stuck for \d+\.\d min", "".join(bench.service.readiness_problems()))
     assert bench.link.send_heartbeat.call_count == beats
     bench.decide()
     bench.service._watchdog._last_beat = -np.inf

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from optimizer.service.operators import Requester
-from optimizer.service.page import PageServer
+from optimizer.service.page import PageServer, SharedStatus
 from tests.support.status_pages import (
     ENDED,
     NOTHING_DECIDED,
@@ -66,7 +66,7 @@ def server(board):
 
 
 @pytest.fixture
-def visit(browser, server):
+def visit(browser, server, board):
     """Return a function that opens the page; browser errors fail the test."""
     contexts = []
     troubles = []
@@ -84,7 +84,7 @@ def visit(browser, server):
         page.on("requestfailed", lambda request: lost.append(f"{request.url} {request.failure}"))
         page.goto(server.url)
         try:
-            sync_api.expect(page.locator("#site")).to_contain_text("rhine", timeout=PATIENCE)
+            wait_for_newest_status(page, board)
         except AssertionError as error:
             error.add_note(f"{page.text_content('.now')}; lost: {lost}")
             raise
@@ -107,6 +107,13 @@ def faults(page):
 def plain(page, place):
     """Return a text of the page with plain spaces and hyphens."""
     return page.text_content(place).replace("\xa0", " ").replace("\u2013", "-")
+
+
+def wait_for_newest_status(page, board):
+    """Wait until the page shows the present status: the service shares each one for a while."""
+    newest = SharedStatus(board.status).get().entity_tag
+    shown = sync_api.expect(page.locator("html"))
+    shown.to_have_attribute("data-status", newest, timeout=PATIENCE)
 
 
 def wait_for_word(page, text):
@@ -140,7 +147,7 @@ def test_unplanned_intervals_are_not_marked_above_plan(visit, board):
 
     Sensitivity: "Takes 184.4 MW from the grid, 184.4 above its plan".
     """
-    board._past["planned_power"][-1] = None  # before the visit: a status is shared for a second
+    board._past["planned_power"][-1] = None
     text = plain(visit(), "#draws")
     assert "14:15-14:30: took 184.4 MW from the grid.\n14:30-14:45: planned" in text
 

@@ -19,8 +19,7 @@ BROKEN = (503, {}, "maintenance")
 
 
 @pytest.fixture(autouse=True)
-def short_timeouts(monkeypatch):
-    monkeypatch.setattr(providers, "READ_TIMEOUT_S", 5.0)
+def short_waits(monkeypatch):
     monkeypatch.setattr(providers, "BACKOFF_FACTOR_S", 0.01)
 
 
