@@ -48,6 +48,7 @@ class SampleRouter:
     - `live`: live state, which has the same engine; None for a recorder.
     - `counts`: ``quarantined``, ``future`` and ``ticks`` (of a simulation, in real time), which are
       not archived, ``refused`` (by the archive) and ``failed`` (in the live state or a listener).
+      Each counts what is already reported or in quarantine.
     - `coverage`: share of the expected values that arrived.
     - `listeners`: functions called with each new sample.
     """
@@ -95,8 +96,8 @@ class SampleRouter:
         """Return the sample of a message; None if it went to quarantine."""
         sample = try_decode(message.topic, message.payload)
         if isinstance(sample, str):
-            self.counts["quarantined"] += 1
             self.rejects.quarantine.add_undecodable(message.topic, sample, message.payload)
+            self.counts["quarantined"] += 1
             return None
         return sample
 
@@ -125,8 +126,8 @@ class SampleRouter:
                 for listener in self.listeners:
                     listener(sample)
         except Exception:
-            self.counts["failed"] += 1
             _logger.exception("sample not processed", kind=type(sample).__name__)
+            self.counts["failed"] += 1
         return flag
 
     def _report(self, sample: Sample, flag: QualityFlag | None) -> None:
@@ -201,18 +202,18 @@ class SampleRouter:
 
     def reject_wide(self, message: Message, label: str, second: int, *, chips: int) -> None:
         """Count a batch of a second [s since 1970] that is too wide; store it as rejected."""
-        self.counts["refused"] += 1
         self.rejects.reject_wide(message, label, second, chips=chips)
+        self.counts["refused"] += 1
 
     def reject(self, message: Message, reason: str) -> None:
         """Count a message that the archive refuses, and store it as rejected."""
-        self.counts["refused"] += 1
         self.rejects.reject(message, f"not archived: {reason}")
+        self.counts["refused"] += 1
 
     def reject_leap(self, message: Message) -> None:
         """Count a message that leaps ahead in simulated time, and store it as rejected."""
-        self.counts["future"] += 1
         self.rejects.reject(message, TIME_LEAP_REASON)
+        self.counts["future"] += 1
 
     def _is_accepted(self, sample: Sample, journal: str = "") -> bool:
         """Return whether a time is accepted; ticks are accepted of a simulated plant only."""
@@ -236,9 +237,9 @@ class SampleRouter:
             if isinstance(sample, PointValue)
             else ("racks", f"{sample.hall}/{sample.rack}")
         )
-        self.counts["future"] += 1
         self.quality.clock_skew.note_ahead(label, sample.time - received)
         self.rejects.reject_future(message, group, label, second=epoch_second(sample.time))
+        self.counts["future"] += 1
 
 
 def _refused_point(

@@ -124,7 +124,7 @@ def _watched_pages(
 
 
 def _page(port: int, name: str) -> str:
-    with urllib.request.urlopen(f"http://{wire.HOST}:{port}/{name}", timeout=10.0) as answer:
+    with urllib.request.urlopen(f"http://{wire.HOST}:{port}/{name}", timeout=60.0) as answer:
         return str(answer.read().decode("utf-8"))
 
 

@@ -3,7 +3,6 @@
 import base64
 import contextlib
 import json
-import socket
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ import iotcore
 import paho.mqtt.client as paho
 
 from tests.golden.shapes import Shape, joined, shape_of, without_digits, without_null
+from tests.support.brokers import free_port
 
 HOST = "127.0.0.1"
 
@@ -41,13 +41,6 @@ max_payload_size = 263168
 max_inflight_count = 1000
 dynamic_filters = true
 """
-
-
-def free_port() -> int:
-    """Return a TCP port that is free at the moment."""
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        return int(probe.getsockname()[1])
 
 
 @contextlib.contextmanager

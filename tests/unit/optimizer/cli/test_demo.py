@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import threading
+from functools import partial
 from urllib.parse import urlsplit
 
 import jsonschema
@@ -18,6 +19,7 @@ from optimizer.demo import DemoConfig, DemoRun, simulated_day
 from optimizer.demo.simulated_day import ChildProcess
 from sites.catalogue import find_site_file
 from telemetry.messages.feed_documents import document_schema
+from tests.support.waiting import until
 from twin.errors import ServiceError
 from twin.site_settings import DEFAULT_SCENARIO_COUNT
 
@@ -43,6 +45,13 @@ class Outsider:
 
     def under(self, prefix):
         return [(topic, payload) for topic, payload in self.messages if topic.startswith(prefix)]
+
+    def schedules(self):
+        """Return all schedules; the demo clears what an earlier one left by empty messages."""
+        return [payload for _, payload in self.under("feed/v1/tso-1/small/schedule") if payload]
+
+    def has_schedules(self, count):
+        return len(self.schedules()) >= count
 
 
 def demo(folder, *words):
@@ -102,6 +111,7 @@ def test_demo_runs_twice_over_any_broker(tmp_path, request, name):
         folder.mkdir()
         outsider = Outsider(url)
         document, _ = demo(folder, "--broker", url)
+        until(partial(outsider.has_schedules, STEPS))
         outsider.client.loop_stop()
         assert document["schedules_published"] == document["partner_received"] == STEPS
         assert document["acknowledged"] == STEPS
@@ -115,9 +125,7 @@ def check_schedules(outsider, keys):
     """Verify every schedule with a JOSE library alone, and validate it by the published schema."""
     known = jwk.KeySet.import_key_set(json.loads(keys.read_text())["site"])
     revisions = []
-    for _, payload in outsider.under("feed/v1/tso-1/small/schedule"):
-        if not payload:
-            continue  # the demo sweeps what an earlier one left
+    for payload in outsider.schedules():
         signed = jws.deserialize_compact(payload, known, algorithms=["ES256"])
         document = json.loads(signed.payload)
         jsonschema.Draft202012Validator(document_schema("schedule")).validate(document)

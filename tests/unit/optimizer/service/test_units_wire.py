@@ -23,7 +23,7 @@ def test_run_over_a_broker_follows_planned_chillers(tmp_path, embedded):
         played.attend()
         played.serve("--page", "0")
         played.play(8)
-        result = played.result(timeout=200.0)
+        result = played.result(timeout=900.0)
     assert result["violations"] == {}
     assert result["undecided"] == result["messages"].get("refused", 0) == 0
     assert (result["summary"]["starts"], result["accounts"]["starts"]) == (1, 20.0)
