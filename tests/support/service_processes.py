@@ -25,7 +25,7 @@ from tests.support.waiting import until
 from twin.errors import ServiceError
 
 SITE = "small"
-DEADLINE = 120.0
+DEADLINE = 300.0
 """Longest wait for anything; processes start and compile models meanwhile. [s]"""
 
 UNHURRIED = 300.0
