@@ -75,6 +75,7 @@ def _show(screen: Console, status: ServiceStatus, missing: object) -> None:
         screen.print(f"missing: {text}", style="red")
     for alarm in status.alarms:
         words = f"{alarm.severity}, {alarm.id}: {alarm.text} ({alarm.remedy})"
+        words += f"; otherwise {alarm.consequence}" if alarm.consequence else ""
         screen.print(words, style="yellow")
 
 

@@ -8,6 +8,7 @@ alarm is identified by its code and its subject, never by its text.
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import KW_ONLY, dataclass, field
+from enum import StrEnum
 from threading import Lock
 from typing import Final
 
@@ -48,96 +49,216 @@ DECISION_CLEAR_DELAY_S: Final = 900.0
 """Time between decisions without the cause after which an alarm of a plan clears. [s]"""
 
 
+class ConsequenceLevel(StrEnum):
+    """How bad it is if nobody acts on an alarm in time.
+
+    - ``MAJOR``: nobody controls the site, a limit may be exceeded, or data may be lost.
+    - ``MODERATE``: plans are worse than they could be, or a contract may be broken.
+    """
+
+    MAJOR = "major"
+    MODERATE = "moderate"
+
+
+PROMPT_ALARM_S: Final = 3600.0
+"""Time to act up to which an alarm is prompt: its severity is then one level higher. [s]"""
+
+_SEVERITIES: Final[Mapping[tuple[ConsequenceLevel, bool], Severity]] = {
+    (ConsequenceLevel.MAJOR, True): Severity.HIGH,
+    (ConsequenceLevel.MAJOR, False): Severity.MEDIUM,
+    (ConsequenceLevel.MODERATE, True): Severity.MEDIUM,
+    (ConsequenceLevel.MODERATE, False): Severity.LOW,
+}
+"""Level of the consequence, and whether the time to act is prompt -> severity."""
+
+
 @dataclass(frozen=True)
 class AlarmDefinition:
-    """Severity, remedy and delays of the alarms of one code.
+    """What an alarm of one code asks of an operator, and its delays.
 
+    - `cause`: what has happened.
+    - `consequence`: what happens if nobody acts.
+    - `remedy`: what to do.
+    - `time_to_act_s`: time after which acting no longer prevents the consequence. [s]
     - `raise_delay_s`, `clear_delay_s`: time for which the condition must be present or absent. [s]
     - `is_timed_by_decisions`: whether these times are counted from decision to decision, by the
       service's time; otherwise by the monotonic clock.
     """
 
-    severity: Severity
+    cause: str
+    consequence: str
     remedy: str
+    level: ConsequenceLevel
+    time_to_act_s: float
     _: KW_ONLY
     raise_delay_s: float = 0.0
     clear_delay_s: float = 0.0
     is_timed_by_decisions: bool = False
 
+    @property
+    def severity(self) -> Severity:
+        """Severity by the consequence and the time to act, as ISA-18.2 asks for."""
+        return _SEVERITIES[self.level, self.time_to_act_s <= PROMPT_ALARM_S]
+
+
+_MAJOR, _MODERATE = ConsequenceLevel.MAJOR, ConsequenceLevel.MODERATE
 
 ALARM_DEFINITIONS: Final[Mapping[AlarmCode, AlarmDefinition]] = {
     AlarmCode.BROKER: AlarmDefinition(
-        Severity.HIGH,
+        "the service has no connection to the broker",
+        "no telemetry and no orders: the plant keeps its last orders, then its local control",
         "check broker and network; the service reconnects by itself",
+        _MAJOR,
+        1800.0,
         clear_delay_s=CONNECTION_CLEAR_DELAY_S,
     ),
     AlarmCode.CLEARTEXT: AlarmDefinition(
-        Severity.LOW, "use mqtts://, and remove --allow-cleartext"
+        "the connection to the broker is not encrypted",
+        "who shares the network can read and change messages",
+        "use mqtts://, and remove --allow-cleartext",
+        _MODERATE,
+        604_800.0,
     ),
     AlarmCode.UNSIGNED_TARGETS: AlarmDefinition(
-        Severity.LOW, "have the partner sign iat, jti and aud; then remove accept_unsigned_times"
+        "a contract accepts load targets whose time is not signed",
+        "a target can be withheld and delivered later",
+        "have the partner sign iat, jti and aud; then remove accept_unsigned_times",
+        _MODERATE,
+        604_800.0,
     ),
     AlarmCode.PLANT: AlarmDefinition(
-        Severity.HIGH,
+        "the plant sends nothing",
+        "the service does not know the state of the plant and orders nothing new",
         "check the plant's gateway; local control decides until it reports",
+        _MAJOR,
+        1800.0,
         clear_delay_s=CONNECTION_CLEAR_DELAY_S,
     ),
-    AlarmCode.FEED: AlarmDefinition(Severity.MEDIUM, "ask the partner; the feed shows its status"),
-    AlarmCode.SERIES: AlarmDefinition(Severity.MEDIUM, "check the source of the files"),
+    AlarmCode.FEED: AlarmDefinition(
+        "a partner is silent, rejects schedules, or has none in force",
+        "the grid does not know what the site will take; the contract may be broken",
+        "ask the partner; the feed shows its status",
+        _MODERATE,
+        3600.0,
+    ),
+    AlarmCode.SERIES: AlarmDefinition(
+        "a file of prices, weather or carbon cannot be read or ends too early",
+        "plans use the last values and forecasts from the past, which cost more",
+        "check the source of the files",
+        _MODERATE,
+        3600.0,
+    ),
     AlarmCode.ARCHIVE: AlarmDefinition(
-        Severity.HIGH,
+        "telemetry cannot be archived, or damaged data was set aside",
+        "sources keep what is not acknowledged, until their own space is full",
         "repair what the text names; unstored data is not acknowledged, and is sent again",
+        _MAJOR,
+        3600.0,
     ),
     AlarmCode.RECORD: AlarmDefinition(
-        Severity.HIGH, "free space on the disk", clear_delay_s=CONNECTION_CLEAR_DELAY_S
+        "entries of the audit record are not on disk",
+        "a restart loses them",
+        "free space on the disk",
+        _MAJOR,
+        3600.0,
+        clear_delay_s=CONNECTION_CLEAR_DELAY_S,
     ),
-    AlarmCode.HOLD: AlarmDefinition(Severity.HIGH, "free space on the disk, or set the clock"),
+    AlarmCode.HOLD: AlarmDefinition(
+        "a HOLD is not on disk, or the clock contradicts its end",
+        "a restart may forget the HOLD, or it ends at a wrong time",
+        "free space on the disk, or set the clock",
+        _MAJOR,
+        600.0,
+    ),
     AlarmCode.HOLD_END: AlarmDefinition(
-        Severity.MEDIUM, "release the HOLD, or replace it with a later end"
+        "the end of a timed HOLD is near, or past",
+        "the service goes on holding until a person decides",
+        "release the HOLD, or replace it with a later end",
+        _MODERATE,
+        1800.0,
     ),
-    AlarmCode.DECISION: AlarmDefinition(Severity.HIGH, "restore what the text names as missing"),
+    AlarmCode.DECISION: AlarmDefinition(
+        "there is no plan for this quarter-hour",
+        "caps stay as they are, or are lowered where that relieves a limit; jobs become late",
+        "restore what the text names as missing",
+        _MAJOR,
+        900.0,
+    ),
     AlarmCode.FALLBACK: AlarmDefinition(
-        Severity.MEDIUM,
-        "see the reason; the next quarter-hour is planned again",
+        "the plan is not an optimum: an earlier plan, a rule, or valid for some hours only",
+        "operation is safe and costs more; after the last safe hour there is no plan",
+        "read the reason; place a HOLD if you disagree with the plan, correct what repeats",
+        _MODERATE,
+        3600.0,
         clear_delay_s=DECISION_CLEAR_DELAY_S,
         is_timed_by_decisions=True,
     ),
     AlarmCode.CONNECTION: AlarmDefinition(
-        Severity.MEDIUM,
+        "no plan can keep a limit of the grid connection",
+        "the site takes more than it may, though work is paused and stores are used",
         "inform the grid operator; gigatwin explain states the excess; the site can do no more",
+        _MODERATE,
+        900.0,
         clear_delay_s=DECISION_CLEAR_DELAY_S,
         is_timed_by_decisions=True,
     ),
     AlarmCode.TELEMETRY: AlarmDefinition(
-        Severity.MEDIUM,
+        "a sensor is silent, or its time stamps are refused",
+        "the state is estimated without it, with wider margins",
         "check the sensors and clocks named",
+        _MODERATE,
+        3600.0,
         clear_delay_s=CONNECTION_CLEAR_DELAY_S,
     ),
     AlarmCode.SENSOR: AlarmDefinition(
-        Severity.MEDIUM,
+        "a sensor repeats one value, drifts, or contradicts the model",
+        "the estimated state may be wrong by what the text states",
         "compare the sensor named with a second one, and its machine with the site file",
+        _MODERATE,
+        3600.0,
         raise_delay_s=SENSOR_RAISE_DELAY_S,
         clear_delay_s=SENSOR_CLEAR_DELAY_S,
         is_timed_by_decisions=True,
     ),
     AlarmCode.JOBS: AlarmDefinition(
-        Severity.HIGH, "check the scheduler's agent and its clock; place a HOLD if jobs are unknown"
+        "the scheduler's queue is missing or old",
+        "plans use old jobs, or there is no plan",
+        "check the scheduler's agent and its clock; place a HOLD if jobs are unknown",
+        _MAJOR,
+        1800.0,
     ),
-    AlarmCode.ORDERS: AlarmDefinition(Severity.MEDIUM, "check the agents of scheduler and nodes"),
+    AlarmCode.ORDERS: AlarmDefinition(
+        "scheduler or nodes did not apply the last orders, or announced work does not come",
+        "the site takes more or less power than planned",
+        "check the agents of scheduler and nodes",
+        _MODERATE,
+        3600.0,
+    ),
     AlarmCode.RACKS: AlarmDefinition(
-        Severity.MEDIUM, "align the rack names of plant, cluster and site file"
+        "plant, cluster and site file name racks differently",
+        "these racks get no work and count at full power",
+        "align the rack names of plant, cluster and site file",
+        _MODERATE,
+        3600.0,
     ),
     AlarmCode.MACHINES: AlarmDefinition(
-        Severity.MEDIUM,
+        "a machine is out of service, or a battery is below its reserve",
+        "less reserve for the next failure; plans do without the machine where they can",
         "check the machines named; plans use them again when they report availability",
+        _MODERATE,
+        3600.0,
         clear_delay_s=DECISION_CLEAR_DELAY_S,
         is_timed_by_decisions=True,
     ),
     AlarmCode.WEAR: AlarmDefinition(
-        Severity.LOW, "plan maintenance; see `gigatwin calibrate SITE --drift`"
+        "a machine performs worse than its site file states, beyond doubt",
+        "it takes more energy, and has less capacity on a hot day",
+        "plan maintenance; see `gigatwin calibrate SITE --drift`",
+        _MODERATE,
+        2_592_000.0,
     ),
 }
-"""Code of an alarm -> severity, remedy and delays."""
+"""Code of an alarm -> cause, consequence, remedy, time to act and delays."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -247,7 +368,9 @@ class AlarmList:
                 name: value if isinstance(value, str) else float(value)  # no number of numpy
                 for name, value in condition.values.items()
             },
+            consequence=definition.consequence,
             remedy=definition.remedy,
+            time_to_act_s=definition.time_to_act_s,
         )
         if alarm is None or alarm.severity is not tracked.alarm.severity:
             return AuditEvent.ALARM, tracked.alarm

@@ -108,7 +108,11 @@ class Alarm(msgspec.Struct, frozen=True, kw_only=True):
     subject: Annotated[str, _of("Point, machine, partner or file; empty for the whole site.")]
     text: Annotated[str, _of("Description for people.")]
     values: Annotated[dict[str, float | str], _of("Its numbers and states, units in the names.")]
+    consequence: Annotated[str, _of("What happens if nobody acts.")] = ""
     remedy: Annotated[str, _of("What to do.")]
+    time_to_act_s: Annotated[
+        float | None, _of("Time after which acting no longer prevents the consequence. [s]")
+    ] = None
 
 
 class DataAge(msgspec.Struct, frozen=True, kw_only=True):

@@ -261,6 +261,8 @@ class FakeBoard:
                     "values": {"flow_share": 0.92},
                     "text": "cdu_07: secondary flow 8 % below its set point",
                     "remedy": "check the strainer of cdu_07 at the next round",
+                    "consequence": "less cooling for the racks of cdu_07 on a hot day",
+                    "time_to_act_s": 3600.0,
                 }
             ],
         }

@@ -19,14 +19,21 @@ function alarms({ alarms: standing = [] }) {
   if (!standing.length) return [empty("No alarms.")];
   const order = Object.keys(SEVERITY);
   const sorted = standing.toSorted((a, b) => order.indexOf(a.severity) - order.indexOf(b.severity));
-  const rows = sorted.slice(0, MAX_ALARMS).map(({ severity, cause, time, text, remedy }) => {
+  const rows = sorted.slice(0, MAX_ALARMS).map((alarm) => {
+    const { severity, cause, time, text, consequence, remedy } = alarm;
     const [tone, name] = SEVERITY[severity] ?? ["", severity];
     const words = ` ${localised(cause)} since ${moment(time)}: ${localised(text)}`;
     return element("li", {}, element("span", { class: tone }, name), words,
-      remedy ? element("span", { class: "quiet" }, ` → ${remedy}`) : null);
+      remedy ? element("p", { class: "quiet" }, `Do${timeToAct(alarm)}: ${remedy}.${consequence ? ` Otherwise: ${consequence}.` : ""}`) : null);
   });
   const rest = sorted.length - rows.length;
   return [element("ul", {}, ...rows), rest > 0 ? element("p", {}, `and ${plural(rest, "more alarm")}`) : ""];
+}
+
+function timeToAct({ time_to_act_s: seconds }) {
+  if (!seconds) return "";
+  const [size, unit] = [[86400, "day"], [3600, "hour"], [60, "minute"]].find(([size]) => seconds >= size);
+  return ` within ${plural(Math.round(seconds / size), unit)}`;
 }
 
 function jobs({ jobs: now, is_shadow: isShadow }) { // in shadow mode nothing is ordered

@@ -14,7 +14,9 @@ from optimizer.service.alarms import (
     ALARM_DEFINITIONS,
     AlarmCode,
     AlarmCondition,
+    AlarmDefinition,
     AlarmList,
+    ConsequenceLevel,
     Severity,
 )
 
@@ -62,7 +64,9 @@ def test_alarm_has_id_text_start_values_and_remedy(bench):
         "subject": "tso-1",
         "text": "silent",
         "values": {"n": 2},
+        "consequence": ALARM_DEFINITIONS[AlarmCode.FEED].consequence,
         "remedy": ALARM_DEFINITIONS[AlarmCode.FEED].remedy,
+        "time_to_act_s": 3600.0,
     }
     msgspec.json.encode(alarm)
 
@@ -183,6 +187,24 @@ def test_broker_that_returns_for_a_moment_is_one_event(bench):
 def test_every_code_has_a_definition_and_its_delays_are_ordered():
     assert set(ALARM_DEFINITIONS) == set(AlarmCode)
     assert SENSOR.clear_delay_s >= SENSOR.raise_delay_s > 0.0
+
+
+def test_severity_follows_from_consequence_and_time_to_act():
+    def severity(level, seconds):
+        return AlarmDefinition("", "", "", level, seconds).severity
+
+    assert severity(ConsequenceLevel.MAJOR, 3600.0) is Severity.HIGH
+    assert severity(ConsequenceLevel.MAJOR, 3601.0) is Severity.MEDIUM
+    assert severity(ConsequenceLevel.MODERATE, 3600.0) is Severity.MEDIUM
+    assert severity(ConsequenceLevel.MODERATE, 3601.0) is Severity.LOW
+
+
+def test_each_definition_states_cause_consequence_and_action():
+    for code, definition in ALARM_DEFINITIONS.items():
+        texts = (definition.cause, definition.consequence, definition.remedy)
+        assert all(texts), code
+        assert len(set(texts)) == 3, code
+        assert definition.time_to_act_s >= 600.0, code
 
 
 def test_operators_guide_has_one_entry_for_each_alarm():
