@@ -1,5 +1,6 @@
 """Durable files: atomic writes, locks, checksums, errors of the disk, and the state folder."""
 
+import ctypes
 import errno
 import fcntl
 import json
@@ -7,7 +8,7 @@ import os
 import threading
 import time
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
@@ -133,6 +134,42 @@ def sync_folder(folder: Path) -> None:
     _sync(folder)
 
 
+def sync_file_systems(folders: Iterable[Path]) -> None:
+    """Make all that was written to the file systems of some folders durable.
+
+    It is for files that a library writes without syncing them. Unlike ``sync`` it does not wait for
+    other file systems, and it reports errors (``syncfs``, Linux). Folders that do not exist are
+    skipped. It raises JournalError if a disk refuses.
+    """
+    synced = set()
+    for folder in folders:
+        if not folder.is_dir():
+            continue
+        try:
+            handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                device = os.fstat(handle).st_dev
+                if device not in synced and _LIBC.syncfs(handle):
+                    number = ctypes.get_errno()
+                    raise OSError(number, os.strerror(number))
+            finally:
+                os.close(handle)
+        except OSError as error:
+            raise disk_error(folder, error) from error
+        synced.add(device)
+
+
+_LIBC: Final = ctypes.CDLL(None, use_errno=True)
+
+
+def create_folder(folder: Path, *, mode: int = 0o777) -> None:
+    """Create a folder and missing ones above it; their names are durable at return."""
+    missing = [one for one in (folder, *folder.parents) if not one.exists()]
+    folder.mkdir(mode=mode, parents=True, exist_ok=True)
+    for one in missing:
+        sync_folder(one.parent)
+
+
 def _sync(path: Path) -> None:
     """Make a file or folder durable."""
     handle = os.open(path, os.O_RDONLY)
@@ -202,7 +239,7 @@ def replace_when_written(path: Path) -> Iterator[Path]:
         if is_stream(path):
             yield path
             return
-        path.parent.mkdir(parents=True, exist_ok=True)
+        create_folder(path.parent)
         yield draft
         _sync(draft)
         draft.replace(path)

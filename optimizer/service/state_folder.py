@@ -7,6 +7,7 @@ from typing import Final, Self
 import structlog
 
 from telemetry.durable_files import (
+    create_folder,
     give_to_owner_of,
     lock_file,
     read_json_with_checksum,
@@ -43,7 +44,7 @@ class StateFolder:
     def __init__(self, path: Path, *, site: str = "") -> None:
         self.path = path
         try:
-            path.mkdir(parents=True, exist_ok=True, mode=0o700)
+            create_folder(path, mode=0o700)
             self._lock = _lock(path)
             try:
                 give_to_owner_of(path, self._lock)

@@ -15,7 +15,12 @@ from typing import Final, TypedDict
 import numpy as np
 import structlog
 
-from telemetry.durable_files import json_with_checksum, read_json_with_checksum, write_atomic
+from telemetry.durable_files import (
+    create_folder,
+    json_with_checksum,
+    read_json_with_checksum,
+    write_atomic,
+)
 from telemetry.feed.revisions import read_documents
 from telemetry.messages.feed_documents import QUARTER_MS
 from twin.physics import FloatArray
@@ -183,7 +188,7 @@ class ActualStore:
 
     def _load(self) -> None:
         """Read what was reported; a broken file is renamed, and the documents give revisions."""
-        self._folder.mkdir(parents=True, exist_ok=True)
+        create_folder(self._folder)
         path = self._folder / "reported.json"
         try:
             content = read_json_with_checksum(path, _StoredReports)

@@ -14,6 +14,7 @@ from typing import Final, NotRequired, Self, TypedDict
 import structlog
 
 from telemetry.durable_files import (
+    create_folder,
     disk_error,
     json_with_checksum,
     read_json_with_checksum,
@@ -108,7 +109,7 @@ class RevisionStore:
 
     def __post_init__(self) -> None:
         """Read the state file; a broken one is renamed, and the documents give the revision."""
-        (self.folder / "documents").mkdir(parents=True, exist_ok=True)
+        create_folder(self.folder / "documents")
         try:
             state = read_json_with_checksum(self._state, _StoredState)
             self._partners = state[PARTNERS_KEY]

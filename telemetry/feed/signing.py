@@ -20,7 +20,7 @@ from joserfc.errors import JoseError, SecurityWarning
 from joserfc.jwk import ECKey, RSAKey
 from joserfc.registry import JWS_HEADER_REGISTRY
 
-from telemetry.durable_files import lock_folder, write_atomic
+from telemetry.durable_files import create_folder, lock_folder, write_atomic
 from telemetry.messages.strict_json import encode_json
 from twin.errors import IssueCode, MessageError, SecurityError
 
@@ -91,8 +91,8 @@ def load_or_create_key(folder: Path, name: str = "feed") -> SigningKey:
     The folder holds ``<name>.private.json`` (mode 0600) and ``<name>.jwks.json`` (public). Other
     public keys in the latter stay in it, after this one, until a person removes them.
     """
-    folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)  # often the state folder
-    folder.mkdir(mode=0o700, exist_ok=True)
+    create_folder(folder.parent, mode=0o700)  # often the state folder
+    create_folder(folder, mode=0o700)
     path = folder / f"{name}.private.json"
     public = folder / f"{name}.jwks.json"
     if not path.exists():

@@ -9,7 +9,6 @@ objects. So :class:`JournalChunkDecoder` decodes many records of a journal at on
 an entry of a few lists until numpy converts all of them together.
 """
 
-import os
 import struct
 import threading
 import time
@@ -30,6 +29,7 @@ from telemetry.archive.layout import MINUTE_S, read_all_metadata
 from telemetry.archive.loss_log import append_reasons
 from telemetry.archive.reader import open_snapshot
 from telemetry.archive.recovery import STORAGE_ERRORS
+from telemetry.durable_files import sync_file_systems
 from telemetry.ingest.pipeline import COMMIT_RETRY_S
 from telemetry.ingest.router import SampleRouter
 from telemetry.journal.follower import JournalFollower
@@ -219,7 +219,7 @@ class JournalArchiver:
         positions = self._archive.replay_positions
         segments = {name: at.segment for name, at in positions.items() if name in self._followers}
         if segments != self._archived_segments:
-            os.sync()  # the archive's library does not sync its files
+            sync_file_systems(self._router.folders)
             for name in segments:
                 self._followers[name].write_archived_position(positions[name])
             self._archived_segments = segments

@@ -9,7 +9,6 @@ If the second lacks memory or a disk and falls behind, it later reads the missed
 journal, with a copy of the engine that flags readings. So their flags are those of the live state.
 """
 
-import os
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -20,6 +19,7 @@ import structlog
 
 from telemetry.archive import Archive, loss_log
 from telemetry.archive.last_messages import LastMessageStore
+from telemetry.durable_files import sync_file_systems
 from telemetry.ingest.dead_letter import RefusedReading
 from telemetry.ingest.ingester import Ingester, ReceivedBatch
 from telemetry.ingest.router import SampleListener, SampleRouter
@@ -314,7 +314,7 @@ class IngestPipeline:
         if position is None or (before is not None and position.segment == before.segment):
             return
         self._last_messages.save()
-        os.sync()  # the archive's library does not sync its files
+        sync_file_systems(self._router.folders)
         self._journal.trim(position)
         self._trimmed = position
 

@@ -65,12 +65,18 @@ class SampleRouter:
         self.coverage = PointCoverage()
         self.listeners: list[SampleListener] = []
         self.rejects = RejectHandler(quarantine, archive.folder)
+        self._folders = [archive.folder, quarantine]
         self.quality = quality
         self._archive = archive
         self._live = live
         self._is_simulated = quality.clock_mode is ClockMode.SIMULATED
         self._watermarks: dict[str, SimTimeWatermark] = {}
         self._period = quality.period
+
+    @property
+    def folders(self) -> list[Path]:
+        """Folders of what leaves the journal: they must be durable before it is trimmed."""
+        return [one for one in self._folders if one is not None]
 
     @property
     def error(self) -> str:

@@ -65,7 +65,7 @@ class Journal:
         self._mutex = threading.RLock()
         self._file: int | None = None
         self.corruptions: list[Corruption] = []
-        self._folder.mkdir(parents=True, exist_ok=True)
+        durable_files.create_folder(self._folder)
         self._lock: int | None = durable_files.lock_file(self._folder / "lock", timeout=timeout)
         try:
             self._end = self._repaired_end()

@@ -1,22 +1,27 @@
 """Files that survive."""
 
+import ctypes
 import errno
 import json
 import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from telemetry import durable_files
 from telemetry.durable_files import (
     checksum,
+    create_folder,
     disk_error,
     json_with_checksum,
     lock_folder,
     read_json_with_checksum,
     replace_when_written,
+    sync_file_systems,
     write_atomic,
 )
-from twin.errors import JournalError
+from twin.errors import JournalError, JournalFullError
 
 
 def test_folders_are_made(tmp_path):
@@ -136,3 +141,23 @@ def test_device_is_written_in_place():
         draft.write_bytes(b"gone")
     assert draft == Path(os.devnull)
     assert not Path(os.devnull).is_file()
+
+
+def test_new_folders_have_what_their_users_need(tmp_path):
+    folder = tmp_path / "state" / "keys"
+    create_folder(folder, mode=0o700)
+    create_folder(folder)
+    assert folder.stat().st_mode & 0o777 == 0o700
+
+
+def test_error_of_a_file_system_is_reported(tmp_path, monkeypatch):
+    sync_file_systems([tmp_path, tmp_path / "missing"])
+
+    def full(_):
+        ctypes.set_errno(errno.ENOSPC)
+        return -1
+
+    monkeypatch.setattr(durable_files, "_LIBC", SimpleNamespace(syncfs=full))
+    sync_file_systems([tmp_path / "missing"])
+    with pytest.raises(JournalFullError, match=str(tmp_path)):
+        sync_file_systems([tmp_path])
