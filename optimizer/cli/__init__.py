@@ -21,6 +21,7 @@ COMMANDS: Final = {
     "backtest": "optimizer.cli.backtest:app",
     "fleet": "optimizer.cli.fleet:app",
     "explain": "optimizer.cli.explain:app",
+    "audit": "optimizer.cli.audit:app",
     "tariff": "optimizer.cli.tariff:app",
     "report": "optimizer.cli.report:app",
     "front": "optimizer.cli.pareto_front:app",

@@ -76,6 +76,15 @@ class AuditLog:
         self.trouble = ""
         self._repair_tail()
 
+    @property
+    def head(self) -> str:
+        """Hash of the newest entry on disk, which stands for all entries before; 64 zeros if none.
+
+        Who keeps it can later prove whether the record up to there was changed.
+        """
+        with self._lock:
+            return self._last
+
     def add(self, content: Mapping[str, object]) -> None:
         """Write an entry of JSON values; it is on disk at return, or ``trouble`` states why not."""
         body = json.dumps(content, allow_nan=False, separators=(",", ":"))
@@ -175,6 +184,37 @@ def read_entries(path: Path) -> Iterator[AuditEntry]:
                 last = line[len(_LINE_PREFIX) : len(_LINE_PREFIX) + len(GENESIS_HASH)]
                 fault = f"{path.name}, line {number}"
                 yield AuditEntry(content=_parse_damaged(body), hash=last, damage=fault)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecordCheck:
+    """What a record holds, and whether its lines match their hashes.
+
+    - `head`: hash of the newest entry; 64 zeros if there is none.
+    - `damages`: places of lines that do not match.
+    - `anchor_entries`: number of entries up to the one with the given hash; None if it is absent.
+    """
+
+    entries: int
+    head: str
+    damages: tuple[str, ...]
+    anchor_entries: int | None
+
+
+def check_record(path: Path, *, anchor: str = GENESIS_HASH) -> RecordCheck:
+    """Compare each line of a record with its hash, and find an entry by its hash ``anchor``.
+
+    An edited line before the anchor changes all hashes after it, unless they were left as they are:
+    then it is a damage.
+    """
+    count, head, damages = 0, GENESIS_HASH, []
+    found = 0 if anchor == GENESIS_HASH else None
+    for entry in read_entries(path):
+        count, head = count + 1, entry.hash
+        damages += [entry.damage] if entry.damage else []
+        if found is None and head == anchor and not entry.damage:
+            found = count
+    return RecordCheck(entries=count, head=head, damages=tuple(damages), anchor_entries=found)
 
 
 def _parse_damaged(body: str) -> Mapping[str, object]:

@@ -239,6 +239,7 @@ class PartnerLink:
                 one.name: self._record.baseline_of(one.name).fixed_values_at(plan["created"])
                 for one in self._partners
             }
+        plan = {**plan, "meta": {**plan["meta"], "audit_head": self.audit.head}}
         revision = self.feed.publish(plan, fixed)
         with self._lock:
             self._record.errors.add_plan(plan)

@@ -146,6 +146,7 @@ class ScheduleMeta(TypedDict):
     gate_closure_lead_min: int
     planned_until: int
     safe_schedule: SafeSchedule
+    audit_head: NotRequired[str]
 
 
 class ScheduleDraft(TypedDict):

@@ -14,6 +14,7 @@ from optimizer.service.audit import (
     AuditLog,
     _hash,
     _line,
+    check_record,
     read_entries,
 )
 
@@ -226,3 +227,35 @@ def test_invalid_line_is_skipped_and_reported(tmp_path, line):
     found = read_service_decision(tmp_path)
     assert found["start"] == "2026-07-01T02:00:00Z"
     assert "audit.jsonl, line 2" in found["record"][0]
+
+
+def test_record_is_found_by_a_hash_that_was_kept(written):
+    entries = list(read_entries(written))
+    for number, entry in enumerate(entries, start=1):
+        found = check_record(written, anchor=entry.hash)
+        assert (found.entries, found.anchor_entries) == (len(ENTRIES), number)
+        assert (found.head, found.damages) == (entries[-1].hash, ())
+    assert AuditLog(written).head == entries[-1].hash
+    assert check_record(written).anchor_entries == 0
+
+
+@pytest.mark.parametrize("kept", [0, 1, 2])
+def test_record_written_anew_lacks_the_kept_hash(written, kept):
+    """Proves: a record whose lines all match is still known as changed, also if it was cut."""
+    anchor = AuditLog(written).head
+    written.unlink()
+    again = AuditLog(written)
+    assert again.head == GENESIS_HASH
+    for entry in ENTRIES[:kept] + [{**entry, "number": 9} for entry in ENTRIES[kept + 1 :]]:
+        again.add(entry)
+    found = check_record(written, anchor=anchor)
+    assert (found.damages, found.anchor_entries) == ((), None)
+
+
+def test_edited_line_is_no_anchor(written):
+    lines = written.read_bytes().splitlines(keepends=True)
+    anchor = list(read_entries(written))[1].hash
+    lines[1] = lines[1].replace(b'"number":1', b'"number":7')
+    written.write_bytes(b"".join(lines))
+    found = check_record(written, anchor=anchor)
+    assert (found.damages, found.anchor_entries) == (("audit.jsonl, line 2",), None)
