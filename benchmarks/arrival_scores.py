@@ -202,7 +202,7 @@ PAGE: Final = """# Scores of the scenarios of arrivals
 Written by `./dev python -m benchmarks.arrival_scores`; do not edit. Each year has an origin every
 {step:g} h, from day {days} on. At each only earlier arrivals are used. What is scored is the work
 (racks times hours) of the jobs that arrive within 6, 24 and 72 h. `pai-100k` is a measured trace;
-the others are [generated](../planners.md), and nothing was tuned on `campaigns`.
+the others are [generated](../reference/series-files.md#jobs), and nothing was tuned on `campaigns`.
 
 - *Climatology* is every earlier day of the year at the same time of day, all equally likely.
 - *Skill* is 1 less the ratio of CRPS to that of climatology: above 0 is better. A few scenarios

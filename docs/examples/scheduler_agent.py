@@ -4,7 +4,7 @@
     python scheduler_agent.py --broker mqtts://broker:8883 --tls CA CERTIFICATE KEY \
         --site rhine --state agent.json
 
-It needs paho-mqtt only, and slurm_jobs.py beside it. See docs/schedulers.md.
+It needs paho-mqtt only, and slurm_jobs.py beside it. See docs/how-to/schedulers/slurm.md.
 """
 
 import argparse

@@ -343,6 +343,7 @@ def _key_of_header(
         raise MessageError(kind, found, expected)
     name = header.get("kid")
     if not isinstance(name, str) or name not in keys:
-        expected = "the kid of a known key; exchange public keys first (docs/grid-partners.md)"
+        page = "docs/how-to/partners/receive-schedules.md"
+        expected = f"the kid of a known key; exchange public keys first ({page})"
         raise MessageError(kind, name, expected, code=IssueCode.INVALID_SIGNATURE)
     return keys[name]

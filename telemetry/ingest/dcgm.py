@@ -130,7 +130,7 @@ def parse_exporter_text(text: str, source: str = "dcgm-exporter") -> list[DcgmCh
         issue = IssueCode.MISSING.issue(
             "metrics",
             found="none of an accelerator",
-            expected="the metrics of docs/telemetry.md",
+            expected="the metrics of docs/how-to/operators/rack-agents.md",
             remedy="add them to the counters of the exporter",
         )
         issues.append(issue)

@@ -10,7 +10,7 @@ jobs, not 2,000.
 
 The records below define each field with bounds, unit and meaning.
 ``python -m tests.unit.telemetry.messages.test_job_docs`` writes ``telemetry/schemas`` and
-the tables of docs/schedulers.md from them.
+the tables of docs/reference/job-messages.md from them.
 """
 
 import gzip

@@ -159,7 +159,7 @@ def parse_topic(topic: str) -> ParsedTopic:
         names = _matched(pattern.split("/"), levels)
         if names is not None:
             return ParsedTopic(kind=kind, **names)
-    raise MessageError(topic, topic, "no topic of ours; docs/operators.md lists them")
+    raise MessageError(topic, topic, "no topic of ours; docs/reference/points.md lists them")
 
 
 def check_topic_level(text: str) -> str:

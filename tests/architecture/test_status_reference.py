@@ -22,6 +22,7 @@ from telemetry.mqtt.client import CONNECTION_TRANSITIONS
 from tests.architecture.conftest import ROOT
 
 PAGE = ROOT / "docs" / "reference" / "status.md"
+STATES_PAGE = ROOT / "docs" / "reference" / "service-states.md"
 HEAD = """# Status and metrics
 
 <!-- Written by `python -m tests.architecture.test_status_reference`; change the model only. -->
@@ -119,8 +120,8 @@ def test_page_is_what_the_model_declares():
 
 @pytest.mark.parametrize("table", [CONNECTION_TRANSITIONS, PLANT_TRANSITIONS, RESERVE_TRANSITIONS])
 def test_picture_of_states_shows_every_transition(table):
-    """Proves: docs/operators.md draws the table, and each state can be left or is the last one."""
-    text = (ROOT / "docs/operators.md").read_text()
+    """Proves: the page of states draws the table, and each state can be left or is the last."""
+    text = STATES_PAGE.read_text()
     drawn = re.findall(r"^    (\w+) --> (\w+): (.*)$", text, re.M)
     declared = {(a.value, b.value, event.value) for (a, event), b in table.items()}
     assert declared <= set(drawn)
@@ -130,10 +131,8 @@ def test_picture_of_states_shows_every_transition(table):
 
 @pytest.mark.parametrize("table", [HOLD_TRANSITIONS, SITE_TRANSITIONS])
 def test_picture_of_hold_shows_every_transition(table):
-    """Proves: docs/operators.md draws the table of transitions."""
-    drawn = set(
-        re.findall(r"^    (\w+) --> (\w+): (.*)$", (ROOT / "docs/operators.md").read_text(), re.M)
-    )
+    """Proves: docs/reference/service-states.md draws the table of transitions."""
+    drawn = set(re.findall(r"^    (\w+) --> (\w+): (.*)$", STATES_PAGE.read_text(), re.M))
     declared = {(a.value, b.value, why) for a, row in table.items() for b, why in row.items()}
     assert declared <= drawn
 

@@ -186,7 +186,7 @@ def test_agent_carries_out_orders(cluster, connected, mosquitto, tmp_path):
 
 @pytest.mark.slow
 def test_agent_refuses_with_documented_reasons(cluster):
-    page = (EXAMPLES.parent / "schedulers.md").read_text()
+    page = (EXAMPLES.parent / "reference" / "job-messages.md").read_text()
     with cluster.agent():
         until(lambda: cluster.running() == set())
         last = cluster.order(j11=1.0)

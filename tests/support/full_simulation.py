@@ -1,4 +1,4 @@
-"""A failure followed in small steps by code of its own: the rules as docs/model.md gives them.
+"""A failure followed in small steps by code of its own: the rules of docs.
 
 Shared with the twin are the physics of single machines: exchangers, cold plates, coolers, chillers.
 Stores, valve, tank, pumps, restarts, and what the plant takes at the temperature that the water

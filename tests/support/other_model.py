@@ -1,8 +1,8 @@
 """Small random sites, and their least cost in an independent model.
 
-The other one is written straight from the equations of docs/model.md as a program in whole numbers
-for SciPy: each machine by itself, no segments, no slots, no ledger. Both ways of a battery and of
-the connection exclude one another by binaries, so waste does not pay in it either.
+The other one is written straight from the equations of docs/explanation as a program in whole
+numbers for SciPy: each machine by itself, no segments, no slots, no ledger. Both ways of a battery
+and of the connection exclude one another by binaries, so waste does not pay in it either.
 """
 
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""The commands of docs/telemetry.md on the brokers of ``deploy/``, with certificates."""
+"""The commands of the pages on telemetry on the brokers of ``deploy/``, with certificates."""
 
 import json
 

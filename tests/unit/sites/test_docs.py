@@ -29,6 +29,6 @@ def checked(tmp_path, monkeypatch, *slips):
 
 def test_documented_output_is_up_to_date(tmp_path, monkeypatch):
     """Sensitivity: the page showed a sixth issue, about a parameter of the misspelt standard."""
-    page = (HERE / "docs" / "planners.md").read_text(encoding="utf-8")
+    page = (HERE / "docs" / "how-to/planners/own-site.md").read_text(encoding="utf-8")
     for slips in (SLIPS, [('volume = "240 m3"', 'volume = "3.300 m3"')]):
         assert f"```text\n{checked(tmp_path, monkeypatch, *slips)}```" in page

@@ -10,7 +10,7 @@ from sites import catalogue
 from sites.loading import build_site
 from twin.errors import SiteError
 
-DOCS = catalogue.SITES_DIR.parent / "docs" / "planners.md"
+DOCS = catalogue.SITES_DIR.parent / "docs" / "how-to/planners/reserves.md"
 
 
 def example():

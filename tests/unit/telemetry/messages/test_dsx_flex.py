@@ -195,8 +195,8 @@ def test_a_power_state_fits_the_contract(contract):
 
 
 def test_the_example_for_partners_is_read():
-    page = (Path(__file__).parents[4] / "docs" / "grid-partners.md").read_text()
-    chapter = page.split("## Setting a load target")[1].split("\n## ")[0]
+    page = (Path(__file__).parents[4] / "docs" / "reference/load-targets.md").read_text()
+    chapter = page.split("## The message")[1].split("\n## ")[0]
     blocks = re.findall(r"```json\n(.*?)```", chapter, re.DOTALL)
     header, envelope, message = map(json.loads, blocks)
     claims = {name: header[name] for name in ("iat", "jti", "aud")}

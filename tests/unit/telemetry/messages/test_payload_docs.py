@@ -1,4 +1,4 @@
-"""The payloads on the page for operators are accepted."""
+"""The payloads on the page of topics and points are accepted."""
 
 import json
 import re
@@ -14,7 +14,7 @@ from telemetry.messages.samples import RackBatch
 from telemetry.messages.topics import TopicKind, parse_topic
 from tests.support.wire_messages import json_batch
 
-PAGE = (Path(__file__).parents[4] / "docs" / "operators.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).parents[4] / "docs" / "reference" / "points.md").read_text(encoding="utf-8")
 _, SECTION = PAGE.split("### Payloads\n")
 SECTION = SECTION.split("\n### ", maxsplit=1)[0]
 

@@ -1,4 +1,4 @@
-"""The examples of docs/planners.md run unchanged."""
+"""The examples of the page on racks and chips run unchanged."""
 
 import re
 from pathlib import Path
@@ -6,10 +6,9 @@ from pathlib import Path
 ROOT = Path(__file__).parents[4]
 
 
-def test_views_on_the_planners_page(capsys):
-    page = (ROOT / "docs/planners.md").read_text()
-    section = page.partition("### Every rack, every chip\n")[2].partition("\n## ")[0]
-    examples = re.findall(r"```python\n(.*?)```", section, re.DOTALL)
+def test_views_on_the_page_of_racks(capsys):
+    page = (ROOT / "docs/how-to/planners/racks-and-chips.md").read_text()
+    examples = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
     assert len(examples) == 3
     found = {}
     for example in examples:
