@@ -14,8 +14,10 @@ from tests.support import brokers, feeds
 ROOT = Path(__file__).parents[1]
 
 # Without deadlines: hypothesis fails an example over 200 ms, and machines may pause for longer.
-settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("patient")
+PATIENT = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("same", PATIENT, derandomize=True)  # the same examples in each run
+settings.register_profile("random", PATIENT)  # .ci/long looks for further ones
+settings.load_profile("same")
 
 
 @pytest.fixture(autouse=True)

@@ -11,11 +11,22 @@ from tests.support.lockstep import LockstepService
 from twin.time_axes import QUARTER_HOUR
 
 DAY = 96
+AFTERNOON = 24
+"""Quarter-hours with the most sun and the warmest air, on which each large site is tested. [1]"""
+
 LEVEL = "battery_level of battery_1"
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", sites.site_names())
+LARGE = [name for name in sites.site_names() if name != "small"]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param("small", marks=pytest.mark.slow),
+        *(pytest.param(name, marks=pytest.mark.long) for name in LARGE),
+    ],
+)
 def test_day_without_faults_raises_no_alarm(tmp_path, name):
     """Proves: 96 decisions on a plant with noisy sensors, worn machines and other parameters.
 
@@ -24,6 +35,16 @@ def test_day_without_faults_raises_no_alarm(tmp_path, name):
     day = LockstepService(name, tmp_path, steps=DAY)
     assert day.run() == []
     assert len(day.sources) == DAY
+    assert "hold" not in day.sources
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", LARGE)
+def test_afternoon_without_faults_raises_no_alarm(tmp_path, name):
+    """Proves: as the day above, which takes minutes at a large site."""
+    day = LockstepService(name, tmp_path, steps=AFTERNOON, start="2026-06-16T10:00")
+    assert day.run() == []
+    assert len(day.sources) == AFTERNOON
     assert "hold" not in day.sources
 
 

@@ -13,7 +13,7 @@ from twin.simulation import state
 from twin.simulation.simulate import simulate
 from twin.weather import Weather
 
-SEEDS = seeds(range(24), quick=3)
+SEEDS = seeds(range(24), quick=3, usual=12)
 LOADS = np.linspace(0.0, 1.0, 101)[:, None]
 
 DIPS = {"cooling_plant": 2e-3}

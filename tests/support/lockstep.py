@@ -7,7 +7,7 @@ go from one to the other as bytes; journal, archive and MQTT are left out.
 import numpy as np
 
 import sites
-from optimizer.backtesting.case import synthetic_case
+from optimizer.backtesting.case import SYNTHETIC_START, synthetic_case
 from optimizer.demo.plant_run import build_plant_scenario
 from optimizer.inputs.series_files import synthetic_files
 from optimizer.planner.planner import decide
@@ -74,10 +74,19 @@ class LockstepService:
     - `sources`: source of each decision.
     """
 
-    def __init__(self, name, folder, *, steps, out_of_service=(), distort=lambda sample: sample):
+    def __init__(
+        self,
+        name,
+        folder,
+        *,
+        steps,
+        start=SYNTHETIC_START,
+        out_of_service=(),
+        distort=lambda sample: sample,
+    ):
         forecast_alone = {"scenarios": ScenarioSettings(count=0)}  # three times as fast
         site = sites.load_site(name).model_copy(update=forecast_alone)
-        case = synthetic_case(site, steps=steps)
+        case = synthetic_case(site, start=start, steps=steps)
         config = ServiceConfig(
             broker="mqtt://127.0.0.1:1",
             series_files=synthetic_files(),
