@@ -467,7 +467,7 @@ def test_sample_partner_sets_a_target_and_waits_for_its_answer(mosquitto, tmp_pa
     feed.start(NOON)
     agent.publish_state(load(120.0), NOON)
     command = [sys.executable, str(SAMPLE), "--broker", mosquitto.url, "--site", "rhine"]
-    command += ["--partner", "tso-1", "--keys", str(tmp_path / "keys.json"), "--wait", "8"]
+    command += ["--partner", "tso-1", "--keys", str(tmp_path / "keys.json"), "--wait", "60"]
     command += ["--now", str(milliseconds("2026-07-01T12:00")), "--end", "2026-07-01T14:00:00Z"]
 
     def answer(power):
