@@ -3,6 +3,7 @@
 Capture is (J_rule - J_planner) / (J_rule - J_perfect) with the objectives J of one back-test.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Final
@@ -184,7 +185,7 @@ def paired_difference(values: Sequence[float], reference: Sequence[float]) -> Pa
         from scipy.stats import t as student_t  # noqa: PLC0415  (heavy, and for this alone)
 
         quantile = float(student_t.ppf(0.5 + CONFIDENCE_LEVEL / 2.0, count - 1))
-        half_width = quantile * float(difference.std(ddof=1)) / np.sqrt(count)
+        half_width = quantile * float(difference.std(ddof=1)) / math.sqrt(count)
     return PairedDifference(mean=float(difference.mean()), half_width=half_width, pair_count=count)
 
 
