@@ -6,7 +6,7 @@ from functools import cached_property
 from importlib import import_module
 from typing import Any
 
-from docs.generators.examples import uses
+from docs.generators.examples import uses as examples
 from docs.generators.markdown import table, toctree
 
 FOLDER = "reference/api"
@@ -39,8 +39,8 @@ def summary(one: Any) -> str:
 def pages() -> dict[str, str]:
     """Return a page for each public name, and their index."""
     names = dict(public_names())
-    examples = uses(names)
-    found = {f"{FOLDER}/{name}.md": _page(name, one, examples[name]) for name, one in names.items()}
+    uses = examples(names)
+    found = {f"{FOLDER}/{name}.md": _page(name, one, uses[name]) for name, one in names.items()}
     return found | {f"{FOLDER}/index.md": _index(names)}
 
 

@@ -91,31 +91,25 @@ def _usage(argument: Any) -> str:
 def _rows(parameters: list[Any], one: Command) -> str:
     context = typer.Context(one.command, info_name=one.name)
     return table(
-        ["name", "value", "default", "meaning"],
-        [
-            [_name(each), _value(each, context), _default(each), each.help or ""]
-            for each in parameters
-        ],
+        ["name", "meaning"],
+        [[_name(each, context), f"{each.help or ''} {_default(each)}"] for each in parameters],
     )
 
 
-def _name(parameter: Any) -> str:
+def _name(parameter: Any, context: typer.Context) -> str:
     if parameter.param_type_name == "argument":
         return f"`{_usage(parameter)}`"
-    return ", ".join(f"`{word}`" for word in [*parameter.opts, *parameter.secondary_opts])
-
-
-def _value(parameter: Any, context: typer.Context) -> str:
-    if getattr(parameter, "is_flag", False):
-        return ""
-    return f"`{parameter.display_type_rich(ctx=context)}`"
+    words = ", ".join([*parameter.opts, *parameter.secondary_opts])
+    is_flag = getattr(parameter, "is_flag", False)
+    return f"`{words}`" if is_flag else f"`{words} {parameter.display_type_rich(ctx=context)}`"
 
 
 def _default(parameter: Any) -> str:
+    """Return the default as a sentence."""
     value = parameter.default
     if parameter.required:
-        return "required"
-    if value is None or value == () or callable(value) or value is False:
+        return "Required."
+    if value is None or value == () or callable(value) or isinstance(value, bool):
         return ""
-    value = getattr(value, "value", value)
-    return "set" if value is True else f"`{value}`"
+    values = value if isinstance(value, list | tuple) else [value]
+    return f"Default: {', '.join(f'`{getattr(one, "value", one)}`' for one in values)}."

@@ -3,8 +3,10 @@
 import os
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from sphinx.application import Sphinx
+if TYPE_CHECKING:
+    from sphinx.application import Sphinx
 
 FOLDER = ""
 
@@ -30,7 +32,7 @@ def pages() -> dict[str, str]:
     }
 
 
-def show_repository_files(app: Sphinx, docname: str, source: list[str]) -> None:
+def show_repository_files(app: "Sphinx", docname: str, source: list[str]) -> None:
     """Name the files and folders that have no page, instead of a link that leads nowhere."""
     folder = Path(app.srcdir, docname).parent
     source[0] = move_links(source[0], home=folder, target=folder)

@@ -134,7 +134,10 @@ def run(  # noqa: PLR0913  (one parameter an option of the command line)
     announced: AnnouncedFile = None,
     days: Annotated[int, typer.Option(min=1, max=400, help="Days to run.")] = 7,
     carbon: CarbonFile = None,
-    carbon_kind: Annotated[Literal["direct", "lca"], typer.Option()] = "direct",
+    carbon_kind: Annotated[
+        Literal["direct", "lca"],
+        typer.Option(help="Column of --carbon: direct at the plants, or lca over the life cycle."),
+    ] = "direct",
     position: PositionFile = None,
     reserves: ReserveFile = None,
     load_scale: LoadScaleOption = 0.6,

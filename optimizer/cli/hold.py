@@ -39,7 +39,7 @@ from twin.errors import IssueCode, ServiceError
 
 app = typer.Typer(add_completion=False, help="Stop optimising: freeze caps, withdraw requests.")
 
-type OfAuthor = Annotated[
+OfAuthor = Annotated[  # typer shows no help of a `type` alias
     str, typer.Option("--of", help="Author of that HOLD as you saw it; default: the present one.")
 ]
 

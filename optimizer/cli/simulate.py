@@ -140,7 +140,10 @@ def simulate(  # noqa: PLR0913  (one parameter an option of the command line)
     days: Annotated[int, typer.Option(min=1, max=400, help="Days to run.")],
     weather: WeatherFileOption = None,
     carbon: CarbonFileOption = None,
-    carbon_kind: Annotated[Literal["direct", "lca"], typer.Option()] = "direct",
+    carbon_kind: Annotated[
+        Literal["direct", "lca"],
+        typer.Option(help="Column of --carbon: direct at the plants, or lca over the life cycle."),
+    ] = "direct",
     step: Annotated[str, typer.Option(help="Length of an interval.")] = "15min",
     load: LoadFileOption = None,
     zone: LoadZoneOption = None,
