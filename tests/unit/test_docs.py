@@ -35,10 +35,10 @@ def test_every_command_and_parameter_is_described():
 
 @pytest.mark.parametrize("code", AlarmCode)
 def test_every_alarm_has_a_section_in_the_runbook(code):
-    """Proves: severity, delays and remedy of the page are those of the code."""
+    """Proves: severity, times, consequence and remedy on the page are those of the code."""
     assert alarms.heading(code) in RUNBOOK
     section = RUNBOOK.partition(f"## `{code.value}`\n")[2].partition("\n## ")[0]
-    for part in ("**Cause.** ", "**What the service does.** ", "**What to do.**\n\n1. "):
+    for part in ("**When.** ", "**What the service does.** ", "**What to do.**\n\n1. "):
         assert part in section
 
 
