@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from docs.generators import api, commands, links, messages, variables
+from docs.generators import api, commands, links, messages, tutorials, variables
 
-GENERATORS = (api, commands, links, messages, variables)
+GENERATORS = (api, commands, links, messages, tutorials, variables)
 
 
 def write_pages(docs: Path) -> None:
