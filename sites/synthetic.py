@@ -3,7 +3,8 @@
 Nothing is measured. The month has the features that matter to a schedule (two price peaks a day,
 cheap solar noons, windy days, negative prices, warm afternoons, few long jobs and many short ones),
 so that a fresh clone works offline; results on it say nothing about a real market. ``python -m
-sites.synthetic month`` writes it again, byte for byte.
+sites.synthetic month`` writes it again, byte for byte. ``python -m sites.synthetic year`` writes
+the year around it, see :mod:`sites.synthetic_year`.
 
 ``python -m sites.synthetic jobs SHAPE --year 2023 --seed 1 --out F`` writes a job trace:
 
@@ -46,6 +47,7 @@ import numpy as np
 import pandas as pd
 
 from sites.catalogue import DATA_DIR
+from sites.synthetic_year import write_year
 from twin.physics import FloatArray
 
 SEED: Final = 20260601
@@ -349,11 +351,13 @@ _TRACES: Final[dict[TraceShape, Callable[[Random, _Calendar], Iterator[TraceJob]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Write the month, or a job trace."""
+    """Write the month, the year, or a job trace."""
     parser = argparse.ArgumentParser(prog="python -m sites.synthetic")
     commands = parser.add_subparsers(required=True)
     month = commands.add_parser("month", help="the month of sites/data")
     month.set_defaults(write=lambda _: write_series())
+    year = commands.add_parser("year", help="the year of sites/data, around that month")
+    year.set_defaults(write=lambda _: write_year())
     jobs = commands.add_parser("jobs", help="a job trace of a year")
     jobs.add_argument("shape", type=TraceShape, choices=list(TraceShape))
     jobs.add_argument("--year", type=int, default=2023)
