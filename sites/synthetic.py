@@ -47,18 +47,15 @@ import numpy as np
 import pandas as pd
 
 from sites.catalogue import DATA_DIR
-from sites.synthetic_year import write_year
+from sites.synthetic_year import JOBS_PER_HOUR, LATITUDE, LONGITUDE, write_year
 from twin.physics import FloatArray
 
 SEED: Final = 20260601
 START: Final = pd.Timestamp("2026-06-01")
 HOUR_COUNT: Final = 30 * 24
-LATITUDE: Final = 50.1
-LONGITUDE: Final = 8.65
 ELEVATION: Final = 111.0
 
 _SOLAR_CONSTANT: Final = 1361.0  # W m-2
-_JOBS_PER_HOUR: Final = 4.0
 
 
 def write_series(folder: Path = DATA_DIR, *, seed: int = SEED) -> None:
@@ -131,7 +128,7 @@ def make_jobs(rng: np.random.Generator) -> pd.DataFrame:
     Many are short with one rack, few are long with many racks.
     """
     local = (np.arange(HOUR_COUNT) + 2) % 24
-    rate = _JOBS_PER_HOUR * (1.0 + 0.6 * np.cos(2.0 * np.pi * (local - 15.0) / 24.0))
+    rate = JOBS_PER_HOUR * (1.0 + 0.6 * np.cos(2.0 * np.pi * (local - 15.0) / 24.0))
     count = rng.poisson(rate)
     hour = np.repeat(np.arange(HOUR_COUNT), count) + rng.uniform(0.0, 1.0, count.sum())
     since = (START - pd.Timestamp(START.year, 1, 1)) / pd.Timedelta(hours=1)
