@@ -3,7 +3,8 @@
 Nothing is measured. The month has the features that matter to a schedule (two price peaks a day,
 cheap solar noons, windy days, negative prices, warm afternoons, few long jobs and many short ones),
 so that a fresh clone works offline; results on it say nothing about a real market. ``python -m
-sites.synthetic month`` writes it again, byte for byte.
+sites.synthetic month`` writes it again, byte for byte. ``python -m sites.synthetic year`` writes
+the year around it, see :mod:`sites.synthetic_year`.
 
 ``python -m sites.synthetic jobs SHAPE --year 2023 --seed 1 --out F`` writes a job trace:
 
@@ -46,17 +47,15 @@ import numpy as np
 import pandas as pd
 
 from sites.catalogue import DATA_DIR
+from sites.synthetic_year import JOBS_PER_HOUR, LATITUDE, LONGITUDE, write_year
 from twin.physics import FloatArray
 
 SEED: Final = 20260601
 START: Final = pd.Timestamp("2026-06-01")
 HOUR_COUNT: Final = 30 * 24
-LATITUDE: Final = 50.1
-LONGITUDE: Final = 8.65
 ELEVATION: Final = 111.0
 
 _SOLAR_CONSTANT: Final = 1361.0  # W m-2
-_JOBS_PER_HOUR: Final = 4.0
 
 
 def write_series(folder: Path = DATA_DIR, *, seed: int = SEED) -> None:
@@ -129,7 +128,7 @@ def make_jobs(rng: np.random.Generator) -> pd.DataFrame:
     Many are short with one rack, few are long with many racks.
     """
     local = (np.arange(HOUR_COUNT) + 2) % 24
-    rate = _JOBS_PER_HOUR * (1.0 + 0.6 * np.cos(2.0 * np.pi * (local - 15.0) / 24.0))
+    rate = JOBS_PER_HOUR * (1.0 + 0.6 * np.cos(2.0 * np.pi * (local - 15.0) / 24.0))
     count = rng.poisson(rate)
     hour = np.repeat(np.arange(HOUR_COUNT), count) + rng.uniform(0.0, 1.0, count.sum())
     since = (START - pd.Timestamp(START.year, 1, 1)) / pd.Timedelta(hours=1)
@@ -349,11 +348,13 @@ _TRACES: Final[dict[TraceShape, Callable[[Random, _Calendar], Iterator[TraceJob]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Write the month, or a job trace."""
+    """Write the month, the year, or a job trace."""
     parser = argparse.ArgumentParser(prog="python -m sites.synthetic")
     commands = parser.add_subparsers(required=True)
     month = commands.add_parser("month", help="the month of sites/data")
     month.set_defaults(write=lambda _: write_series())
+    year = commands.add_parser("year", help="the year of sites/data, around that month")
+    year.set_defaults(write=lambda _: write_year())
     jobs = commands.add_parser("jobs", help="a job trace of a year")
     jobs.add_argument("shape", type=TraceShape, choices=list(TraceShape))
     jobs.add_argument("--year", type=int, default=2023)

@@ -1,6 +1,7 @@
 """`gigatwin backtest`: compare policies in closed loop on a simulated plant, over real series."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import batched
 from pathlib import Path
 from typing import Annotated, Final, Literal
@@ -10,7 +11,12 @@ from rich.console import Console
 from rich.table import Table
 
 import sites
-from optimizer.backtesting.case import MAX_LOAD_SCALE, MIN_LOAD_SCALE, BacktestCase
+from optimizer.backtesting.case import (
+    MAX_LOAD_SCALE,
+    MIN_LOAD_SCALE,
+    SYNTHETIC_START,
+    BacktestCase,
+)
 from optimizer.backtesting.results import MIN_CAPTURE_DAYS, BacktestResults, PolicySummary
 from optimizer.backtesting.run_folder import (
     COMPARISON_FIGURE,
@@ -27,6 +33,7 @@ from optimizer.cli.output import (
     ProgressBars,
     console,
     markdown_table,
+    option_error,
     pluralise,
     print_implausible_values,
     print_series_notes,
@@ -38,6 +45,7 @@ from optimizer.inputs.series_files import RunInputs, SeriesFiles, read_run_input
 from optimizer.model.objective import RiskPreference
 from optimizer.policies.policy import DEFAULT_POLICIES, PERFECT_FORESIGHT_POLICY
 from telemetry.durable_files import write_atomic
+from twin.errors import IssueCode
 from twin.site import Site
 
 app = typer.Typer(
@@ -92,8 +100,24 @@ NEGATIVE_PRICE_WARNING: Final = (
 )
 """Warning that the comparison of costs is misleading."""
 
-PriceFile = Annotated[Path, typer.Option(help="Day-ahead prices in any known format.")]
-WeatherFile = Annotated[Path, typer.Option(help="Weather: Open-Meteo or PVGIS JSON, EPW or .mos.")]
+SYNTHETIC_YEAR_START: Final = "2026-01-01"
+"""Default start of a run that needs more than the rest of the synthetic year."""
+
+LONG_RUN_DAYS: Final = 180
+"""Longest run that begins at the default start in June. [d]"""
+
+PriceFile = Annotated[
+    Path | None,
+    typer.Option(help="Day-ahead prices in any known format; default: a synthetic year."),
+]
+WeatherFile = Annotated[
+    Path | None,
+    typer.Option(help="Weather: Open-Meteo or PVGIS JSON, EPW or .mos; default: a synthetic year."),
+]
+StartOption = Annotated[
+    str | None,
+    typer.Option(help="First instant; a date is 00:00 UTC. Default: in the synthetic year."),
+]
 JobFile = Annotated[
     Path | None,
     typer.Option(help="Jobs: arrival_time and length in hours, cpus; default: synthetic."),
@@ -127,9 +151,9 @@ LoadScaleOption = Annotated[
 @app.command()
 def run(  # noqa: PLR0913  (one parameter an option of the command line)
     site: Annotated[str, typer.Argument(help="Name of a declared site, or path of a file.")],
-    prices: PriceFile,
-    weather: WeatherFile,
-    start: Annotated[str, typer.Option(help="First instant; a date is 00:00 UTC.")],
+    prices: PriceFile = None,
+    weather: WeatherFile = None,
+    start: StartOption = None,
     jobs: JobFile = None,
     announced: AnnouncedFile = None,
     days: Annotated[int, typer.Option(min=1, max=400, help="Days to run.")] = 7,
@@ -161,10 +185,10 @@ def run(  # noqa: PLR0913  (one parameter an option of the command line)
     names = validate_policies(named, place="--policies")
     screen = console(json_file)
     loaded = sites.load_site(site)
+    main_files = {"prices": prices, "weather": weather, "jobs": jobs}
+    start = _check_start(main_files, start, days=days)
     files = SeriesFiles(
-        prices=prices,
-        weather=weather,
-        jobs=jobs or sites.series_file("jobs"),
+        **_with_synthetic(main_files),
         announced=announced,
         carbon=carbon,
         zone=zone,
@@ -172,8 +196,9 @@ def run(  # noqa: PLR0913  (one parameter an option of the command line)
         position=position,
         reserves=reserves,
     )
-    print_synthetic_series(screen, {"jobs": jobs})
+    print_synthetic_series(screen, main_files)
     inputs = _read(screen, loaded, files, start=start, days=days)
+    inputs = replace(inputs, notes=(*inputs.notes, *_synthetic_notes(main_files)))
     case = BacktestCase.of(loaded, inputs, load_scale=load_scale)
     print_implausible_values(screen, case.plausibility_issues())
     for note in case.announcement_notes():
@@ -193,6 +218,38 @@ def run(  # noqa: PLR0913  (one parameter an option of the command line)
     if picture is not None:
         save_comparison(results, picture)
         screen.print(f"wrote {picture}")
+
+
+def _check_start(files: Mapping[str, Path | None], start: str | None, *, days: int) -> str:
+    """Return the start of the run; prices and weather are both of files or both synthetic."""
+    given = [name for name in ("prices", "weather") if files[name] is not None]
+    if len(given) == 1:
+        (other,) = {"prices", "weather"} - set(given)
+        raise option_error(
+            f"--{other}",
+            "",
+            expected=f"a file, as --{given[0]} names one",
+            remedy=f"give --{other} FILE, or neither for the synthetic year",
+            code=IssueCode.MISSING,
+        )
+    if start is None and given:
+        remedy = "give --start with a day that both files cover"
+        raise option_error("--start", "", expected="a date", remedy=remedy, code=IssueCode.MISSING)
+    return start or (SYNTHETIC_START if days <= LONG_RUN_DAYS else SYNTHETIC_YEAR_START)
+
+
+def _with_synthetic(files: Mapping[str, Path | None]) -> dict[str, Path]:
+    """Return the files, with synthetic ones for those that are None.
+
+    Jobs of the synthetic month are repeated in any year; the synthetic year has its own.
+    """
+    prefix = "year_" if files["prices"] is None else ""
+    return {name: file or sites.series_file(f"{prefix}{name}") for name, file in files.items()}
+
+
+def _synthetic_notes(files: Mapping[str, Path | None]) -> list[str]:
+    synthetic = [name for name, file in files.items() if file is None]
+    return [f"synthetic, nothing is measured: {', '.join(synthetic)}"] if synthetic else []
 
 
 def _show(screen: Console, results: BacktestResults) -> None:

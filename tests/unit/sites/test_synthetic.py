@@ -1,12 +1,13 @@
 """The synthetic series and job traces: reproducible, and with the stated shapes."""
 
 import hashlib
+import json
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from sites import synthetic
+from sites import synthetic, synthetic_year
 from sites.synthetic import TraceShape, make_trace
 
 
@@ -22,6 +23,51 @@ def made(tmp_path_factory):
 )
 def test_committed_file_is_up_to_date(made, name):
     assert (synthetic.DATA_DIR / name).read_bytes() == (made / name).read_bytes()
+
+
+@pytest.fixture(scope="module")
+def year(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("year")
+    synthetic_year.write_year(folder)
+    return folder
+
+
+@pytest.mark.parametrize("name", ["jobs.csv", "prices.csv", "weather.json"])
+def test_committed_year_is_up_to_date(year, name):
+    name = f"synthetic_year_{name}"
+    assert (synthetic.DATA_DIR / name).read_bytes() == (year / name).read_bytes()
+
+
+@pytest.mark.parametrize("name", ["jobs", "prices"])
+def test_year_holds_the_lines_of_june(year, name):
+    june = (synthetic.DATA_DIR / f"synthetic_{name}.csv").read_text()
+    head, _, rows = june.partition("\n")
+    text = (year / f"synthetic_year_{name}.csv").read_text()
+    assert rows in text
+    assert text.startswith(f"{head}\n")
+
+
+def test_year_holds_the_weather_of_june(year):
+    june, whole = (
+        json.loads(path.read_text())["hourly"]
+        for path in (
+            synthetic.DATA_DIR / "synthetic_weather.json",
+            year / "synthetic_year_weather.json",
+        )
+    )
+    first = whole["time"].index(june["time"][0])
+    assert {name: values[first : first + 720] for name, values in whole.items()} == june
+    assert len(whole["time"]) == 8760
+
+
+def test_year_has_cold_winters_and_sorted_jobs(year):
+    hourly = json.loads((year / "synthetic_year_weather.json").read_text())["hourly"]
+    weather = pd.DataFrame(hourly).assign(month=[int(time[5:7]) for time in hourly["time"]])
+    by_month = weather.groupby("month")["temperature_2m"].mean()
+    assert by_month.idxmin() in {12, 1, 2}
+    assert by_month.idxmax() in {7, 8}
+    assert weather["relative_humidity_2m"].between(5.0, 100.0).all()
+    assert pd.read_csv(year / "synthetic_year_jobs.csv")["arrival_time"].is_monotonic_increasing
 
 
 def test_prices_have_negative_hours_and_an_evening_peak(made):

@@ -176,6 +176,28 @@ def test_synthetic_jobs_are_used_and_a_policy_runs_once():
     assert len(json.loads(result.stdout)["by_seed"]["immediate"]) == 1
 
 
+def test_synthetic_year_is_used_and_labelled(tmp_path):
+    path = tmp_path / "out.json"
+    words = ["backtest", "small", "--days", "1", "--policies", "immediate", "--json", str(path)]
+    result = CliRunner().invoke(app, words)
+    assert result.exit_code == 0, result.stderr
+    assert "note: synthetic prices" in result.stdout
+    found = json.loads(path.read_text())
+    assert found["start"] == "2026-06-16T00:00Z"
+    assert "synthetic, nothing is measured: prices, weather, jobs" in found["notes"]
+
+
+@pytest.mark.parametrize(("given", "missing"), [("prices", "weather"), ("weather", "prices")])
+def test_prices_and_weather_are_given_together(given, missing):
+    file = sites.series_file(given)
+    refused(CliRunner().invoke(app, ["backtest", "small", f"--{given}", str(file)]), f"--{missing}")
+
+
+def test_own_series_need_a_start():
+    files = [f"--{name}={sites.series_file(name)}" for name in ("prices", "weather")]
+    refused(CliRunner().invoke(app, ["backtest", "small", *files]), "--start", "a date")
+
+
 def test_unknown_site_is_refused(run):
     refused(run(site="smal"), "SiteError", "small")
 
