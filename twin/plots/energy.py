@@ -30,6 +30,7 @@ from twin.plots.style import (
     style_panel,
     unit_of,
 )
+from twin.units import HOURS_PER_DAY
 
 MIN_SHOWN_SHARE: Final = 1e-3
 """Smallest flow that is drawn, as a share of the largest node. [1]"""
@@ -288,7 +289,6 @@ def plot_duration_curve(
 
 
 _HEAT_MAP_HEIGHT: Final = 4.0  # in
-HOURS_PER_DAY: Final = 24
 
 
 def plot_heat_map(series: xr.DataArray, *, time_zone: str, title: str) -> Figure:

@@ -241,7 +241,7 @@ def test_fan_holds_its_scenarios_and_the_observation(run, site):
 
 
 def test_margins_mark_the_closest_approach_and_a_breach(run, site):
-    """Proves: the warm plant is 27 K below its limit, all else 3 K; 3.5 of 4.7 MW are 74 per cent."""
+    """Proves: the warm plant is 27 K below its limit, all else 3 K; 3.5 of 4.7 MW are 74 %."""
     figure = plot_margins(run, site, title="margins")
     kelvin, power = figure.axes
     points = [line for line in kelvin.lines if line.get_marker() == "o"]
