@@ -1,6 +1,17 @@
 from .forecast.outlook import outlook
 from .forecast.series_record import series_history
-from .plots import plot_comparison, plot_run, plot_validation_errors
+from .plots import (
+    plot_comparison,
+    plot_duration_curve,
+    plot_energy_flows,
+    plot_forecast_fan,
+    plot_heat_map,
+    plot_margins,
+    plot_run,
+    plot_site,
+    plot_sizing_curve,
+    plot_validation_errors,
+)
 from .racks.view import view
 from .reporting.eu_report import report_items
 from .reporting.indicators import indicators
@@ -27,7 +38,14 @@ __all__ = [
     "open_queue",
     "outlook",
     "plot_comparison",
+    "plot_duration_curve",
+    "plot_energy_flows",
+    "plot_forecast_fan",
+    "plot_heat_map",
+    "plot_margins",
     "plot_run",
+    "plot_site",
+    "plot_sizing_curve",
     "plot_validation_errors",
     "regular_axes",
     "report_items",

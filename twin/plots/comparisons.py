@@ -1,6 +1,6 @@
 """Figures of comparisons: policies, fleets, Pareto fronts, set points, calibrations, validation."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import product
 from typing import Final
 
@@ -12,18 +12,21 @@ from matplotlib.text import Annotation
 from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 from matplotlib.transforms import Bbox
 
+from twin.errors import IssueCode, StateError
 from twin.physics import FloatArray
-from twin.plots.time_series import (
+from twin.plots.style import (
     BLACK,
     BLUE,
     COLOUR_CYCLE,
-    FIGURE_WIDTH_IN,
     GREY,
     LIGHT_GREY,
     ORANGE,
     RED,
+    SHOWN_UNITS,
+    add_title,
     draw_series,
     format_date_axis,
+    new_figure,
     style_panel,
 )
 from twin.reporting.setpoint_savings import (
@@ -74,9 +77,7 @@ def plot_comparison(
         if None not in (values := [row.get(one[0]) for row in table.values()]) and any(values)
     ]
     policies = list(table)[::-1]
-    figure = Figure(
-        figsize=(FIGURE_WIDTH_IN, 1.4 + _COMPARISON_ROW * len(table)), dpi=100, layout="constrained"
-    )
+    figure = new_figure(1.4 + _COMPARISON_ROW * len(table))
     row = figure.subplots(1, len(figures), sharey=True, squeeze=False)[0]
     for axes, (key, label, scale) in zip(row, figures, strict=True):
         sizes = [float(table[policy][key] or 0.0) / scale for policy in policies]
@@ -101,7 +102,7 @@ def plot_comparison(
         axes.spines[["top", "right", "left"]].set_visible(False)
         axes.tick_params(axis="y", length=0.0)
     if title:
-        figure.suptitle(title, x=0.01, ha="left", fontsize=12, fontweight="bold")
+        add_title(figure, title)
     return figure
 
 
@@ -130,9 +131,7 @@ def plot_fleet(
     """
     both, each = _HEIGHTS
     heights = (both, both, *(each for _ in alone))
-    figure = Figure(
-        figsize=(FIGURE_WIDTH_IN, sum(heights) + _AROUND), dpi=100, layout="constrained"
-    )
+    figure = new_figure(sum(heights) + _AROUND)
     panels = figure.subplots(len(heights), 1, sharex=True, height_ratios=heights)
     prices, moved, *of_sites = panels
     for number, (name, run) in enumerate(shared.items()):
@@ -153,7 +152,7 @@ def plot_fleet(
     format_date_axis(panels[-1], interval_edges(run), "UTC")
     figure.align_ylabels()
     day = str(run["time"].to_numpy()[0])[:10]
-    figure.suptitle(f"{title}, from {day}", x=0.01, ha="left", fontsize=12, fontweight="bold")
+    add_title(figure, f"{title}, from {day}")
     return figure
 
 
@@ -170,7 +169,7 @@ def plot_pareto_front(front: xr.Dataset, *, title: str) -> Figure:
     - ``front``: ``cost`` [EUR] and ``carbon`` [kg] on ``carbon_price`` [EUR kg-1].
     - ``title``: Title of the figure.
     """
-    figure = Figure(figsize=(FIGURE_WIDTH_IN, _FRONT_HEIGHT), dpi=100, layout="constrained")
+    figure = new_figure(_FRONT_HEIGHT)
     panel = figure.subplots()
     carbon = front["carbon"].to_numpy() / _KG_PER_TONNE
     cost = front["cost"].to_numpy()
@@ -228,6 +227,78 @@ def _write(panel: Axes, text: str, *, point: tuple[float, float], offset: float)
     )
 
 
+_SIZING_HEIGHT: Final = 4.5  # in
+
+
+def plot_sizing_curve(
+    sizes: Sequence[float],
+    values: Sequence[float],
+    *,
+    low: Sequence[float],
+    high: Sequence[float],
+    unit: str,
+    title: str,
+) -> Figure:
+    """Draw the value of each size of a machine with its interval.
+
+    Parameters
+    ----------
+    sizes, values
+        Sizes, and what each is worth beside the first. [unit; EUR a-1]
+    low, high
+        Ends of the 95 % interval of each value. [EUR a-1]
+    unit
+        Unit of the sizes, such as ``m3``.
+    title
+        Title of the figure.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        Values as points with bars, 1200 pixels wide.
+
+    Raises
+    ------
+    StateError
+        If the four sequences differ in length, or are empty.
+    """
+    lengths = {len(sizes), len(values), len(low), len(high)}
+    if len(lengths) > 1 or not sizes:
+        raise StateError.single(
+            "sizing curve",
+            IssueCode.OUT_OF_RANGE,
+            "sizes, values, low, high",
+            found=", ".join(str(len(one)) for one in (sizes, values, low, high)),
+            expected="four sequences of one length, with an element at least",
+            remedy="give a value and both ends of its interval for each size",
+        )
+    figure = new_figure(_SIZING_HEIGHT)
+    axes = figure.subplots()
+    order = np.argsort(np.asarray(sizes, dtype=np.float64))
+    x, y, bottom, top = (
+        np.asarray(one, dtype=np.float64)[order] for one in (sizes, values, low, high)
+    )
+    axes.errorbar(
+        x,
+        y,
+        yerr=[y - bottom, top - y],
+        fmt="o-",
+        color=BLUE,
+        ecolor=BLACK,
+        capsize=4,
+        linewidth=1.2,
+    )
+    axes.axhline(0.0, color=BLACK, linewidth=0.8)
+    axes.set_xticks(x)
+    axes.set_xlabel(f"size [{SHOWN_UNITS.get(unit, unit)}]")
+    axes.set_ylabel("value beside the first size\n[EUR/a] (black: 95 % interval)")
+    axes.yaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+    axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,g}"))
+    style_panel(axes, has_legend=False)
+    add_title(figure, title)
+    return figure
+
+
 _SAVINGS_HEIGHT: Final = 9.0  # in
 _BARS: Final = 0.8  # of the distance of two months
 
@@ -239,7 +310,7 @@ def plot_savings(profiles: Mapping[str, CoolingProfile], grid: xr.Dataset, *, ti
     - ``grid``: Their ``time`` and ``duration``.
     - ``title``: Title of the figure.
     """
-    figure = Figure(figsize=(FIGURE_WIDTH_IN, _SAVINGS_HEIGHT), dpi=100, layout="constrained")
+    figure = new_figure(_SAVINGS_HEIGHT)
     bars, supply, flow = figure.subplots(3, 1, height_ratios=(2.0, 1.0, 1.0))
     width = _BARS / len(CONTROL_STRATEGIES)
     for i, strategy in enumerate(CONTROL_STRATEGIES):
@@ -295,11 +366,7 @@ def plot_calibration(report: xr.Dataset, *, title: str) -> Figure:
     is_offset = report["unit"].to_numpy() == "K"
     parts = [part for part in (~is_offset, is_offset) if part.any()]
     counts = [int(part.sum()) for part in parts]
-    figure = Figure(
-        figsize=(FIGURE_WIDTH_IN, 1.6 + _CALIBRATION_ROW * sum(counts) + 0.5 * len(parts)),
-        dpi=100,
-        layout="constrained",
-    )
+    figure = new_figure(1.6 + _CALIBRATION_ROW * sum(counts) + 0.5 * len(parts))
     rows = figure.subplots(len(parts), 1, squeeze=False, height_ratios=counts)[:, 0]
     for axes, part in zip(rows, parts, strict=True):
         _draw(axes, report.isel(parameter=part))
@@ -364,11 +431,7 @@ def plot_validation_errors(error_shares: Mapping[str, FloatArray], *, title: str
     title
         Title of the figure.
     """
-    figure = Figure(
-        figsize=(FIGURE_WIDTH_IN, 1.3 + _ERRORS_ROW * len(error_shares)),
-        dpi=100,
-        layout="constrained",
-    )
+    figure = new_figure(1.3 + _ERRORS_ROW * len(error_shares))
     axes = figure.subplots()
     for row, errors in enumerate(error_shares.values()):
         size = np.maximum(np.abs(np.asarray(errors, dtype=np.float64)), MIN_SHOWN_ERROR)

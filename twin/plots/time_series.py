@@ -1,47 +1,49 @@
-"""Figures over time: a run, and the temperatures after a failure; and the style of all figures."""
+"""Figures over time: a run, and the temperatures after a failure."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, TypedDict, Unpack
+from typing import Final
 
 import numpy as np
 import pandas as pd
 import xarray as xr
 from matplotlib.axes import Axes
-from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.figure import Figure
 
 from twin.equipment import ITHall
 from twin.physics import FloatArray
+from twin.plots.style import (
+    AIR_COLOUR,
+    BLACK,
+    BREACH_COLOUR,
+    CARBON_COLOUR,
+    COLOUR_CYCLE,
+    COOLING_COLOUR,
+    IDLE_COLOUR,
+    IMPORT_COLOUR,
+    LIGHT_GREY,
+    LIMIT_STYLE,
+    LOSS_COLOUR,
+    PLAN_STYLE,
+    PRICE_COLOUR,
+    RENEWABLE_COLOUR,
+    SERVICE_COLOUR,
+    STORE_COLOURS,
+    TEMPERATURE_COLOURS,
+    WORK_KIND_COLOURS,
+    LineStyle,
+    add_title,
+    draw_series,
+    format_date_axis,
+    label_of,
+    new_figure,
+    style_panel,
+    unit_of,
+)
+from twin.relations import Store
 from twin.simulation.operating_limits import operating_limits
 from twin.site import Site
 from twin.time_axes import interval_edges
-
-BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
-YELLOW, BLUE, RED, PURPLE = "#F0E442", "#0072B2", "#D55E00", "#CC79A7"
-GREY, LIGHT_GREY = "#7A7A7A", "#D9D9D9"
-
-COLOUR_CYCLE: Final = (BLUE, ORANGE, GREEN, PURPLE, SKY, RED, YELLOW, BLACK)
-"""Okabe and Ito's colours, which colour-blind readers distinguish."""
-
-FIGURE_WIDTH_IN: Final = 12.0  # 1200 pixels at 100 per inch
-
-LEGEND_ANCHOR: Final = (1.07, 1.04)  # position of a panel's legend, in its widths and heights
-
-
-class LineStyle(TypedDict, total=False):
-    """Style and label of a line."""
-
-    color: str
-    linestyle: str | tuple[int, tuple[int, int]]
-    linewidth: float
-    label: str
-
-
-WORK_KIND_COLOURS: Final = (GREEN, YELLOW, PURPLE)
-
-PLAN_STYLE: Final[LineStyle] = {"linestyle": (0, (3, 2)), "linewidth": 1.2}
-LIMIT_STYLE: Final[LineStyle] = {"color": BLACK, "linestyle": ":", "linewidth": 1.3}
 
 
 def plot_run(run: xr.Dataset, site: Site, *, title: str) -> Figure:
@@ -68,7 +70,7 @@ def plot_run(run: xr.Dataset, site: Site, *, title: str) -> Figure:
     """
     panels = [panel for panel in _RUNS_PANELS if any(name in run for name in panel.needs)]
     heights = [panel.height for panel in panels]
-    figure = Figure(figsize=(FIGURE_WIDTH_IN, 0.9 + sum(heights)), dpi=100, layout="constrained")
+    figure = new_figure(0.9 + sum(heights))
     column = figure.subplots(len(panels), 1, sharex=True, squeeze=False, height_ratios=heights)
     for axes, panel in zip(column[:, 0], panels, strict=True):
         panel.draw(axes, run, site)
@@ -76,7 +78,7 @@ def plot_run(run: xr.Dataset, site: Site, *, title: str) -> Figure:
     format_date_axis(column[-1, 0], interval_edges(run), site.time_zone)
     figure.align_ylabels()
     day = pd.Timestamp(run["time"].to_numpy()[0], tz="UTC").tz_convert(site.time_zone).date()
-    figure.suptitle(f"{title}, from {day}", x=0.01, ha="left", fontsize=12, fontweight="bold")
+    add_title(figure, f"{title}, from {day}")
     return figure
 
 
@@ -86,16 +88,23 @@ def _prices(axes: Axes, run: xr.Dataset, _site: Site) -> None:
     Without a price the carbon intensity has the scale at the left.
     """
     if "electricity_price" in run:
-        draw_series(axes, run["electricity_price"], color=BLUE, label="price")
+        draw_series(axes, run["electricity_price"], color=PRICE_COLOUR, label="price")
         below = np.minimum(run["electricity_price"].to_numpy(), 0.0)
         if below.any():
-            axes.stairs(below, interval_edges(run), fill=True, color=ORANGE, label="price below 0")
+            axes.stairs(
+                below,
+                interval_edges(run),
+                fill=True,
+                color=PRICE_COLOUR,
+                alpha=0.35,
+                label="price below 0",
+            )
         axes.axhline(0.0, color=BLACK, linewidth=0.8)
         axes.set_ylabel("price\n[EUR/MWh]")
     if "carbon_intensity" in run and "electricity_price" in run:
-        _draw_beside(axes, run["carbon_intensity"], "carbon", "kg/MWh")
+        _draw_beside(axes, run["carbon_intensity"], "carbon", "kg/MWh", color=CARBON_COLOUR)
     elif "carbon_intensity" in run:
-        draw_series(axes, run["carbon_intensity"], color=GREY, label="carbon")
+        draw_series(axes, run["carbon_intensity"], color=CARBON_COLOUR, label="carbon")
         axes.set_ylabel("carbon\n[kg/MWh]")
         axes.set_ylim(bottom=0.0)
 
@@ -108,10 +117,10 @@ def _power(axes: Axes, run: xr.Dataset, site: Site) -> None:
         axes.stairs(base, interval_edges(run), baseline=bottom, fill=True, color=color, label=label)
     if "renewable_used_power" in run:
         own = run["renewable_used_power"].sum("renewable")
-        draw_series(axes, own, color=ORANGE, label="sun and wind")
+        draw_series(axes, own, color=RENEWABLE_COLOUR, label="sun and wind")
     drawn, planned = (
-        LineStyle(color=BLACK, label="import"),
-        LineStyle(color=RED, label="import, planned"),
+        LineStyle(color=IMPORT_COLOUR, label="import"),
+        LineStyle(color=IMPORT_COLOUR, label="import, planned"),
     )
     for prefix, style in (("", drawn), ("plan_", PLAN_STYLE | planned)):
         if f"{prefix}grid_import_power" in run:
@@ -133,7 +142,7 @@ def _users(run: xr.Dataset, site: Site) -> list[tuple[str, FloatArray, str]]:
     if "service_racks" in run:
         hall = site.machines_of(ITHall)[0]
         busy = run["service_racks"].to_numpy() * (hall.rack_power - hall.rack_idle_power)
-        users.append(("service", busy, SKY))
+        users.append(("service", busy, SERVICE_COLOUR))
     if "work_power" in run:
         kinds = _by_kind(run["work_power"])
         users += [
@@ -142,11 +151,14 @@ def _users(run: xr.Dataset, site: Site) -> list[tuple[str, FloatArray, str]]:
         ]
     if "hall_power" in run:
         rest = remaining(run["hall_power"].sum("hall").to_numpy())
-        users.append(("racks, idle draw" if users else "racks", rest, LIGHT_GREY))
+        users.append(("racks, idle draw" if users else "racks", rest, IDLE_COLOUR))
     if "cooling_plant_draw" in run:
-        users.append(("cooling plants", run["cooling_plant_draw"].sum("circuit").to_numpy(), BLUE))
+        cooling = run["cooling_plant_draw"].sum("circuit").to_numpy()
+        users.append(("cooling plants", cooling, COOLING_COLOUR))
     if users and "facility_power" in run:
-        users.append(("fans, pumps, losses", remaining(run["facility_power"].to_numpy()), GREY))
+        users.append(
+            ("fans, pumps, losses", remaining(run["facility_power"].to_numpy()), LOSS_COLOUR)
+        )
     return users
 
 
@@ -169,7 +181,7 @@ def _temperatures(axes: Axes, run: xr.Dataset, site: Site) -> None:
                 limit.owner
             )
     for ((variable, dim, high), owners), color in zip(
-        owners_by_limit.items(), COLOUR_CYCLE * 9, strict=False
+        owners_by_limit.items(), TEMPERATURE_COLOURS * 9, strict=False
     ):
         label_text = (
             variable.removesuffix("_temperature").removeprefix("facility_").replace("_", " ")
@@ -183,12 +195,12 @@ def _temperatures(axes: Axes, run: xr.Dataset, site: Site) -> None:
     axes.axhline(0.0, label="limit", **LIMIT_STYLE)
     axes.set_ylabel("distance\nfrom limit [K]")
     if "air_temperature" in run:
-        _draw_beside(axes, run["air_temperature"], "outdoor air", "°C")
+        _draw_beside(axes, run["air_temperature"], "outdoor air", "°C", color=AIR_COLOUR)
 
 
 def _stores(axes: Axes, run: xr.Dataset, site: Site) -> None:
     """Draw the levels of all stores as shares of the full store, and their minimum."""
-    for store, color in zip(site.stores, COLOUR_CYCLE * 9, strict=False):
+    for store, color in _coloured_stores(site):
         kind = site.equipment[store.owner].kind
         drawn = LineStyle(label=f"{store.owner} (full: {store.max_level:.3g} MWh)")
         for name, style in ((f"{kind}_level", drawn), (f"plan_{kind}_level", PLAN_STYLE)):
@@ -205,6 +217,17 @@ def _stores(axes: Axes, run: xr.Dataset, site: Site) -> None:
     axes.set_ylabel("level\n[%]")
 
 
+def _coloured_stores(site: Site) -> list[tuple[Store, str]]:
+    """Return each store with the colour of its kind; further ones of a kind have a spare colour."""
+    spare = iter(COLOUR_CYCLE * 9)
+    first = {site.equipment[store.owner].kind: store for store in reversed(site.stores)}
+    return [
+        (store, STORE_COLOURS[kind] if first[kind] is store else next(spare))
+        for store in site.stores
+        for kind in (site.equipment[store.owner].kind,)
+    ]
+
+
 def _work(axes: Axes, run: xr.Dataset, _site: Site) -> None:
     """Draw the waiting work, stacked by kind, and the late work."""
     if "work_backlog" in run:
@@ -218,13 +241,15 @@ def _work(axes: Axes, run: xr.Dataset, _site: Site) -> None:
     axes.set_ylabel("work waiting\n[MWh]")
 
 
-def _draw_beside(axes: Axes, array: xr.DataArray, label_text: str, unit: str) -> None:
+def _draw_beside(
+    axes: Axes, array: xr.DataArray, label_text: str, unit: str, *, color: str
+) -> None:
     """Draw means as a thin line with its own scale at the right."""
     right = axes.twinx()
-    draw_series(right, array, color=GREY, linewidth=0.9)
-    axes.plot([], [], color=GREY, linewidth=0.9, label=f"{label_text} (right)")
-    right.set_ylabel(f"[{unit}]", color=GREY, fontsize=9)
-    right.tick_params(colors=GREY, labelsize=9)
+    draw_series(right, array, color=color, linewidth=0.9)
+    axes.plot([], [], color=color, linewidth=0.9, label=f"{label_text} (right)")
+    right.set_ylabel(f"[{unit}]", color=color, fontsize=9)
+    right.tick_params(colors=color, labelsize=9)
     right.spines[["top", "left"]].set_visible(False)
 
 
@@ -282,7 +307,7 @@ def plot_contingency(
     ]
     moving = [[line for line in rows if np.ptp(line[1]) >= MIN_SHOWN_CHANGE] for rows in groups]
     groups = [rows for rows in moving if rows] or groups
-    figure = Figure(figsize=(FIGURE_WIDTH_IN, _HEIGHT), dpi=100, layout="constrained")
+    figure = new_figure(_HEIGHT)
     panels = figure.subplots(len(groups), 1, sharex=True, squeeze=False)[:, 0]
     reached = float(trajectory.attrs["time_to_limit"])
     for axes, rows in zip(panels, groups, strict=True):
@@ -296,7 +321,7 @@ def plot_contingency(
         if is_heat:
             axes.set_ylim(bottom=0.0)
         if np.isfinite(reached):
-            axes.axvline(reached, color=RED, linewidth=1.2)
+            axes.axvline(reached, color=BREACH_COLOUR, linewidth=1.2)
         _finish(axes)
     if np.isfinite(reached):
         panels[0].annotate(
@@ -305,7 +330,7 @@ def plot_contingency(
             xycoords=("data", "axes fraction"),
             xytext=(4, 6),
             textcoords="offset points",
-            color=RED,
+            color=BREACH_COLOUR,
         )
     panels[-1].set_xlabel("minutes after the failure")
     panels[0].set_title(title, loc="left", fontsize=12, fontweight="bold", color=BLACK)
@@ -340,37 +365,105 @@ def _finish(axes: Axes) -> None:
     axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False, fontsize=9)
 
 
-def draw_series(axes: Axes, array: xr.DataArray, **style: Unpack[LineStyle]) -> None:
-    """Draw means as stairs and states as lines."""
-    style = LineStyle(linewidth=1.3) | style
-    if "instant" in array.dims:
-        axes.plot(array["instant"].to_numpy(), array.to_numpy(), **style)
-    else:
-        axes.stairs(array.to_numpy(), interval_edges(array), baseline=None, **style)
+_MARGIN_ROW: Final = 0.26  # height of a limit [in]
 
 
-def format_date_axis(axes: Axes, edges: np.ndarray, time_zone: str) -> None:
-    """Label the lowest panel with local days and hours."""
-    locator = AutoDateLocator(tz=time_zone)  # type: ignore[no-untyped-call]  # matplotlib's gap
-    form = ConciseDateFormatter(locator, tz=time_zone, show_offset=False)  # type: ignore[no-untyped-call]  # the same
-    form.formats[2], form.zero_formats[2:4] = "%a %d", ["%a %d %b"] * 2
-    axes.xaxis.set_major_locator(locator)
-    axes.xaxis.set_major_formatter(form)
-    axes.set_xlim(edges[0], edges[-1])
-    axes.set_xlabel(f"{'local time, ' if time_zone != 'UTC' else ''}{time_zone}", fontsize=9)
+def plot_margins(run: xr.Dataset, site: Site, *, title: str) -> Figure:
+    """Draw how close a run comes to each limit: temperatures of each circuit, and powers.
+
+    A bar reaches from the least to the largest value, a point marks the closest approach; it is red
+    beyond the limit.
+
+    Parameters
+    ----------
+    run
+        Result of :func:`twin.simulate`; limits of variables that are missing are left out.
+    site
+        The site, for its limits.
+    title
+        Title of the figure.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        Distance of temperatures from their limits in kelvin, and powers in per cent of theirs.
+    """
+    limits = [limit for limit in operating_limits(site) if limit.variable in run]
+    kelvin = [limit for limit in limits if limit.margin_kind == "temperature"]
+    power = [limit for limit in limits if limit.margin_kind == "power"]
+    parts = [part for part in (kelvin, power) if part]
+    figure = new_figure(1.8 + _MARGIN_ROW * len(kelvin + power))
+    column = figure.subplots(len(parts), 1, squeeze=False, height_ratios=[len(p) for p in parts])
+    for axes, part in zip(column[:, 0], parts, strict=True):
+        is_kelvin = part is kelvin
+        for row, limit in enumerate(part):
+            values = limit.values(run)
+            used = values - limit.upper if is_kelvin else 100.0 * values / limit.upper
+            end = 0.0 if is_kelvin else 100.0
+            color = BREACH_COLOUR if float(limit.excess_ratio(run).max()) > 1.0 else COOLING_COLOUR
+            axes.plot([used.min(), used.max()], [row, row], color=color, linewidth=5, alpha=0.35)
+            axes.plot(used.max(), row, "o", color=color)
+        names = [f"{one.owner} {one.variable}".strip().replace("_", " ") for one in part]
+        axes.set_yticks(range(len(part)), names)
+        axes.set_ylim(len(part) - 0.5, -0.5)
+        axes.axvline(end, **LIMIT_STYLE)
+        axes.set_xlabel(
+            "distance from the limit [K]" if is_kelvin else "value, share of its limit [%]"
+        )
+        style_panel(axes, has_legend=False)
+    add_title(figure, title)
+    return figure
 
 
-def style_panel(axes: Axes, *, is_stacked: bool) -> None:
-    """Add the grid and a legend at the right, in the order of a stack."""
-    axes.grid(color=LIGHT_GREY, linewidth=0.6)
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.tick_params(labelsize=9)
-    axes.yaxis.label.set_fontsize(9)
-    axes.legend(
-        loc="upper left",
-        bbox_to_anchor=LEGEND_ANCHOR,
-        fontsize=8.5,
-        frameon=False,
-        reverse=is_stacked,
-    )
+_FAN_HEIGHT: Final = 4.0  # in
+_FAN_ALPHA: Final = 0.22  # of each band
+
+
+def plot_forecast_fan(
+    scenarios: xr.DataArray, site: Site, *, observed: xr.DataArray | None = None, title: str
+) -> Figure:
+    """Draw a forecast as a fan: median, and bands with half and nine tenths of the scenarios.
+
+    Parameters
+    ----------
+    scenarios
+        Equally likely values on ``scenario`` and ``time``, with the coordinate ``duration``; the
+        unit comes from the attribute ``units`` or the table of names.
+    site
+        The site, for its local time.
+    observed
+        What came, on ``time``; drawn as a black line.
+    title
+        Title of the figure.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        A panel over local time, 1200 pixels wide.
+    """
+    figure = new_figure(_FAN_HEIGHT)
+    axes = figure.subplots()
+    edges = interval_edges(scenarios)
+    quantiles = scenarios.quantile([0.05, 0.25, 0.5, 0.75, 0.95], dim="scenario").transpose()
+    low, lower, median, upper, high = quantiles.transpose("quantile", ...).to_numpy()
+    for bottom, top, label, alpha in (
+        (low, high, "90 % of scenarios", _FAN_ALPHA),
+        (lower, upper, "50 % of scenarios", 2.0 * _FAN_ALPHA),
+    ):
+        axes.stairs(
+            top,
+            edges,
+            baseline=bottom,
+            fill=True,
+            color=COOLING_COLOUR,
+            alpha=alpha,
+            label=label,
+        )
+    axes.stairs(median, edges, baseline=None, color=COOLING_COLOUR, linewidth=1.4, label="median")
+    if observed is not None:
+        draw_series(axes, observed, color=BLACK, label="observed")
+    axes.set_ylabel(f"{label_of(scenarios)}\n[{unit_of(scenarios)}]")
+    style_panel(axes)
+    format_date_axis(axes, edges, site.time_zone)
+    add_title(figure, title)
+    return figure

@@ -6,7 +6,20 @@ import xarray as xr
 from matplotlib.figure import Figure
 
 import sites
-from twin.plots import plot_comparison, plot_pareto_front, plot_run, plot_validation_errors
+from twin.errors import StateError
+from twin.plots import (
+    plot_comparison,
+    plot_duration_curve,
+    plot_energy_flows,
+    plot_forecast_fan,
+    plot_heat_map,
+    plot_margins,
+    plot_pareto_front,
+    plot_run,
+    plot_site,
+    plot_sizing_curve,
+    plot_validation_errors,
+)
 from twin.simulation.operating_limits import operating_limits
 from twin.time_axes import regular_axes, to_utc
 
@@ -182,3 +195,114 @@ def test_labels_of_close_plans_do_not_overlap() -> None:
     assert len(boxes) == 7
     assert not any(box.count_overlaps(boxes[:i]) for i, box in enumerate(boxes))
     assert all(panel.bbox.fully_contains(*corner) for box in boxes for corner in box.corners())
+
+
+def power_of(run, values):
+    """Return a power over the run's intervals."""
+    array = xr.DataArray(values, coords={"time": run["time"]}, name="grid_import_power")
+    return array.assign_coords(duration=run["duration"])
+
+
+def test_duration_curve_falls_from_the_peak(run):
+    """Proves: of the powers 1 to 96, half the time has at least 49."""
+    figure = plot_duration_curve({"a": power_of(run, np.arange(96.0) + 1.0)}, title="a", limit=99.0)
+    (axes,) = figure.axes
+    (curve,) = axes.patches
+    values, edges, _ = curve.get_data()
+    assert (values[0], values[-1]) == (96.0, 1.0)
+    assert values[edges[:-1] < 50.0].min() == 49.0
+    assert axes.get_ylabel() == "grid import power\n[MW]"
+    assert {"a", "limit"} == set(labels(figure))
+
+
+def test_heat_map_shows_local_hours(run):
+    """Proves: 22:00 UTC is hour 0 of the next day in Berlin's summer."""
+    price = power_of(run, (run["time"].dt.hour == 22).astype(float)).rename("electricity_price")
+    figure = plot_heat_map(price, time_zone="Europe/Berlin", title="June")
+    values = figure.axes[0].collections[0].get_array()
+    assert values.shape == (24, 2)
+    assert values[0, 1] == 1.0
+    assert values.sum() == 1.0
+    assert "electricity price [EUR/MWh]" in figure.axes[1].get_ylabel()
+
+
+def test_fan_holds_its_scenarios_and_the_observation(run, site):
+    """Proves: of scenarios 0 to 100 the median is 50, and 90 % lie between 5 and 95."""
+    shape = (101, run.sizes["time"])
+    values = np.broadcast_to(np.arange(101.0)[:, None], shape)
+    fan = xr.DataArray(values, dims=("scenario", "time"), coords={"time": run["time"]})
+    fan = fan.rename("electricity_price").assign_coords(duration=run["duration"])
+    figure = plot_forecast_fan(fan, site, observed=power_of(run, np.full(96, 7.0)), title="fan")
+    (axes,) = figure.axes
+    wide, middle, median, observed = (patch.get_data() for patch in axes.patches)
+    assert (set(wide.baseline), set(wide.values)) == ({5.0}, {95.0})
+    assert (set(middle.baseline), set(middle.values)) == ({25.0}, {75.0})
+    assert (set(median.values), set(observed.values)) == ({50.0}, {7.0})
+
+
+def test_margins_mark_the_closest_approach_and_a_breach(run, site):
+    """Proves: the warm plant is 27 K below its limit, all else 3 K; 3.5 of 4.7 MW are 74 %."""
+    figure = plot_margins(run, site, title="margins")
+    kelvin, power = figure.axes
+    points = [line for line in kelvin.lines if line.get_marker() == "o"]
+    nearest_k = [float(point.get_xdata()[0]) for point in points]
+    assert nearest_k == pytest.approx([-27.0, -3.0, -3.0, -3.0, -3.0])
+    nearest = next(line for line in power.lines if line.get_marker() == "o")
+    assert float(nearest.get_xdata()[0]) == pytest.approx(100.0 * 3.5 / 4.7, abs=0.1)
+    beyond = plot_margins(
+        run.assign(grid_import_power=run["grid_import_power"] * 2.0), site, title=""
+    )
+    worst = next(line for line in beyond.axes[1].lines if line.get_marker() == "o")
+    assert worst.get_color() != nearest.get_color()
+
+
+def test_energy_flows_name_what_is_missing(run):
+    with pytest.raises(StateError, match="cooling_plant_output"):
+        plot_energy_flows(run, title="flows")
+
+
+def test_energy_flows_balance_at_each_node(run):
+    """Proves: 84 MWh enter the site and leave to outdoor air.
+
+    Of 24 h at 3.5 MW: racks 2.8 MW (67.2 MWh), cooling 0.1 MW, the rest 0.6 MW; circuits take
+    2.9 MW.
+    """
+    ones = np.ones(COUNT)
+    flat = run.drop_vars(["renewable_used_power", "grid_export_power"]).assign(
+        facility_power=("time", 3.5 * ones),
+        grid_import_power=("time", 3.5 * ones),
+        hall_power=(("time", "hall"), np.full((COUNT, 2), 1.4)),
+        cooling_plant_output=(("time", "circuit"), np.full((COUNT, 2), 1.45)),
+    )
+    figure = plot_energy_flows(flat, title="flows")
+    texts = {text.get_text() for text in figure.axes[0].texts}
+    assert {"grid\n84 MWh", "site\n84 MWh", "racks\n67.2 MWh", "cooling\n2.4 MWh"} <= texts
+    assert {"fans, pumps, losses\n14.4 MWh", "rooms\n12 MWh", "outdoor air\n84 MWh"} <= texts
+    assert {"warm plant\n36 MWh", "chilled plant\n36 MWh"} <= texts
+
+
+def test_sizing_curve_draws_the_interval_of_each_size():
+    figure = plot_sizing_curve(
+        [480, 0, 240],
+        [9.0, 0.0, 7.0],
+        low=[5.0, 0.0, 6.0],
+        high=[12.0, 0.0, 8.0],
+        unit="m3",
+        title="",
+    )
+    (axes,) = figure.axes
+    assert axes.lines[0].get_xydata().tolist() == [[0.0, 0.0], [240.0, 7.0], [480.0, 9.0]]
+    bars = axes.containers[0].lines[2][0].get_segments()
+    assert [bar[:, 1].tolist() for bar in bars] == [[0.0, 0.0], [6.0, 8.0], [5.0, 12.0]]
+    assert axes.get_xlabel() == "size [m³]"
+    with pytest.raises(StateError, match="sizing curve"):
+        plot_sizing_curve([1.0, 2.0], [1.0], low=[1.0], high=[1.0], unit="m3", title="")
+
+
+@pytest.mark.parametrize("name", ["small", "baltica"])
+def test_drawing_shows_every_machine_once(name):
+    site = sites.load_site(name)
+    axes = plot_site(site).axes[0]
+    shown = [text.get_text().split("\n")[0] for text in axes.texts]
+    assert all(shown.count(machine) == 1 for machine in site.equipment)
+    assert "outdoor air" in shown
