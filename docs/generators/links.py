@@ -49,6 +49,8 @@ def move_links(text: str, *, home: Path, target: Path) -> str:
         title, name, anchor = match[1], match[2], match[3] or ""
         path = Path(os.path.normpath(home / name))
         place = path.relative_to(ROOT).as_posix() if path.is_relative_to(ROOT) else name
+        if place.endswith(".ipynb"):
+            place = place.replace("notebooks/", "docs/tutorials/", 1)
         page = ROOT / PAGES.get(place, place)
         if not path.exists() or page.is_relative_to(ROOT / "docs"):
             return f"[{title}]({os.path.relpath(page, target)}{anchor})"

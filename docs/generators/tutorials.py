@@ -1,5 +1,8 @@
 """The notebooks as pages of the site, with links as seen from ``docs/tutorials``."""
 
+import json
+from pathlib import Path
+
 from docs.generators.links import ROOT, move_links
 
 FOLDER = ""
@@ -7,10 +10,17 @@ FOLDER = ""
 
 def pages() -> dict[str, str]:
     """Return each notebook."""
-    home, target = ROOT / "notebooks", ROOT / "docs/tutorials"
     return {
-        f"tutorials/{path.name}": move_links(
-            path.read_text(encoding="utf-8"), home=home, target=target
-        )
-        for path in sorted(home.glob("*.ipynb"))
+        f"tutorials/{path.name}": _tutorial(path)
+        for path in sorted((ROOT / "notebooks").glob("*.ipynb"))
     }
+
+
+def _tutorial(path: Path) -> str:
+    """Return a notebook with the links of its text moved."""
+    notebook = json.loads(path.read_text(encoding="utf-8"))
+    for cell in notebook["cells"]:
+        if cell["cell_type"] == "markdown":
+            text = "".join(cell["source"])
+            cell["source"] = move_links(text, home=path.parent, target=ROOT / "docs/tutorials")
+    return json.dumps(notebook, ensure_ascii=False, indent=1)
