@@ -168,7 +168,7 @@ def test_shipped_site_names():
 
 def test_shipped_series():
     assert sites.series_file("weather").name == "synthetic_weather.json"
-    with pytest.raises(SiteError, match=r"jobs, prices, weather; .*did you mean prices"):
+    with pytest.raises(SiteError, match=r"jobs, prices, weather, .*did you mean prices"):
         sites.series_file("price")
 
 
