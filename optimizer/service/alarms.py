@@ -114,7 +114,7 @@ ALARM_DEFINITIONS: Final[Mapping[AlarmCode, AlarmDefinition]] = {
     ),
     AlarmCode.CLEARTEXT: AlarmDefinition(
         "the connection to the broker is not encrypted",
-        "who shares the network can read and change messages",
+        "anyone on the network can read and change messages",
         "use mqtts://, and remove --allow-cleartext",
         _MODERATE,
         604_800.0,

@@ -80,7 +80,7 @@ class AuditLog:
     def head(self) -> str:
         """Hash of the newest entry on disk, which stands for all entries before; 64 zeros if none.
 
-        Who keeps it can later prove whether the record up to there was changed.
+        A reader who keeps it can later prove whether the record up to there was changed.
         """
         with self._lock:
             return self._last
