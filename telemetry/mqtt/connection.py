@@ -2,7 +2,7 @@
 
 paho takes 20 us to read a message piece by piece, with a system call for each piece. So its socket
 is a :class:`PacketStream`, which reads ahead, takes whole messages of QoS 0 and 1 out of the bytes,
-and leaves all other packets to paho (ADR 034). paho's hook for TLS contexts installs the stream, so
+and leaves all other packets to paho (ADR 033). paho's hook for TLS contexts installs the stream, so
 no private name of paho is used. :class:`telemetry.mqtt.client.Client` drives the connection in one
 thread.
 """
