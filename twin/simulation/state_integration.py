@@ -1,8 +1,9 @@
 """Integrate the states of a site through time: storage levels and loop water."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -133,26 +134,36 @@ def integrate_storage(
     """
     shape = np.broadcast_shapes(np.shape(level), charge.shape[:-1], discharge.shape[:-1])
     put, got, levels = np.empty((3, len(durations) + 1, *shape))
+    level = level if shape else float(level)
     levels[0] = level
-    standing_share = 1.0 - store.standing_loss
+    standing_share, (least, most) = 1.0 - store.standing_loss, _bounds(shape)
     commands = _by_step(
         np.minimum(charge, store.charge_limit), np.minimum(discharge, store.discharge_limit)
     )
     for i, (h, into, out) in enumerate(zip(durations.tolist(), *commands, strict=True)):
         standing_level = level * standing_share**h
         taper_time = max(h, STORAGE_TAPER_TIME_H)
-        filling = np.maximum(store.filling_power(standing_level, taper_time), 0.0)
-        emptying = np.maximum(store.emptying_power(standing_level, taper_time), 0.0)
-        put[i] = charged = np.minimum(into, filling)
-        got[i] = discharged = np.minimum(out, emptying)
+        filling = most(store.filling_power(standing_level, taper_time), 0.0)
+        emptying = most(store.emptying_power(standing_level, taper_time), 0.0)
+        put[i] = charged = least(into, filling)
+        got[i] = discharged = least(out, emptying)
         level = standing_level + h * store.level_rate(charged, discharged)
         levels[i + 1] = level
     return _time_last(put[:-1]), _time_last(got[:-1]), _time_last(levels)
 
 
-def _by_step(*columns: FloatArray) -> list[FloatArray]:
-    """Return arrays on ``(..., time)`` with time first, so that a loop over steps reads rows."""
-    return [np.ascontiguousarray(np.moveaxis(values, -1, 0)) for values in columns]
+def _by_step(*columns: FloatArray) -> list[Any]:
+    """Return arrays on ``(..., time)`` with time first, so that a loop over steps reads rows.
+
+    Rows of time alone are Python's numbers: NumPy's scalars take several times as long.
+    """
+    rows = (np.ascontiguousarray(np.moveaxis(values, -1, 0)) for values in columns)
+    return [values if values.ndim > 1 else values.tolist() for values in rows]
+
+
+def _bounds(shape: tuple[int, ...]) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    """Return the functions for minimum and maximum of numbers, or of arrays of a shape."""
+    return (np.minimum, np.maximum) if shape else (min, max)
 
 
 def _time_last(rows: FloatArray) -> FloatArray:
@@ -245,6 +256,9 @@ def integrate_loop(
         np.zeros(count) if transport is None else transport.capacity_rate,
     )
     outputs, supplies, arrivals, valves = np.empty((4, count + 1, *load.shape[:-1]))
+    least, most = _bounds(load.shape[:-1])
+    if not load.shape[:-1]:
+        temperature, arriving, output = float(temperature), float(arriving), float(output)
     supplies[0], arrivals[0], valves[0] = temperature, arriving, output
     rows = zip(durations.tolist(), *columns, strict=True)
     for i, (h, q, flat, base, rise, aim, rate) in enumerate(rows):
@@ -255,9 +269,9 @@ def integrate_loop(
         mean, end = _valve_response(h, lag)
         slope = h / water.near / (1.0 + coupling)
         free = (temperature + coupling * arriving) / (1.0 + coupling) + slope * q
-        max_output = np.maximum(flat, (base + rise * (free - declared)) / (1.0 + rise * slope))
-        outputs[i] = delivered = np.maximum(np.minimum(output + mean * ahead, max_output), 0.0)
-        output = np.maximum(np.minimum(output + end * ahead, max_output), 0.0)
+        max_output = most(flat, (base + rise * (free - declared)) / (1.0 + rise * slope))
+        outputs[i] = delivered = most(least(output + mean * ahead, max_output), 0.0)
+        output = most(least(output + end * ahead, max_output), 0.0)
         temperature = free - slope * delivered
         arriving = water.arriving_temperature(temperature, arriving, h * rate)
         supplies[i + 1], arrivals[i + 1], valves[i + 1] = temperature, arriving, output
