@@ -441,21 +441,22 @@ def chip_kernel(table: ChipTable, drive: ChipInputs, track: ChipOutputs) -> None
     r"""Simulate power and case temperature of all chips through time; fills ``track`` [MW, degC].
 
     With the resistance :math:`R` of its rack's plates and power :math:`q` a chip approaches
-    :math:`T_\infty = S + R q` as :math:`T_{i+1} = T_\infty + (T_i - T_\infty) e^{-h/\tau}`. This is
-    exact at any step with constant power and coolant.
+    :math:`T_\infty = S + R q` as :math:`T_{i+1} = d T_i + (1 - d) T_\infty`, where :math:`d` is
+    :math:`e^{-h/\tau}`. This is exact at any step with constant power and coolant.
     """
     state, powers, temperatures = track
-    decay = np.float32(table.remaining_step_share)
+    remaining = np.float32(table.remaining_step_share)
     place = drive.rack_power * table.knots_per_mw[table.hall]
     power = (_MEGAWATTS * _interpolate(table.power, table.hall, place)).astype(np.float32)
-    coolant = drive.coolant_supply_temperature[:, table.unit].astype(
-        np.float32
-    )  # in the precision of the state
-    rise = drive.steady_chip_temperature - coolant
-    for t in range(len(power)):
-        end = coolant[t, :, None] + rise[t, :, None] * table.chip_power_factor
-        state -= end
-        state *= decay
-        state += end
-        temperatures[t] = state
+    coolant = drive.coolant_supply_temperature[:, table.unit].astype(np.float32)  # as the state
+    rise = (1 - remaining) * (drive.steady_chip_temperature - coolant)
+    supply, before = (1 - remaining) * coolant, state
+    approached = np.empty_like(state)
+    for t, after in enumerate(temperatures):
+        np.multiply(rise[t, :, None], table.chip_power_factor, out=approached)
+        approached += supply[t, :, None]
+        np.multiply(before, remaining, out=after)
+        after += approached
         np.multiply(power[t, :, None], table.chip_power_factor, out=powers[t])
+        before = after
+    state[:] = before
