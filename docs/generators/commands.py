@@ -61,7 +61,8 @@ def pages() -> dict[str, str]:
         "# Commands\n\n"
         "`gigatwin COMMAND --help` prints what these pages say. Commands with `--json FILE` write "
         "their result as JSON; `-` is standard output. A command ends with status 0 if it did its "
-        "work, 1 on an error of input or a failed check, and 2 on an unknown option.\n\n"
+        "work, 1 on an error of input or a failed check, and 2 on an unknown option. "
+        "`gigatwin --version` prints the versions of gigatwin, Python and the solver.\n\n"
         + table(["command", "what it does"], rows)
         + "\n"
         + toctree(one.page for one in found)

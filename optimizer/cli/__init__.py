@@ -1,8 +1,10 @@
 """The `gigatwin` command: its sub-commands, imported when needed, and its error messages."""
 
+import platform
 import sys
+from importlib import metadata
 from io import TextIOWrapper
-from typing import Final, cast
+from typing import Annotated, Final, cast
 
 import typer
 from typer.core import TyperCommand, TyperGroup
@@ -86,6 +88,24 @@ app = typer.Typer(
 )
 
 
+def _print_versions(is_given: bool) -> None:
+    """Print the versions in one line and end, if they are requested."""
+    if is_given:
+        own, solver = (metadata.version(name) for name in ("gigatwin", "highspy"))
+        typer.echo(f"gigatwin {own}, Python {platform.python_version()}, HiGHS {solver}")
+        raise typer.Exit
+
+
 @app.callback()
-def main() -> None:
+def main(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version",
+            callback=_print_versions,
+            is_eager=True,
+            help="Print the versions of gigatwin, Python and the solver, and end.",
+        ),
+    ] = False,
+) -> None:
     """Energy- and carbon-aware digital twin and scheduler for AI data centres."""

@@ -2,14 +2,29 @@
 
 import json
 import os
+import platform
 import subprocess
 import sys
+import tomllib
+from pathlib import Path
 
+import highspy
 import pytest
 from typer.testing import CliRunner
 
 from optimizer.cli import app
 from optimizer.cli.output import console, format_integer, pluralise, table, write_json
+
+ROOT = Path(__file__).parents[4]
+
+
+def test_version_names_those_of_python_and_the_solver():
+    """Proves: the solver's version is that of the library that solves, not only of its package."""
+    result = CliRunner().invoke(app, ["--version"])
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    solver = highspy.Highs().version()
+    versions = f"{project['version']}, Python {platform.python_version()}, HiGHS {solver}"
+    assert (result.exit_code, result.stdout) == (0, f"gigatwin {versions}\n")
 
 
 def test_units_of_columns_are_shown():
