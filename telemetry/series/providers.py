@@ -7,6 +7,7 @@ from the planner.
 
 import tempfile
 import time
+from bisect import bisect_left
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,9 +26,11 @@ from telemetry.market_zones import normalise_zone
 from telemetry.series.electricity import intensity_columns, read_carbon, read_prices
 from telemetry.series.provider_formats import (
     ElectricityMapsResponse,
+    OpenMeteoResponse,
     entsoe_area,
     read_market_table,
     read_response,
+    response_error,
 )
 from telemetry.series.table import check_web_address, printable_excerpt, series_error
 from telemetry.series.weather import read_weather
@@ -53,7 +56,13 @@ FORECAST_DAYS: Final = 10
 """Days of forecast weather. [d]"""
 
 MAX_PAST_DAYS: Final = 92
-"""Largest number of past days in a response of Open-Meteo. [d]"""
+"""Largest number of past days in a forecast of Open-Meteo. [d]"""
+
+OPEN_METEO_URL: Final = "https://api.open-meteo.com"
+"""Address of the forecasts of Open-Meteo."""
+
+OPEN_METEO_ARCHIVE_URL: Final = "https://archive-api.open-meteo.com"
+"""Address of its earlier weather, a reanalysis."""
 
 _SPLIT_COUNTRIES: Final = frozenset({"DK", "NO", "SE"})
 """Countries that Electricity Maps divides by bidding zone, as ``SE-SE3``."""
@@ -142,15 +151,58 @@ def _entsoe_prices(query: SeriesQuery) -> str:
 
 
 def _open_meteo(query: SeriesQuery) -> str:
+    """Return the forecast with its past days, and before them the hours of the archive."""
     parameters = {
         "latitude": f"{query.latitude:g}",
         "longitude": f"{query.longitude:g}",
         "hourly": ",".join(OPEN_METEO_VARIABLES),
-        "past_days": f"{min(query.past_days, MAX_PAST_DAYS)}",
-        "forecast_days": f"{FORECAST_DAYS}",
         "timezone": "GMT",
     }
-    return get_text(f"{query.url}/v1/forecast", parameters=parameters)
+    days = {
+        "past_days": f"{min(query.past_days, MAX_PAST_DAYS)}",
+        "forecast_days": f"{FORECAST_DAYS}",
+    }
+    text = get_text(f"{query.url}/v1/forecast", parameters=parameters | days)
+    if query.past_days <= MAX_PAST_DAYS:
+        return text
+    url = OPEN_METEO_ARCHIVE_URL if query.url == OPEN_METEO_URL else query.url
+    last = np.datetime64(query.now, "D") - MAX_PAST_DAYS * ONE_DAY
+    days = {"start_date": f"{query.begin}", "end_date": f"{last}"}
+    earlier = get_text(f"{url}/v1/archive", parameters=parameters | days)
+    return _join_weather(earlier, text)
+
+
+def _join_weather(earlier: str, recent: str) -> str:
+    """Return the hours of a response of Open-Meteo and the later ones of another as one response.
+
+    SeriesError is raised if one has another layout, or if their units differ.
+    """
+    before, after = _weather_response("archive", earlier), _weather_response("forecast", recent)
+    for key in ("time", *OPEN_METEO_VARIABLES):
+        units = [one.hourly_units.get(key) for one in (before, after)]
+        if not (before.hourly.get(key) and after.hourly.get(key)) or units[0] != units[1]:
+            raise series_error(
+                "open-meteo",
+                f"archive, {key}",
+                found=f"{len(before.hourly.get(key, []))} values in {units[0]}",
+                expected=f"values in {units[1]}, as in the forecast",
+                remedy=f"request at most {MAX_PAST_DAYS} days, or give another address with --url",
+                code=IssueCode.INCONSISTENT,
+            )
+    first = bisect_left([str(time) for time in before.hourly["time"]], str(after.hourly["time"][0]))
+    hourly = {
+        key: before.hourly[key][:first] + values
+        for key, values in after.hourly.items()
+        if key in before.hourly
+    }
+    return after.model_copy(update={"hourly": hourly}).model_dump_json()
+
+
+def _weather_response(source: str, text: str) -> OpenMeteoResponse:
+    try:
+        return OpenMeteoResponse.model_validate(read_response(source, text))
+    except ValidationError as error:
+        raise response_error(source, error) from error
 
 
 def _electricity_maps(query: SeriesQuery) -> str:
@@ -338,7 +390,7 @@ DATA_SERVICES: Final = {
             token_variable="GIGATWIN_ENTSOE_TOKEN",
         ),
     },
-    "weather": {"open-meteo": DataService(url="https://api.open-meteo.com", request=_open_meteo)},
+    "weather": {"open-meteo": DataService(url=OPEN_METEO_URL, request=_open_meteo)},
     "carbon": {
         "energy-charts": DataService(
             url="https://api.energy-charts.info", request=_energy_charts_carbon

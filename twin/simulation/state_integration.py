@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Self
+from typing import NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -152,7 +152,7 @@ def integrate_storage(
     return _time_last(put[:-1]), _time_last(got[:-1]), _time_last(levels)
 
 
-def _by_step(*columns: FloatArray) -> list[Any]:
+def _by_step(*columns: FloatArray) -> list[FloatArray]:
     """Return arrays on ``(..., time)`` with time first, so that a loop over steps reads rows.
 
     Rows of time alone are Python's numbers: NumPy's scalars take several times as long.
@@ -161,7 +161,7 @@ def _by_step(*columns: FloatArray) -> list[Any]:
     return [values if values.ndim > 1 else values.tolist() for values in rows]
 
 
-def _bounds(shape: tuple[int, ...]) -> tuple[Callable[..., Any], Callable[..., Any]]:
+def _bounds(shape: tuple[int, ...]) -> tuple[Callable[..., FloatArray], Callable[..., FloatArray]]:
     """Return the functions for minimum and maximum of numbers, or of arrays of a shape."""
     return (np.minimum, np.maximum) if shape else (min, max)
 

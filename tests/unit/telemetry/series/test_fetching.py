@@ -171,7 +171,7 @@ def test_weather_query_has_all_needed_variables(tmp_path):
     }
     out = tmp_path / "weather.json"
     with standing_in({"/v1/forecast": [reply(answer)]}) as service:
-        fetch_series("weather", "open-meteo", query_for(service, past_days=200), out=out)
+        fetch_series("weather", "open-meteo", query_for(service, past_days=92), out=out)
         _, query, _ = service.asked[0]
     assert set(query["hourly"].split(",")) == set(answer["hourly"]) - {"time"}
     assert (query["latitude"], query["past_days"], query["timezone"]) == ("50.1", "92", "GMT")
