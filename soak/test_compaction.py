@@ -5,7 +5,7 @@ import pytest
 from soak import compaction
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_kills_during_compaction_lose_nothing():
     figures = compaction.run(10, seed=5, say=lambda _: None)
     assert figures["count"] == 10

@@ -93,7 +93,7 @@ def test_changed_bytes_lose_nothing_silently():
     assert sum(figures["changed"].values()) > 20
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_full_disk_loses_nothing():
     if os.geteuid():
         pytest.skip("only root may mount a small file system")

@@ -97,7 +97,7 @@ def test_points_kept_back_by_nats_are_counted(kept, version, deaths, kept_back):
         assert (found, tally.points_kept) == ([], kept_back)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_kills_lose_no_acknowledged_data():
     figures = ingest.run(4, seed=11, say=lambda _: None)
     assert figures["faults"] == []

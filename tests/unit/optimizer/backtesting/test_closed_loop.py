@@ -219,7 +219,7 @@ def test_perfect_foresight_sees_the_run_or_a_week(days, ahead):
     assert hours.min() >= 0.25
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_day_of_all_policies():
     results = backtest(small_days.setting(24))
     found = results.policies

@@ -129,7 +129,7 @@ def test_few_calibrations_give_no_drift(tmp_path, count, words):
     assert words in result.stdout
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_calibration_trial_passes(tmp_path):
     report = tmp_path / "trial.json"
     result = calibrate("--trial", 2, "--json", report)

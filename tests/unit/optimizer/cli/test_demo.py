@@ -102,8 +102,13 @@ def test_demo_runs_the_site_of_the_file(tmp_path):
     assert state["scenario_count"] == DEFAULT_SCENARIO_COUNT
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", ["mosquitto", "nats"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param("mosquitto", marks=pytest.mark.slow),
+        pytest.param("nats", marks=pytest.mark.long),
+    ],
+)
 def test_demo_runs_twice_over_any_broker(tmp_path, request, name):
     url = request.getfixturevalue(name).url
     for turn in ("first", "second"):  # the second finds what the first left on the broker

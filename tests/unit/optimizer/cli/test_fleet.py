@@ -87,7 +87,7 @@ def test_fleet_is_decided_and_written(tmp_path):
     assert "sharing saves" in result.output
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_fleet_runs_in_closed_loop(tmp_path):
     """Proves: the table, the folder and the JSON agree; sites of high and low load share work."""
     twin = tmp_path / "other.toml"

@@ -74,7 +74,7 @@ def test_few_failures_agree_with_a_full_simulation():
     assert not near
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_two_hundred_failures_agree_with_a_full_simulation():
     reached, near = check(range(200))
     assert len(reached) > 50
