@@ -20,7 +20,10 @@ PAGES = [
     if not set(page.relative_to(DOCS).parts).intersection(GENERATED)
 ]
 GUIDES = [page for page in PAGES if page.is_relative_to(DOCS / "how-to")]
+SHORT = [ROOT / "README.md", DOCS / "index.md", *sorted((DOCS / "start").glob("*.md")), *GUIDES]
+"""Pages whose sentences are short."""
 MOST_LINES = 200
+MOST_WORDS = 30
 FENCE = re.compile(r"^ *```(\w*)\n(.*?)^ *```", re.DOTALL | re.MULTILINE)
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 PROGRAM = typer.main.get_command(app)
@@ -69,6 +72,15 @@ def commands(page):
                         yield words[number + 1 :]
 
 
+def sentences(text):
+    """Yield the sentences of a page, without code, tables, headings and the targets of links."""
+    prose = re.sub(r"<!--.*?-->", "", FENCE.sub("", text), flags=re.DOTALL)
+    for part in re.split(r"\n\s*\n|\n(?=\s*(?:[-*|#]|\d+\.) ?)", prose):
+        if not part.strip().startswith(("|", "#", "<")):
+            plain = re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", " ".join(part.split()))
+            yield from re.split(r"(?<=[.!?:;])\s+(?=[A-Z`*\"(])", plain)
+
+
 @cache
 def part_of(command, word):
     """Return a sub-command, or nothing if the command has none of this name."""
@@ -89,6 +101,17 @@ def unknown_words(words):
 @pytest.mark.parametrize("page", GUIDES, ids=name)
 def test_guides_are_short(page):
     assert len(page.read_text().splitlines()) <= MOST_LINES
+
+
+@pytest.mark.parametrize("page", SHORT, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_sentences_are_short(page):
+    long = [one for one in sentences(page.read_text()) if len(one.split()) > MOST_WORDS]
+    assert long == []
+
+
+def test_a_long_sentence_is_found():
+    found = list(sentences(f"# A title\n\nShort. {'Long ' * 31}[end](link.md).\n\n| a | table |\n"))
+    assert [len(one.split()) for one in found] == [1, 32]
 
 
 def test_links_of_all_pages_lead_somewhere():
