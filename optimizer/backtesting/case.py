@@ -8,12 +8,17 @@ import numpy as np
 import xarray as xr
 
 import sites
-from optimizer.inputs.series_files import RunInputs, read_run_inputs, synthetic_files
+from optimizer.inputs.series_files import (
+    FORECAST_HISTORY,
+    RunInputs,
+    read_run_inputs,
+    synthetic_files,
+)
 from optimizer.policies.storage_and_renewables import sell_heat
 from optimizer.problem.planning_outlook import build_horizon, position_outlook
 from optimizer.problem.problem import Problem, build_problem
 from telemetry.simulator.plant import interpolate_to_minutes
-from twin import time_axes
+from twin import time_axes, variables
 from twin.argument_checks import check_argument_types
 from twin.errors import IssueCode, ProblemError, ValidationIssue
 from twin.forecast.outlook import outlook
@@ -228,13 +233,57 @@ class BacktestCase:
 
 def _mean_import(site: Site, expected: xr.Dataset, load_scale: float) -> float:
     """Return the expected mean import when the mean work is done evenly. [MW]"""
+    return float(_simulate_even_work(site, expected, load_scale)["grid_import_power"].mean())
+
+
+def _simulate_even_work(site: Site, around: xr.Dataset, load_scale: float) -> xr.Dataset:
+    """Return a site in given surroundings when the mean work is done evenly."""
     pool = RackPool.from_site(site)
-    busy_racks = load_scale * pool.racks + expected["service_racks"]
-    operation = sell_heat(expected, site).assign(
+    busy_racks = load_scale * pool.racks + around["service_racks"]
+    operation = sell_heat(around, site).assign(
         hall_power=split_over_halls(site, pool.total_power(busy_racks))
     )
-    initial = state.initial_state(site, expected["time"].to_numpy()[0])
-    return float(simulate(site, initial, operation)["grid_import_power"].mean())
+    return simulate(site, state.initial_state(site, around["time"].to_numpy()[0]), operation)
+
+
+def find_peak_week(site: Site, inputs: RunInputs, *, load_scale: float) -> int:
+    """Return the number of the week, from 0, in which the import of a site peaks at even work.
+
+    ``inputs`` cover whole weeks. The twin simulates them in hours, in their true weather and with
+    the service, work at ``load_scale`` [1], and unused stores.
+    """
+    hours = int((inputs.end - inputs.start) / time_axes.HOUR)
+    axes = time_axes.horizon_axes(inputs.start, [(float(hours), time_axes.HOUR / time_axes.MINUTE)])
+    around = outlook(site, inputs.series, inputs.start, axes=axes, has_perfect_foresight=True)
+    net = variables.net_import(_simulate_even_work(site, around, load_scale)).to_numpy()
+    return int(net.reshape(-1, 7 * 24).max(axis=1).argmax())
+
+
+def with_forecast_history(inputs: RunInputs) -> RunInputs:
+    """Return inputs whose forecasts have history at the start of the run.
+
+    Where the files lack part of the fortnight before it, the last fortnight of the run, of the same
+    days of the week, stands for it. The run itself does not change. ``inputs`` cover whole weeks.
+    """
+    series, first = inputs.series, inputs.start
+    before = series.sel(time=slice(first - FORECAST_HISTORY, first - QUARTER_HOUR))
+    known = before["electricity_price"].notnull() & before["air_temperature"].notnull()
+    if known.sizes["time"] == FORECAST_HISTORY // QUARTER_HOUR and bool(known.all()):
+        return inputs
+    bare = series.drop_vars("instant")
+    last = bare.sel(time=slice(inputs.end - FORECAST_HISTORY, inputs.end - QUARTER_HOUR))
+    earlier = inputs.end - first
+    moved = last.assign_coords(
+        time=last["time"] - earlier, local_time=("time", last["local_time"].to_numpy() - earlier)
+    )
+    joined = xr.concat([moved, bare.sel(time=slice(first, None))], "time", combine_attrs="override")
+    edges = time_axes.regular_axes(first - FORECAST_HISTORY, joined.sizes["time"])["instant"]
+    note = "the last fortnight of the year stands for the one before it, for forecasts only"
+    return replace(
+        inputs,
+        series=joined.assign_coords(instant=edges),
+        notes=(*inputs.notes, f"{str(first)[:10]}: {note}"),
+    )
 
 
 SYNTHETIC_START: Final = "2026-06-16T00:00"

@@ -337,3 +337,68 @@ def mean_accounts(seeds: Sequence[Mapping[str, float]]) -> dict[str, float]:
     """Return the money of every account, averaged over seeds; an absent account is 0. [EUR]"""
     names = dict.fromkeys(name for money in seeds for name in money)
     return {name: float(np.mean([money.get(name, 0.0) for money in seeds])) for name in names}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Economics:
+    """Terms of an investment.
+
+    - `investment`: of each option, beside the present site, in their order. [EUR]
+    - `life`: years of equal use. [a]
+    - `discount_rate`, `degradation`: shares a year. [1]
+    """
+
+    investment: tuple[float, ...]
+    life: int
+    discount_rate: float
+    degradation: float = 0.0
+
+    @property
+    def present_value_factor(self) -> float:
+        """Present value of a saving of 1 EUR in the first year. [a]"""
+        return net_present_value(
+            0.0,
+            1.0,
+            life=self.life,
+            discount_rate=self.discount_rate,
+            degradation=self.degradation,
+        )
+
+
+def net_present_value(
+    investment: float, saving: float, *, life: int, discount_rate: float, degradation: float = 0.0
+) -> float:
+    """Return the net present value of an investment that saves money at the end of each year.
+
+    Parameters
+    ----------
+    investment
+        Paid now. [EUR]
+    saving
+        Of the first year. [EUR]
+    life
+        Years. [a]
+    discount_rate
+        Real rate for a saving at constant prices. [1]
+    degradation
+        Share of the saving that is lost each year. [1]
+
+    Returns
+    -------
+    float
+        ``-I + sum_k S (1 - d)^(k - 1) / (1 + r)^k``, without value at the end of the life. [EUR]
+
+    References
+    ----------
+    Short, Packey and Holt, NREL/TP-462-5173, 1995, doi:10.2172/35391.
+
+    Examples
+    --------
+    >>> round(net_present_value(1000.0, 600.0, life=2, discount_rate=0.1), 2)
+    41.32
+    """
+    years = np.arange(1, life + 1)
+    return float(
+        saving * ((1.0 - degradation) ** (years - 1) / (1.0 + discount_rate) ** years).sum()
+        - investment
+    )

@@ -289,14 +289,27 @@ def network_accounts(
 
 def _peaks(site: Site, starts: InstantArray, net: FloatArray, *, before: float) -> float:
     """Return the cost of the peaks of all billing periods. [EUR]"""
+    peaks, prices = billed_peaks(site, starts, net, before=before)
+    return float((prices * peaks).sum())
+
+
+def billed_peaks(
+    site: Site, starts: InstantArray, net: FloatArray, *, before: float = 0.0
+) -> tuple[FloatArray, FloatArray]:
+    """Return the billed peak of each billing period, and its price. [MW; EUR MW-1]
+
+    - `starts`, `net`: see :func:`network_accounts`.
+    - `before`: peak of the first period before the run, which is not billed again. [MW]
+    """
     billing = site.billing_rules
     first = np.unique(billing.period_numbers(starts), return_index=True)[1]
     counted = np.where(billing.counts_in_peak(starts), np.maximum(net, 0.0), 0.0)
     free = billing.expected_peaks(starts[first])
     free[0] = max(free[0], before)
     peaks = np.maximum(np.maximum.reduceat(counted, first) - free, 0.0)
-    prices = billing.peak_prices(starts[first]) if site.tariffs else site.grid_connection.peak_price
-    return float((prices * peaks).sum())
+    price = site.grid_connection.peak_price
+    prices = billing.peak_prices(starts[first]) if site.tariffs else np.full(len(first), price)
+    return peaks, prices
 
 
 def _excess(billing: BillingRules, starts: InstantArray, net: FloatArray) -> float:

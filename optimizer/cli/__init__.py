@@ -27,6 +27,7 @@ COMMANDS: Final = {
     "tariff": "optimizer.cli.tariff:app",
     "report": "optimizer.cli.report:app",
     "front": "optimizer.cli.pareto_front:app",
+    "size": "optimizer.cli.size:app",
     "fit": "optimizer.cli.fit_throughput:fit_app",
     "fetch": "optimizer.cli.fetch:app",
     "config": "optimizer.cli.run:config_app",

@@ -198,7 +198,7 @@ def run(  # noqa: PLR0913  (one parameter an option of the command line)
     )
     print_synthetic_series(screen, main_files)
     inputs = _read(screen, loaded, files, start=start, days=days)
-    inputs = replace(inputs, notes=(*inputs.notes, *_synthetic_notes(main_files)))
+    inputs = replace(inputs, notes=(*inputs.notes, *synthetic_notes(main_files)))
     case = BacktestCase.of(loaded, inputs, load_scale=load_scale)
     print_implausible_values(screen, case.plausibility_issues())
     for note in case.announcement_notes():
@@ -247,7 +247,8 @@ def _with_synthetic(files: Mapping[str, Path | None]) -> dict[str, Path]:
     return {name: file or sites.series_file(f"{prefix}{name}") for name, file in files.items()}
 
 
-def _synthetic_notes(files: Mapping[str, Path | None]) -> list[str]:
+def synthetic_notes(files: Mapping[str, Path | None]) -> list[str]:
+    """Return a note on series without a file, by their option."""
     synthetic = [name for name, file in files.items() if file is None]
     return [f"synthetic, nothing is measured: {', '.join(synthetic)}"] if synthetic else []
 
