@@ -127,12 +127,10 @@ def size(  # noqa: PLR0913  (one parameter an option of the command line)
         load_scale=load_scale,
     )
     found = _study(screen, files, options, design=design, out=out)
-    notes = (*found.notes, *synthetic_notes(given))
-    found = replace(found, economics=terms, notes=notes)
+    found = replace(found, economics=terms, notes=(*found.notes, *synthetic_notes(given)))
     _show(screen, found)
     if picture is not None:
-        _draw(found, picture)
-        screen.print(f"wrote {picture}")
+        _draw(screen, found, picture)
     write_json(found.as_json(), json_file)
 
 
@@ -336,7 +334,7 @@ def _curve_sizes(options: Sequence[SizeOption]) -> list[float]:
     return found
 
 
-def _draw(found: SizingResults, picture: Path) -> None:
+def _draw(screen: Console, found: SizingResults, picture: Path) -> None:
     """Draw the savings beside the present size, which is the first."""
     place = next(iter(found.options[0].sizes))
     worth = [found.paired(number) for number in range(len(found.options))]
@@ -350,3 +348,4 @@ def _draw(found: SizingResults, picture: Path) -> None:
         unit=found.options[0].units[place],
         title=f"{found.site}: saving by {place} beside {found.options[0].sizes[place]:g}",
     ).savefig(picture)
+    screen.print(f"wrote {picture}")
