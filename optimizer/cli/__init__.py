@@ -23,6 +23,7 @@ COMMANDS: Final = {
     "backtest": "optimizer.cli.backtest:app",
     "fleet": "optimizer.cli.fleet:app",
     "explain": "optimizer.cli.explain:app",
+    "events": "optimizer.cli.audit:events_app",
     "audit": "optimizer.cli.audit:app",
     "tariff": "optimizer.cli.tariff:app",
     "report": "optimizer.cli.report:app",

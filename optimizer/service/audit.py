@@ -1,6 +1,7 @@
 """The audit record: one JSON line per decision, chained by hashes so that any edit is detected."""
 
 import hashlib
+import itertools
 import json
 import os
 import time
@@ -10,7 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from threading import Lock
-from typing import Final
+from typing import BinaryIO, Final
 
 import structlog
 
@@ -142,7 +143,7 @@ class AuditLog:
             logger.warning("torn line set aside", file=self._path.name)
         if end:
             last = rest[rest.rfind(b"\n", 0, end - 1) + 1 : end].decode(errors="replace")
-            chained = last[len(_LINE_PREFIX) : len(_LINE_PREFIX) + len(GENESIS_HASH)]
+            chained = _stored_hash(last)
             if last == _line(chained, _body(last)):
                 self._last = chained
             else:
@@ -175,15 +176,43 @@ def read_entries(path: Path) -> Iterator[AuditEntry]:
             line = raw.decode(errors="replace")
             if not line.endswith("\n"):
                 return
-            body = _body(line)
-            chained = _hash(last, body)
-            if line == _line(chained, body):
-                yield AuditEntry(content=json.loads(body), hash=chained)
-                last = chained
-            else:
-                last = line[len(_LINE_PREFIX) : len(_LINE_PREFIX) + len(GENESIS_HASH)]
-                fault = f"{path.name}, line {number}"
-                yield AuditEntry(content=_parse_damaged(body), hash=last, damage=fault)
+            yield _read_line(line, last, place=f"{path.name}, line {number}")
+            last = _stored_hash(line)
+
+
+def read_newest_entries(path: Path) -> Iterator[AuditEntry]:
+    """Yield the same entries, newest first; a reader that stops early reads only the end."""
+    with path.open("rb") as file:
+        lines = itertools.chain(_lines_from_end(file), [""])
+        for number, (line, before) in enumerate(itertools.pairwise(lines), start=1):
+            last = _stored_hash(before) if before else GENESIS_HASH
+            yield _read_line(line, last, place=f"{path.name}, line {number} from the end")
+
+
+def _lines_from_end(file: BinaryIO) -> Iterator[str]:
+    """Yield the whole lines of a file, last first, without a last one that has no end."""
+    end, rest, is_at_end = file.seek(0, os.SEEK_END), b"", True
+    while end:
+        start = max(end - TAIL_CHUNK_BYTES, 0)
+        file.seek(start)
+        rest, *lines = (file.read(end - start) + rest).split(b"\n")
+        if is_at_end and lines:
+            lines.pop()  # what follows the last end of a line
+            is_at_end = False
+        for line in reversed(lines):
+            yield f"{line.decode(errors='replace')}\n"
+        end = start
+    if not is_at_end:
+        yield f"{rest.decode(errors='replace')}\n"
+
+
+def _read_line(line: str, last: str, *, place: str) -> AuditEntry:
+    """Return the entry of a line; ``last`` is the hash in the line before."""
+    body = _body(line)
+    chained = _hash(last, body)
+    if line == _line(chained, body):
+        return AuditEntry(content=json.loads(body), hash=chained)
+    return AuditEntry(content=_parse_damaged(body), hash=_stored_hash(line), damage=place)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -228,6 +257,11 @@ def _parse_damaged(body: str) -> Mapping[str, object]:
 
 def _line(chained: str, body: str) -> str:
     return f'{_LINE_PREFIX}{chained}","entry":{body}}}\n'
+
+
+def _stored_hash(line: str) -> str:
+    """Return the hash that stands in a line."""
+    return line[len(_LINE_PREFIX) : len(_LINE_PREFIX) + len(GENESIS_HASH)]
 
 
 def _body(line: str) -> str:

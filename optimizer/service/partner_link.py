@@ -316,16 +316,17 @@ class PartnerLink:
     def poll(self, now: np.datetime64) -> bool:
         """Process acknowledgements and load targets; return whether targets changed."""
         self.audit.write_waiting_entries()
+        # until the first tick of a simulated clock a message has no time
+        at = {} if now == TIME_BEFORE_FIRST_TICK else {"received": format_second(now)}
         for answer in self.feed.poll(now):
-            self.audit.add(
-                {**truncate_partner_message(answer), "event": AuditEvent.ACKNOWLEDGEMENT}
-            )
+            fields = truncate_partner_message(answer) | at
+            self.audit.add({**fields, "event": AuditEvent.ACKNOWLEDGEMENT})
             self._nominate(answer["partner"], None if now == TIME_BEFORE_FIRST_TICK else now)
             self.feed.confirm_answer(answer["partner"], now)
         targets = self.targets.poll(now)
         for entry in targets:
             is_order = entry["event"] == TargetEvent.TAKEN  # orders are recorded completely
-            self.audit.add(entry if is_order else truncate_partner_message(entry))
+            self.audit.add({**(entry if is_order else truncate_partner_message(entry)), **at})
         return any(entry["event"] == TargetEvent.TAKEN for entry in targets)
 
     def errors(self, now: np.datetime64) -> Mapping[str, str]:
@@ -404,7 +405,7 @@ def decision_entry(
     }
 
 
-def truncate_partner_message(message: Mapping[str, object]) -> Mapping[str, object]:
+def truncate_partner_message(message: Mapping[str, object]) -> dict[str, object]:
     """Return a partner's message with long texts and lists cut."""
     return {name: _cut(value) for name, value in message.items()}
 

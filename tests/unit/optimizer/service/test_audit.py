@@ -16,6 +16,7 @@ from optimizer.service.audit import (
     _line,
     check_record,
     read_entries,
+    read_newest_entries,
 )
 
 ENTRIES = [{"event": "decision", "number": n, "text": 'a "}\n{ of grün'} for n in range(4)]
@@ -50,6 +51,24 @@ def damages(path):
 def test_written_entries_are_read_back(written):
     assert contents(written) == ENTRIES
     assert written.read_bytes().count(b"\n") == len(ENTRIES)
+
+
+@pytest.mark.parametrize("size", [1, TAIL_CHUNK_BYTES // 3, 2 * TAIL_CHUNK_BYTES])
+@pytest.mark.parametrize("torn", [b"", b'{"hash":"', b"x" * (TAIL_CHUNK_BYTES + 1)])
+def test_newest_entries_are_the_same_in_reverse(path, size, torn):
+    """Proves: a line over several reads, at their border, or cut off changes nothing."""
+    audit = AuditLog(path)
+    for number in range(5):
+        audit.add({"number": number, "text": "ü" * size})
+    with path.open("ab") as file:
+        file.write(torn)
+    assert list(read_newest_entries(path)) == list(read_entries(path))[::-1]
+
+
+def test_an_edited_line_is_found_from_the_end(written):
+    written.write_bytes(written.read_bytes().replace(b'"number":1', b'"number":7'))
+    places = [entry.damage for entry in read_newest_entries(written)]
+    assert places == ["", "", "audit.jsonl, line 3 from the end", ""]
 
 
 def test_an_empty_record_has_no_entries(path):

@@ -202,7 +202,7 @@ def test_answer_with_extra_fields_is_recorded_as_an_answer(tmp_path):
         bench.answer(1, 1, **forged, degraded="forged", is_shadow=False)
     (entry,) = bench.recorded()
     assert entry["event"] == "acknowledgement"
-    assert set(entry) == {"v", "event", "time", *RECORDED_FIELDS}
+    assert set(entry) == {"v", "event", "time", "received", *RECORDED_FIELDS}
     assert [entry[name] for name in RECORDED_FIELDS[:4]] == ["small", "tso-1", "small.tso-1.0", 1]
 
 
@@ -245,7 +245,7 @@ def test_accepted_target_is_recorded_completely(tmp_path):
     message = {"event": "load_target", "partner": "tso-1", "targets": [{"power_mw": 1.0}] * 100}
     bench.link.targets.poll = lambda _: [message]
     assert bench.link.poll(START)
-    assert bench.recorded() == [message]
+    assert bench.recorded() == [message | {"received": "2026-06-16T12:00:00Z"}]
 
 
 def test_rejection_is_an_error_shown_with_its_reason(tmp_path):
