@@ -16,6 +16,7 @@ BEGIN: Final = "<!-- begin: ./dev python -m benchmarks.headline -->\n"
 END: Final = "<!-- end -->\n"
 
 ROWS: Final = {
+    "immediate": "no shifting",
     "threshold": "a good rule",
     "threshold_capped": "the rule, which also caps power",
     "hedged": "gigatwin",
