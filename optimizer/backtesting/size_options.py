@@ -113,10 +113,10 @@ def _refuse_repeated(variation: Variation) -> None:
             )
 
 
-def _variation_error(
-    found: str, code: IssueCode, *, expected: str, remedy: str, place: str = "--vary"
-) -> ProblemError:
-    return ProblemError.single("size", code, place, found=found, expected=expected, remedy=remedy)
+def _variation_error(found: str, code: IssueCode, *, expected: str, remedy: str) -> ProblemError:
+    return ProblemError.single(
+        "size", code, "--vary", found=found, expected=expected, remedy=remedy
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -186,9 +186,10 @@ def run(  # noqa: PLR0913  (one parameter an option of the command line)
     screen = console(json_file)
     loaded = sites.load_site(site)
     main_files = {"prices": prices, "weather": weather, "jobs": jobs}
+    chosen = with_synthetic(main_files)
     start = _check_start(main_files, start, days=days)
     files = SeriesFiles(
-        **_with_synthetic(main_files),
+        **chosen,
         announced=announced,
         carbon=carbon,
         zone=zone,
@@ -221,7 +222,19 @@ def run(  # noqa: PLR0913  (one parameter an option of the command line)
 
 
 def _check_start(files: Mapping[str, Path | None], start: str | None, *, days: int) -> str:
-    """Return the start of the run; prices and weather are both of files or both synthetic."""
+    """Return the start of the run, which series from files do not have by default."""
+    if start is None and files["prices"] is not None:
+        remedy = "give --start with a day that both files cover"
+        raise option_error("--start", "", expected="a date", remedy=remedy, code=IssueCode.MISSING)
+    return start or (SYNTHETIC_START if days <= LONG_RUN_DAYS else SYNTHETIC_YEAR_START)
+
+
+def with_synthetic(files: Mapping[str, Path | None]) -> dict[str, Path]:
+    """Return the files, with synthetic ones for those that are None.
+
+    Prices and weather are both of files or both synthetic. Jobs of the synthetic month are repeated
+    in any year; the synthetic year has its own.
+    """
     given = [name for name in ("prices", "weather") if files[name] is not None]
     if len(given) == 1:
         (other,) = {"prices", "weather"} - set(given)
@@ -232,17 +245,6 @@ def _check_start(files: Mapping[str, Path | None], start: str | None, *, days: i
             remedy=f"give --{other} FILE, or neither for the synthetic year",
             code=IssueCode.MISSING,
         )
-    if start is None and given:
-        remedy = "give --start with a day that both files cover"
-        raise option_error("--start", "", expected="a date", remedy=remedy, code=IssueCode.MISSING)
-    return start or (SYNTHETIC_START if days <= LONG_RUN_DAYS else SYNTHETIC_YEAR_START)
-
-
-def _with_synthetic(files: Mapping[str, Path | None]) -> dict[str, Path]:
-    """Return the files, with synthetic ones for those that are None.
-
-    Jobs of the synthetic month are repeated in any year; the synthetic year has its own.
-    """
     prefix = "year_" if files["prices"] is None else ""
     return {name: file or sites.series_file(f"{prefix}{name}") for name, file in files.items()}
 

@@ -67,24 +67,28 @@ def fetch(
         if out is None:
             expected, remedy = "a file", f"name one, such as --out {what}"
             raise option_error("--out", "", expected=expected, remedy=remedy)
-        result = _fetch(loaded, what, out, service=service, days=days, url=url)
+        name = service or next(iter(DATA_SERVICES[what]))
+        result = _fetch(loaded, what, out, service=name, days=days, url=url)
         screen.print(f"{out}: {describe_result(result)}")
-        write_json(_to_json(what, service, result), json_file)
+        write_json(_to_json(name, result), json_file)
         return
     if service is not None:
         expected, remedy = "none with all", "leave it out, or fetch each series by itself"
         raise option_error("--service", service, expected=expected, remedy=remedy)
     folder, found = out or Path(f"series-{loaded.name}"), {}
+    first = {series: next(iter(services)) for series, services in DATA_SERVICES.items()}
     failures: list[ValidationIssue] = []
     folder.mkdir(parents=True, exist_ok=True)
-    for series in DATA_SERVICES:
+    for series, name in first.items():
         try:
-            found[series] = _fetch(loaded, series, folder / series, days=days, url=url)
+            found[series] = _fetch(
+                loaded, series, folder / series, service=name, days=days, url=url
+            )
         except SeriesError as error:
             failures.extend(error.issues)
             continue
         screen.print(f"{folder / series}: {describe_result(found[series])}")
-    write_json({name: _to_json(name, None, result) for name, result in found.items()}, json_file)
+    write_json({one: _to_json(first[one], result) for one, result in found.items()}, json_file)
     if failures:
         raise SeriesError("fetch all", failures)
     screen.print(f"Next: {_backtest_command(site, folder, found)}", soft_wrap=True)
@@ -108,13 +112,12 @@ def _fetch(
     series: str,
     out: Path,
     *,
-    service: str | None = None,
+    service: str,
     days: int,
     url: str | None,
 ) -> FetchResult:
-    """Fetch one series of a site from a service, by default the first of its kind."""
-    name = service or next(iter(DATA_SERVICES[series]))
-    endpoint = find_service(series, name)
+    """Fetch one series of a site from a service, at its own address unless ``url`` is another."""
+    endpoint = find_service(series, service)
     query = SeriesQuery(
         url=(url or endpoint.url).rstrip("/"),
         zone=site.zone,
@@ -122,15 +125,15 @@ def _fetch(
         longitude=site.longitude,
         now=np.datetime64(datetime.now(UTC).replace(tzinfo=None), "us"),
         past_days=days,
-        token=_token(name, endpoint.token_variable) if endpoint.token_variable else "",
+        token=_token(service, endpoint.token_variable) if endpoint.token_variable else "",
         earlier_response_file=out,
     )
-    return fetch_series(series, name, query, out=out)
+    return fetch_series(series, service, query, out=out)
 
 
-def _to_json(series: str, service: str | None, result: FetchResult) -> dict[str, object]:
+def _to_json(service: str, result: FetchResult) -> dict[str, object]:
     return {
-        "service": service or next(iter(DATA_SERVICES[series])),
+        "service": service,
         "first": format_minute(result.begin),
         "last": format_minute(result.last_interval_start),
         "intervals": result.interval_count,

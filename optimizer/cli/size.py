@@ -26,6 +26,7 @@ from optimizer.cli.backtest import (
     PriceFile,
     WeatherFile,
     synthetic_notes,
+    with_synthetic,
 )
 from optimizer.cli.conditions import ZoneOption
 from optimizer.cli.options import JsonFile, SiteName, figure_option, output_option
@@ -149,20 +150,15 @@ def _with_units(vary: Sequence[str], units: Sequence[str]) -> list[str]:
 
 
 def _files(given: dict[str, Path | None], *, carbon: Path | None, zone: str | None) -> SeriesFiles:
-    """Return the files, by default those of the synthetic year; prices need their weather."""
-    if (given["prices"] is None) != (given["weather"] is None):
-        missing = "prices" if given["prices"] is None else "weather"
-        raise option_error(
-            f"--{missing}",
-            "",
-            expected="files of prices and weather, or neither",
-            remedy=f"give --{missing} FILE, or neither for the synthetic year",
-            code=IssueCode.MISSING,
-        )
-    prices, weather, jobs = (
-        given[name] or sites.series_file(f"year_{name}") for name in ("prices", "weather", "jobs")
+    """Return the files of a study, with synthetic ones for those that are not given."""
+    found = with_synthetic(given)
+    return SeriesFiles(
+        prices=found["prices"],
+        weather=found["weather"],
+        jobs=found["jobs"],
+        carbon=carbon,
+        zone=zone,
     )
-    return SeriesFiles(prices=prices, weather=weather, jobs=jobs, carbon=carbon, zone=zone)
 
 
 def _numbers(option: str, text: str) -> tuple[int, ...]:

@@ -184,6 +184,10 @@ class _Fields:
         value = self._content.get(name)
         return "" if value is None else str(value)
 
+    def is_true(self, name: str) -> bool:
+        """Return whether the value is true."""
+        return self._content.get(name) is True
+
     def items(self, name: str) -> Sequence[object]:
         """Return the items of a list."""
         value = self._content.get(name)
@@ -210,7 +214,7 @@ def _hold(entry: _Fields, time: np.datetime64) -> ServiceEvent:
     if event is AuditEvent.RELEASE and entry("of"):
         parts = [f"placed by {entry('of')}"]
     parts += [f"for {float(entry('hours')):g} h"] if entry("hours") else []
-    parts += ["without a running service"] if entry("is_offline") == "True" else []
+    parts += ["without a running service"] if entry.is_true("is_offline") else []
     return ServiceEvent(
         time=time,
         kind=kind,
@@ -232,7 +236,7 @@ def _decision(entry: _Fields, time: np.datetime64) -> ServiceEvent:
     """Return a schedule, or a fallback; in shadow mode nothing is published."""
     source = entry("source")
     is_fallback = source in {ScheduleSource.SHIFTED, ScheduleSource.RULE}
-    is_shadow = entry("is_shadow") == "True"
+    is_shadow = entry.is_true("is_shadow")
     text = _SOURCE_TEXTS.get(source, source) + (
         ", not published (shadow mode)" if is_shadow else ""
     )
