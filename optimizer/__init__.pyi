@@ -8,7 +8,7 @@ from .backtesting.results import (
 from .backtesting.runner import backtest
 from .backtesting.size_options import build_size_options, parse_variation
 from .backtesting.sizing import StudyDesign, study_sizes
-from .inputs.series_files import SeriesFiles, read_run_inputs
+from .inputs.series_files import SeriesFiles, build_problem, read_run_inputs
 from .planner.decision import Decision
 from .planner.planner import decide
 from .problem.problem import Problem
@@ -22,6 +22,7 @@ __all__ = [
     "SeriesFiles",
     "StudyDesign",
     "backtest",
+    "build_problem",
     "build_size_options",
     "decide",
     "net_present_value",

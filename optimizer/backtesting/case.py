@@ -16,7 +16,7 @@ from optimizer.inputs.series_files import (
 )
 from optimizer.policies.storage_and_renewables import sell_heat
 from optimizer.problem.planning_outlook import build_horizon, position_outlook
-from optimizer.problem.problem import Problem, build_problem
+from optimizer.problem.problem import Problem, build_problem_from_record
 from telemetry.simulator.plant import interpolate_to_minutes
 from twin import time_axes, variables
 from twin.argument_checks import check_argument_types
@@ -221,7 +221,7 @@ class BacktestCase:
         The axes are by default `initial_plan_axes()`.
         """
         past = self.workload.past(self.inputs.start)
-        return build_problem(
+        return build_problem_from_record(
             self.site,
             self.inputs.series,
             self.initial_state,

@@ -111,6 +111,8 @@ def _show_reasons(screen: Console, record: DecisionRecord) -> None:
     accounts = table("Over the horizon", "account", "EUR", numbers=["EUR"])
     for account, money in record["accounts"].items():
         accounts.add_row(account, f"{round(money) + 0:,}")
+    for account in record.get("not_given", []):
+        accounts.add_row(account, "not given")
     accounts.add_section()
     accounts.add_row("all", f"{round(sum(record['accounts'].values())) + 0:,}")
     screen.print(accounts)

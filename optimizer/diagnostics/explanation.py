@@ -17,11 +17,14 @@ from optimizer.diagnostics.binding_limits import (
 from optimizer.model.objective import RiskPreference
 from optimizer.problem.obligations_and_reserves import CAPACITY_TOLERANCE_MW
 from optimizer.solver.solution import Solution
+from twin.forecast.series_record import has_carbon
 from twin.markets.reserve_products import ReserveProduct, starts_block
 from twin.physics import FloatArray
 from twin.time_axes import HOUR, regrid
 from twin.units import format_minute, format_unit
 from twin.variables import variable_definition
+
+CARBON_ACCOUNT: Final = "carbon"
 
 MIN_LATENESS_CHANGE_MWH_H: Final = 0.1
 """Change of lateness that is not reported. [MWh h]"""
@@ -109,6 +112,7 @@ class HedgeSummary:
 class Explanation:
     """Reasons for a schedule: weighted cost of each account [EUR], and binding limits.
 
+    ``not_given`` names accounts without a series, such as carbon: they are absent, not 0.
     ``penalties`` are the weights of exceeded limits in the objective, which nobody is paid, by
     account; accounts leave them out [EUR].
     Texts are ``changes`` since the last plan, further limits whose dual is
@@ -129,6 +133,7 @@ class Explanation:
     extra_chiller_texts: Sequence[str] = ()
     hedge: HedgeSummary | None = None
     penalties: Mapping[str, float] = field(default_factory=dict)
+    not_given: Sequence[str] = ()
 
     @property
     def cost(self) -> float:
@@ -149,6 +154,7 @@ class Explanation:
             "reserves": list(self.reserve_texts),
             "units": list(self.extra_chiller_texts),
             **({"hedge": self.hedge.as_json()} if self.hedge else {}),
+            **({"not_given": list(self.not_given)} if self.not_given else {}),
         }
 
 
@@ -156,9 +162,13 @@ def explain_schedule(
     solution: Solution, schedule: xr.Dataset, previous: xr.Dataset | None = None
 ) -> Explanation:
     """Explain a schedule; ``previous`` is the schedule in force until now."""
-    fees = solution.data.problem.site.mean_import_fees(schedule["instant"].to_numpy())
+    problem = solution.data.problem
+    fees = problem.site.mean_import_fees(schedule["instant"].to_numpy())
+    paid = {name: float(money.sum()) for name, money in solution.payments.items()}
+    not_given = () if has_carbon(problem.outlook) or paid.get(CARBON_ACCOUNT) else (CARBON_ACCOUNT,)
     return Explanation(
-        accounts={name: float(money.sum()) for name, money in solution.payments.items()},
+        accounts={name: money for name, money in paid.items() if name not in not_given},
+        not_given=not_given,
         penalties={
             name: total
             for name, money in solution.penalties.items()

@@ -4,7 +4,7 @@ It also collects the notes of readers: what was filled, modelled or taken from e
 of jobs counts hours from the first of any year.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -16,7 +16,10 @@ import xarray as xr
 
 import sites
 from optimizer.problem import checks
+from optimizer.problem.planning_outlook import build_outlook
+from optimizer.problem.problem import Problem
 from telemetry.series import (
+    SeriesBundle,
     read_announcements,
     read_carbon,
     read_jobs,
@@ -32,10 +35,14 @@ from twin.argument_checks import check_argument_types
 from twin.errors import IssueCode, ProblemError, SeriesError
 from twin.forecast.series_record import series_history, zero_carbon
 from twin.markets.contracts import DayAheadPosition
-from twin.site import Site
+from twin.simulation.state import initial_state
+from twin.site import Site, design_loads
 from twin.time_axes import DAY, QUARTER_HOUR
 from twin.weather import WEATHER_VARIABLES
-from twin.workload.jobs import ARRIVAL_HISTORY, covered_hours
+from twin.workload.arrival_forecast import expected_arrivals
+from twin.workload.cohorts import work_flexibility
+from twin.workload.jobs import ARRIVAL_HISTORY, covered_hours, workload_from_jobs
+from twin.workload.queue import RackPool, open_queue
 
 FORECAST_HISTORY: Final = np.timedelta64(14, "D")
 """History that forecasts use."""
@@ -379,4 +386,116 @@ def synthetic_files() -> SeriesFiles:
         prices=sites.series_file("prices"),
         weather=sites.series_file("weather"),
         jobs=sites.series_file("jobs"),
+    )
+
+
+DAY_AHEAD_HORIZON: Final = ((24.0, 15.0), (24.0, 60.0))
+"""Horizon of a plan from files: hours covered [h], and length of an interval. [min]"""
+
+REQUIRED_SERIES: Final = ("prices", "weather", "jobs")
+
+
+def build_problem(
+    site: Site,
+    series: SeriesBundle,
+    *,
+    now: np.datetime64 | str,
+    horizon: Sequence[tuple[float, float]] = DAY_AHEAD_HORIZON,
+    load_scale: float = 0.6,
+    weights: Mapping[str, float] | None = None,
+    has_perfect_foresight: bool = False,
+) -> Problem:
+    """Return the problem of a site at a time, from series that were read from files.
+
+    Parameters
+    ----------
+    site
+        The site.
+    series
+        Prices, weather and jobs, as :func:`telemetry.series.read` returns them. Without carbon the
+        plan weighs money only, and ``not_given`` of its explanation names the account.
+    now
+        Start of the plan; a bare date is 00:00 UTC.
+    horizon
+        Pairs of hours covered [h] and length of an interval [min], in order of time.
+    load_scale
+        Mean movable work as a share of all racks at full work. [1]
+    weights
+        Weights of the objective instead of those of the site; see :class:`Problem`.
+    has_perfect_foresight
+        Whether prices, weather and jobs of the horizon are known, instead of forecast. All jobs are
+        then due by its end, so that plans of other sites do the same work.
+
+    Returns
+    -------
+    Problem
+        Stores are half full. The peak of the month so far is the import at the mean work on a mild
+        day. Use ``dataclasses.replace(problem, state=...)`` for another state.
+
+    Raises
+    ------
+    ProblemError
+        If series of a kind are missing, or the problem is invalid.
+    SeriesError
+        If the series do not cover the horizon.
+
+    Examples
+    --------
+    >>> import optimizer, sites, telemetry
+    >>> files = [sites.series_file(name) for name in ("prices", "weather", "jobs")]
+    >>> series = telemetry.series.read(*files)
+    >>> problem = optimizer.build_problem(sites.load_site("small"), series, now="2026-06-16")
+    >>> problem.outlook.sizes["time"]
+    120
+    """
+    check_argument_types("build_problem", site=(site, Site), series=(series, SeriesBundle))
+    _check_series(series)
+    assert series.jobs is not None  # noqa: S101  (for mypy)
+    begin = time_axes.to_utc(str(now))
+    axes = time_axes.horizon_axes(begin, horizon)
+    record = series_history(site, series.prices, series.carbon, series.weather)
+    work = workload_from_jobs(
+        series.jobs,
+        site,
+        start=begin,
+        end=axes["instant"].to_numpy()[-1],
+        load_scale=load_scale,
+        is_closed=has_perfect_foresight,
+    )
+    queue = open_queue(RackPool.from_site(site), work.jobs, begin)
+    ahead = build_outlook(site, record, begin, axes=axes, foresight=has_perfect_foresight)
+    arrivals = expected_arrivals(work.past(begin), queue.pool.kinds, begin)
+    known = {"future": work.jobs} if has_perfect_foresight else {"expected": arrivals}
+    return Problem(
+        site=site,
+        state=_state_at_mean_work(site, begin, load_scale=load_scale),
+        outlook=ahead.merge(work_flexibility(queue, axes, **known)),
+        weights=weights or {},
+    )
+
+
+def _check_series(series: SeriesBundle) -> None:
+    """Raise an error that names the kinds of series that are missing."""
+    missing = [name for name in REQUIRED_SERIES if getattr(series, name) is None]
+    ProblemError.raise_if_any(
+        "build_problem",
+        [
+            IssueCode.MISSING.issue(
+                f"series.{name}",
+                expected=f"{name}, without which no plan is made",
+                remedy=f"name a file of {name} in telemetry.series.read",
+            )
+            for name in missing
+        ],
+    )
+
+
+def _state_at_mean_work(site: Site, instant: np.datetime64, *, load_scale: float) -> xr.Dataset:
+    """Return a state with half-full stores, and the import at the mean work on a mild day."""
+    busy = min(load_scale + site.service.racks / site.rack_count, 1.0)
+    drawn = min(
+        max(design_loads(site, busy_share=busy)["grid"], 0.0), site.grid_connection.import_limit
+    )
+    return initial_state(
+        site, instant, peak_power=drawn, mean_weekly_import=drawn, grid_import_power=drawn
     )

@@ -38,6 +38,7 @@ class DecisionRecord(TypedDict):
     reserves: NotRequired[list[str]]
     units: NotRequired[list[str]]
     hedge: NotRequired[HedgeRecord]
+    not_given: NotRequired[list[str]]
     record: NotRequired[list[str]]
 
 

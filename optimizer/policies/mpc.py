@@ -25,7 +25,7 @@ from optimizer.problem.planning_outlook import (
     build_horizon,
     build_outlook,
 )
-from optimizer.problem.problem import Problem, build_problem
+from optimizer.problem.problem import Problem, build_problem_from_record
 from optimizer.realtime.intra_interval import MeteringIntervalControl
 from optimizer.realtime.orders import DispatchOrders
 from optimizer.realtime.plan_follower import RealtimeController
@@ -209,7 +209,7 @@ class MpcPolicy:
     def _problem(self, observation: Observation, grid: xr.Dataset | None = None) -> Problem:
         if self._until is None:
             past = self._workload.past(observation.now)
-            return build_problem(
+            return build_problem_from_record(
                 self._site,
                 self._record,
                 observation.state,

@@ -198,7 +198,7 @@ def _clip_level(store: Store, machine: Equipment, level: float) -> float:
     return in_window if abs(possible - in_window) <= LEVEL_NOISE_SHARE * full else possible
 
 
-def build_problem(
+def build_problem_from_record(
     site: Site,
     record: xr.Dataset,
     state: xr.Dataset,

@@ -23,7 +23,7 @@ from optimizer.fallback.ladder import (
 from optimizer.fallback.plan_by_rule import caps_with_urgent_jobs, orders_by_rule
 from optimizer.planner.decision import Decision
 from optimizer.problem.planning_outlook import ExternalRequests, no_requests
-from optimizer.problem.problem import Problem, add_service_racks, build_problem
+from optimizer.problem.problem import Problem, add_service_racks, build_problem_from_record
 from optimizer.realtime.intra_interval import MeteringIntervalControl
 from optimizer.realtime.orders import COPIED_FLOWS, DispatchOrders
 from optimizer.realtime.plan_follower import RealtimeController
@@ -197,7 +197,7 @@ class DecisionEngine:
         if not inputs.accepts_setpoints:
             site = with_declared_setpoints(site)
         self._controller.site = site
-        problem = build_problem(
+        problem = build_problem_from_record(
             site,
             inputs.series,
             state,

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from optimizer.planner.planner import decide
-from optimizer.problem.problem import build_problem
+from optimizer.problem.problem import build_problem_from_record
 from optimizer.service.decision_engine import DecisionEngine, DecisionInputs
 from tests.support import small_days
 from twin import variables
@@ -78,7 +78,7 @@ def asked(state=None, queue=None):
     """Return the problem of a moment: by default the first one."""
     known = facts(state, queue)
     here = small_days.setting()
-    return build_problem(
+    return build_problem_from_record(
         here.site,
         known.series,
         here.initial_state if state is None else state,

@@ -18,6 +18,7 @@ from twin.errors import IssueCode, SeriesError
 from twin.forecast.series_record import (
     AXIS_EXTENSION,
     MEASURED_VARIABLES,
+    NOT_GIVEN,
     known_quarter_hour_count,
     measured_until,
 )
@@ -60,7 +61,8 @@ def outlook(
         On ``axes``: ``electricity_price``, ``carbon_intensity``, the weather,
         ``renewable_available_power(time, renewable)``, ``service_racks``, and the scalar
         ``terminal_price``. ``attrs["prices_known_until"]`` is the end of the known prices;
-        ``attrs["degraded"]`` names series that end early, or is empty; ``attrs["site"]`` and
+        ``attrs["degraded"]`` names series that end early, or is empty; ``attrs["not_given"]`` is
+        there if zeros stand for a carbon intensity that nobody gave; ``attrs["site"]`` and
         ``attrs["site_digest"]`` state the site.
 
     Raises
@@ -89,7 +91,9 @@ def outlook(
         axes=(axes, xr.Dataset),
     )
     found = quarter_hour_forecast(site, record, now, axes=axes, foresight=has_perfect_foresight)
-    return outlook_dataset(site, axes, found, rows=found.values)
+    expected = outlook_dataset(site, axes, found, rows=found.values)
+    marks = {name: record.attrs[name] for name in (NOT_GIVEN,) if name in record.attrs}
+    return expected.assign_attrs(marks)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -26,6 +26,9 @@ OPTIONAL_MARKET_VARIABLES: Final = (
 )
 """Variables that a record has only if a series has them."""
 
+NOT_GIVEN: Final = "not_given"
+"""Attribute of series: the variable whose zeros stand for a series that nobody gave."""
+
 AXIS_EXTENSION: Final = np.timedelta64(15, "D")
 """Extension of the record's axis beyond its data, or beyond a later time, for horizons."""
 
@@ -43,7 +46,8 @@ def series_history(
         Prices, carbon and weather, and optionally a position, imbalance prices and reserves by
         ``product``, each on its own ``time`` and ``instant``, of any resolution. If two have the
         same variable, the first counts. None is a series that files do not have, as
-        ``telemetry.series.read`` returns it: without carbon, the intensity counts as zero.
+        ``telemetry.series.read`` returns it. Without carbon the intensity is zero, and
+        ``attrs["not_given"]`` of the result says so.
     until
         Latest start of a horizon, even if all series end before it. [UTC]
 
@@ -71,19 +75,30 @@ def series_history(
 
 
 def _with_carbon(series: tuple[xr.Dataset | None, ...]) -> tuple[xr.Dataset, ...]:
-    """Return the series that are given, with zero carbon if one is not, and none has carbon."""
+    """Return the series that are given, with zero carbon if none has carbon."""
     given = tuple(one for one in series if one is not None)
     priced = [one for one in given if "electricity_price" in one]
-    if len(given) == len(series) or not priced or any("carbon_intensity" in one for one in given):
+    if not priced or any("carbon_intensity" in one for one in given):
         return given
     return (*given, zero_carbon(priced[0]))
 
 
 def zero_carbon(prices: xr.Dataset) -> xr.Dataset:
-    """Return a carbon intensity of zero in the intervals of the prices. [kg MWh-1]"""
+    """Return a carbon intensity of zero in the intervals of the prices, marked as not given.
+
+    [kg MWh-1]
+    """
     nothing = xr.zeros_like(prices["electricity_price"]).fillna(0.0).assign_attrs()
     named = variables.tag_variable(nothing, "carbon_intensity").to_dataset()
+    named.attrs[NOT_GIVEN] = "carbon_intensity"
     return named.assign_coords(instant=("instant", interval_edges(prices)))
+
+
+def has_carbon(series: xr.Dataset) -> bool:
+    """Return whether the carbon intensity of a record or an outlook is given, or zeros for want of
+    one.
+    """
+    return series.attrs.get(NOT_GIVEN) != "carbon_intensity"
 
 
 def _history(site: Site, series: tuple[xr.Dataset, ...], until: np.datetime64 | None) -> xr.Dataset:
@@ -107,6 +122,8 @@ def _history(site: Site, series: tuple[xr.Dataset, ...], until: np.datetime64 | 
             whole[name] = _quarter_means_by_owner(source[name], source, axes)
     stamps = pd.DatetimeIndex(axes["time"].to_numpy(), tz="UTC")
     local = stamps.tz_convert(site.time_zone).tz_localize(None).to_numpy()
+    if not has_carbon(sources["carbon_intensity"]):
+        whole.attrs[NOT_GIVEN] = "carbon_intensity"
     return variables.tag_dataset(
         whole.assign_coords(local_time=("time", local.astype("datetime64[us]")))
     )

@@ -5,7 +5,7 @@ import pytest
 import xarray as xr
 
 from optimizer.problem.planning_outlook import HOURLY_HORIZON, QUARTER_HOUR_HORIZON, build_horizon
-from optimizer.problem.problem import add_service_racks, build_problem
+from optimizer.problem.problem import add_service_racks, build_problem_from_record
 from tests.support import small_days
 from twin import time_axes
 from twin.markets.contracts import prices_published_until
@@ -99,7 +99,7 @@ def test_horizon_can_be_given(here, now):
 
 def test_service_racks_are_at_most_all_racks(here):
     past = here.workload.past(here.inputs.start)
-    problem = build_problem(
+    problem = build_problem_from_record(
         here.site, here.inputs.series, here.initial_state, queue=here.queue(), past=past
     )
     busy = problem.outlook["service_racks"].to_numpy()

@@ -8,7 +8,7 @@ from optimizer.planner.decision import Decision
 from optimizer.planner.planner import decide
 from optimizer.problem.checks import find_reserve_issues as capacity_faults
 from optimizer.problem.planning_outlook import SoldReserves, reserve_outlook
-from optimizer.problem.problem import build_problem
+from optimizer.problem.problem import build_problem_from_record
 from tests.support import reserve_days, small_days
 from tests.support.hand import battery
 from tests.support.reserve_sites import held_by, product
@@ -90,7 +90,7 @@ def test_plan_holds_reserves_sold_in_a_file(tmp_path):
     """As the service asks: its record holds the file."""
     whole = series(tmp_path, [0.3] * 12, [20.0] * 12)
     here = small_days.setting()
-    problem = build_problem(
+    problem = build_problem_from_record(
         reserve_days.site(),
         whole,
         here.initial_state,

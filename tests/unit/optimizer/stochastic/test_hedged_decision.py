@@ -8,7 +8,7 @@ import pytest
 
 from optimizer.model.objective import RiskPreference
 from optimizer.planner.planner import decide, solve_problem
-from optimizer.problem.problem import build_problem
+from optimizer.problem.problem import build_problem_from_record
 from optimizer.stochastic import planner
 from optimizer.stochastic.planner import StochasticPlanner, decide_with_scenarios
 from optimizer.stochastic.scenarios import ScenarioInputs, ScenarioProblem, generate_scenarios
@@ -31,7 +31,7 @@ COUNT = 3
 def problem():
     here = small_days.setting()
     now = here.inputs.start
-    return build_problem(
+    return build_problem_from_record(
         here.site,
         here.inputs.series,
         here.initial_state,

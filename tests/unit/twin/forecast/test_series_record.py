@@ -5,6 +5,7 @@ import sites
 from twin.errors import SeriesError, UnitError
 from twin.forecast.series_record import (
     AXIS_EXTENSION,
+    has_carbon,
     known_quarter_hour_count,
     measured_until,
     series_history,
@@ -125,14 +126,16 @@ def test_gap_filled_across_now_is_unknown(site, make_series):
 
 def test_a_missing_series_is_named(site, make_series):
     prices, rest = make_series(days=2)
-    with pytest.raises(SeriesError, match=r"carbon_intensity: .*\[missing\]"):
-        series_history(site, prices, rest.drop_vars("carbon_intensity"))
+    with pytest.raises(SeriesError, match=r"air_temperature: .*\[missing\]"):
+        series_history(site, prices, rest.drop_vars("air_temperature"))
 
 
 def test_carbon_that_no_file_has_counts_as_zero(site, make_series):
     """Proves: None for carbon, as `telemetry.series.read` returns it, is no error."""
     prices, rest = make_series(days=2)
     whole = series_history(site, prices, None, rest.drop_vars("carbon_intensity"))
+    assert not has_carbon(whole)
+    assert has_carbon(series_history(site, prices, None, rest))
     carbon = whole["carbon_intensity"].to_numpy()
     assert carbon[: 2 * 96] == pytest.approx(np.zeros(2 * 96))
     measured = series_history(site, prices, None, rest)["carbon_intensity"].to_numpy()
