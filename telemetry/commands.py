@@ -18,6 +18,7 @@ import numpy as np
 import structlog
 
 from telemetry.durable_files import json_with_checksum, read_json_with_checksum, write_atomic
+from telemetry.feed.signing import SigningKey, sign_order
 from telemetry.messages import encode
 from telemetry.messages.bms_contract import REPEAT_PERIOD
 from telemetry.messages.samples import (
@@ -28,7 +29,7 @@ from telemetry.messages.samples import (
     Sample,
     SimulationTick,
 )
-from telemetry.mqtt.queues import MessageClient, PublishToken, wait_all
+from telemetry.mqtt.queues import MAX_PAYLOAD_BYTES, MessageClient, PublishToken, wait_all
 from telemetry.points.binding import PointBinder
 from telemetry.points.point_meanings import INTEGRATION_NAME
 from twin.errors import JournalError
@@ -75,12 +76,20 @@ class CommandPublisher:
     """Publisher of commands to a plant over a client; any thread may call its methods.
 
     ``site`` is the site's name in topics. ``binder`` gives the points that this integration may
-    write, and their units. ``path`` is the file of the last commands.
+    write, and their units. ``path`` is the file of the last commands. ``key`` signs caps and job
+    orders; None sends them unsigned.
     """
 
     def __init__(
-        self, client: MessageClient, site: str, *, binder: PointBinder, path: Path
+        self,
+        client: MessageClient,
+        site: str,
+        *,
+        binder: PointBinder,
+        path: Path,
+        key: SigningKey | None = None,
     ) -> None:
+        self._key = key
         self._client, self._site, self._binder, self._path = client, site, binder, path
         self._lock = RLock()
         stored, self._sequence, self._stored_at = read_last_commands(path)
@@ -278,9 +287,23 @@ class CommandPublisher:
     def _send(self, sample: Sample, *, qos: int = 1) -> None:
         """Publish a sample, which replaces an earlier one on its topic that still waits."""
         topic, payload = encode(sample)
+        if self._key is not None:
+            payload = _signed(topic, payload, self._key)
         token = self._client.publish(topic, payload, qos=qos, conflate=True)
         if qos:
             self._tokens[topic] = token
+
+
+def _signed(topic: str, payload: bytes, key: SigningKey) -> bytes:
+    """Return an order with its signature; without it if both exceed what a broker accepts.
+
+    Receivers that have the site's key then refuse it, and others still get it.
+    """
+    signed = sign_order(topic, payload, key)
+    if len(signed) <= MAX_PAYLOAD_BYTES:
+        return signed
+    _logger.error("order too long to be signed", topic=topic, size=len(signed))
+    return payload
 
 
 def _point_value(point: str, value: float | None, now: np.datetime64) -> PointValue:

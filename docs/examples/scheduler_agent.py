@@ -4,7 +4,9 @@
     python scheduler_agent.py --broker mqtts://broker:8883 --tls CA CERTIFICATE KEY \
         --site rhine --state agent.json
 
-It needs paho-mqtt only, and slurm_jobs.py beside it. See docs/how-to/schedulers/slurm.md.
+It needs paho-mqtt only, and slurm_jobs.py beside it. With `--keys FILE`, the public keys of the
+site's service, it obeys signed orders only, and needs joserfc too.
+See docs/how-to/schedulers/slurm.md.
 """
 
 import argparse
@@ -22,6 +24,7 @@ from paho.mqtt.client import CallbackAPIVersion, Client
 KINDS = {"training": (1.0, 0.1), "batch": (4.0, 0.0)}  # slack, and pause_loss in hours
 PACE = [(0.55, 0.74), (0.6, 0.79), (0.7, 0.885), (0.8, 0.95), (0.9, 0.985), (1.0, 1.0)]
 LEFT = 0.25  # h left of a job, as a minimum: a job with none left would not be ordered
+TYPE = "gigatwin-job-orders+jws"  # of signed orders
 PAST, MOST, PLAIN = 84 * 86400.0, 6000, 65_536  # s of history; jobs and bytes of a plain list
 RECORD, MOVED = 14 * 86400.0, 3600.0  # s of announcements; s by which a start moves to count again
 
@@ -60,14 +63,33 @@ def pace(cap):
     return low[1] + (high[1] - low[1]) * (max(cap, low[0]) - low[0]) / (high[0] - low[0])
 
 
-class Agent:
-    """Known jobs and orders; both survive a restart in a file."""
+def verified(orders, keys):
+    """Return the signed content of orders; the other fields prove nothing."""
+    from joserfc import jws  # noqa: PLC0415 - who has no keys needs no joserfc
+    from joserfc.errors import JoseError  # noqa: PLC0415
+    from joserfc.jwk import KeySet  # noqa: PLC0415
 
-    def __init__(self, site, file):
-        self.site, self.file, self.live = site, file, []
+    try:
+        known = KeySet.import_key_set(json.loads(keys.read_text()))
+        found = jws.deserialize_compact(orders["signed"], known, algorithms=["ES256"])
+    except (JoseError, OSError, KeyError, TypeError, AttributeError, ValueError) as error:
+        raise ValueError(f"signature: {error!r}") from error
+    if found.headers().get("typ") != TYPE:
+        raise ValueError(f"signature: of {found.headers().get('typ')}")
+    return json.loads(found.payload)
+
+
+class Agent:
+    """Known jobs and orders; both survive a restart in a file.
+
+    `keys` is the file of the site's public keys; without it, signatures are not checked.
+    """
+
+    def __init__(self, site, file, keys=None):
+        self.site, self.file, self.keys, self.live = site, file, keys, []
         kept = json.loads(file.read_text()) if file.exists() else {}
         self.known, self.sequence = kept.get("known", {}), kept.get("sequence", -1)
-        self.announced = kept.get("announced", [])
+        self.announced, self.refused = kept.get("announced", []), 0
         self.orders = kept.get("orders", {"expires": 0, "caps": {}})
 
     def judge(self, orders, now):
@@ -194,9 +216,11 @@ class Agent:
         said, reason, orders = {}, "", None
         try:
             orders = json.loads(text) if text else None
+            orders = verified(orders, self.keys) if orders and self.keys else orders
             reason = self.judge(orders, time.time()) if text else ""
         except (ValueError, LookupError, TypeError, AttributeError) as error:
-            print("orders that cannot be read:", repr(error), flush=True)
+            self.refused += 1
+            print(f"orders that cannot be read ({self.refused}):", repr(error), flush=True)
             orders = None
         self.keep()
         try:
@@ -222,6 +246,7 @@ def main():
     for name in ("--broker", "--site", "--state"):
         parser.add_argument(name, required=True)
     parser.add_argument("--tls", nargs=3, default=(), metavar=("CA", "CERTIFICATE", "KEY"))
+    parser.add_argument("--keys", type=Path, help="public keys of the site's service, a JWK set")
     parser.add_argument("--period", type=float, default=60.0, help="s between two rounds")
     args = parser.parse_args()
     topic, url, inbox = f"dc/v1/{args.site}/jobs", urlsplit(args.broker), queue.SimpleQueue()
@@ -232,7 +257,7 @@ def main():
     bus.tls_set(*args.tls) if url.scheme == "mqtts" else None
     bus.connect_async(url.hostname, url.port or (8883 if url.scheme == "mqtts" else 1883))
     bus.loop_start()
-    agent = Agent(args.site, Path(args.state))
+    agent = Agent(args.site, Path(args.state), args.keys)
     while True:
         try:
             text = inbox.get(timeout=args.period)

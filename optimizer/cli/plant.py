@@ -22,6 +22,7 @@ from optimizer.cli.options import (
 )
 from optimizer.cli.output import console, table, write_json
 from optimizer.demo.plant_run import SimulatedRunResult, build_plant_scenario, settle_run, write_run
+from telemetry.feed.signing import read_key_file
 from telemetry.mqtt.client import CONNECT_TIMEOUT_S, Client
 from telemetry.simulator.site import SimulatedSite, SimulationProgress, SimulationResult
 
@@ -58,6 +59,12 @@ def plant(  # noqa: PLR0913  (one parameter an option of the command line)
         typer.Option(help="Store, renewable or heat pump out of service; may be repeated."),
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for the results.")] = None,
+    order_keys: Annotated[
+        Path | None,
+        typer.Option(
+            help="Public keys of the service (JWK set); then unsigned orders are refused."
+        ),
+    ] = None,
     ca: CaOption = None,
     certificate: CertificateOption = None,
     key: KeyOption = None,
@@ -75,7 +82,14 @@ def plant(  # noqa: PLR0913  (one parameter an option of the command line)
         tls=build_tls(ca, certificate, key, allow_cleartext=allow_cleartext),
     )
     scene = build_plant_scenario(case, seed=seed, out_of_service=out_of_service or ())
-    simulated = SimulatedSite(scene, client, speed=speed, deadline=deadline, listen=_log_progress)
+    simulated = SimulatedSite(
+        scene,
+        client,
+        speed=speed,
+        deadline=deadline,
+        listen=_log_progress,
+        order_keys=None if order_keys is None else read_key_file(order_keys),
+    )
 
     def stop(_signal: int, _frame: FrameType | None) -> None:
         simulated.stop()

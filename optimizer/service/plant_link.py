@@ -31,6 +31,7 @@ from optimizer.service.status import (
 from optimizer.service.weekly_calibration import DriftMonitor
 from telemetry.archive.commit_batch import epoch_second
 from telemetry.commands import CommandPublisher
+from telemetry.feed.signing import load_or_create_key
 from telemetry.ingest.pipeline import IngestPipeline
 from telemetry.live.state import LiveState
 from telemetry.messages import topics
@@ -190,7 +191,11 @@ class PlantLink:
             quarantine=folder / "quarantine",
         )
         self.commands = CommandPublisher(
-            self._client, site.name, binder=self.window.binder, path=folder / "orders.json"
+            self._client,
+            site.name,
+            binder=self.window.binder,
+            path=folder / "orders.json",
+            key=load_or_create_key(folder / "keys"),
         )
         self.rack_names = RackNameComparison(site)
         # names are sent once a day, so those of before the start count

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
+import msgspec
 import structlog
 from joserfc import jws
 from joserfc.errors import JoseError, SecurityWarning
@@ -21,7 +22,8 @@ from joserfc.jwk import ECKey, RSAKey
 from joserfc.registry import JWS_HEADER_REGISTRY
 
 from telemetry.durable_files import create_folder, lock_folder, write_atomic
-from telemetry.messages.strict_json import encode_json
+from telemetry.messages.strict_json import decode_json, encode_json
+from telemetry.messages.topics import TopicKind, parse_topic
 from twin.errors import IssueCode, MessageError, SecurityError
 
 ES256: Final = "ES256"
@@ -267,6 +269,46 @@ def sign_document(
         header["typ"] = jws_type(kind)
     payload = encode_json(kind, document)
     return jws.serialize_compact(header, payload, key._key, registry=_registry(ES256))
+
+
+SIGNED_ORDERS: Final[Mapping[TopicKind, str]] = {
+    TopicKind.CAP_ORDER: "cap-order",
+    TopicKind.JOB_ORDERS: "job-orders",
+}
+"""Orders to a plant that carry a signature -> kind of the signed document."""
+
+
+class _SignedOrder(msgspec.Struct):
+    signed: str = ""
+
+
+def sign_order(topic: str, payload: bytes, key: SigningKey) -> bytes:
+    """Return a cap or job orders with the field ``signed``: the same order as a JWS.
+
+    ``payload`` is the order as JSON. Receivers without the site's key read its other fields.
+    Messages on other topics stay as they are.
+    """
+    kind = SIGNED_ORDERS.get(parse_topic(topic).kind)
+    if kind is None:
+        return payload
+    document = json.loads(payload)
+    return encode_json(topic, {**document, "signed": sign_document(document, key, kind=kind)})
+
+
+def verify_order(topic: str, payload: bytes, known: Mapping[str, object]) -> bytes:
+    """Return the signed content of a cap or job orders; its other fields prove nothing.
+
+    ``known`` is the JWK set of the site. MessageError reports an order without ``signed``, and what
+    :func:`verify_signature` does. Messages on other topics stay as they are.
+    """
+    kind = SIGNED_ORDERS.get(parse_topic(topic).kind)
+    if kind is None:
+        return payload
+    signed = decode_json(topic, payload, _SignedOrder).signed
+    if not signed:
+        expected = "an order with the field signed; upgrade the service of the site"
+        raise MessageError(topic, "", expected, code=IssueCode.INVALID_SIGNATURE)
+    return verify_signature(signed, known, kind=kind)
 
 
 def jws_type(kind: str) -> str:

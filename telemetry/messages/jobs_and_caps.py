@@ -421,6 +421,20 @@ class HallCapRecord(_SiteRecord):
     ] = []
 
 
+type _Signed = Annotated[
+    str,
+    _described(
+        "The fields of this message as a JWS, signed with the key of the site's feed; optional."
+    ),
+]
+
+
+class SignedHallCapRecord(HallCapRecord, kw_only=True):
+    """The largest power of the racks of a hall until the order expires, with a signature."""
+
+    signed: _Signed = ""
+
+
 def _decoded_order(address: ParsedTopic, topic: str, record: HallCapRecord) -> CapOrder:
     _expected(address, topic, record)
     expect_names(topic, (record.hall, address.hall))
@@ -492,6 +506,7 @@ class JobOrdersRecord(_SiteRecord):
             propertyNames=_JOB_NUMBER_PATTERN,
         ),
     ]
+    signed: _Signed = ""
 
 
 class JobStatusRecord(_SiteRecord):

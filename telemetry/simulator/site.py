@@ -6,7 +6,7 @@ A run repeats: publish telemetry, send a tick, wait for the decision, apply it f
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -14,6 +14,7 @@ import numpy as np
 import structlog
 import xarray as xr
 
+from telemetry.feed.signing import verify_order
 from telemetry.messages import decode, encode, topics
 from telemetry.messages.bms_contract import REPEAT_PERIOD
 from telemetry.messages.samples import (
@@ -42,7 +43,7 @@ from telemetry.simulator.deviations import FacilityNoise
 from telemetry.simulator.plant import SimulatedFacility
 from telemetry.simulator.setpoint_requests import SetPointRequests
 from twin.equipment import ITHall
-from twin.errors import MessageError
+from twin.errors import IssueCode, MessageError
 from twin.simulation.engine import VariableKey
 from twin.site import Site
 from twin.time_axes import HOUR, METERING_PERIOD_MIN, MINUTE, QUARTER_HOUR, SECOND
@@ -156,6 +157,7 @@ class SimulatedSite:
         speed: float | None = None,
         deadline: float = 30.0,
         listen: Callable[[SimulationProgress], None] = lambda _: None,
+        order_keys: Mapping[str, object] | None = None,
     ) -> None:
         self._scene, self._listen = scene, listen
         self._speed, self._deadline = speed, deadline
@@ -176,7 +178,9 @@ class SimulatedSite:
         self._placement = JobPlacement(self._plant.site)
         boot = int((self._start - np.datetime64(0, "us")) // SECOND)
         self._racks = SimulatedRackAgents(self._plant.site, boot=boot, rng=rngs[1])
-        self._connection = SimulatorConnection(client, site.name, self._receive)
+        self._connection = SimulatorConnection(
+            client, site.name, self._receive, order_keys=order_keys
+        )
         self._decided: DecisionNotice | None = None
         self._sent: Counter[str] = Counter()
         self._is_stopped = self._is_asked = False
@@ -421,8 +425,16 @@ class SimulatorConnection:
     - `counts`: messages sent and received, and those that could not be decoded.
     """
 
-    def __init__(self, client: MessageClient, site: str, receive: Callable[[Sample], None]) -> None:
+    def __init__(
+        self,
+        client: MessageClient,
+        site: str,
+        receive: Callable[[Sample], None],
+        *,
+        order_keys: Mapping[str, object] | None = None,
+    ) -> None:
         self._client, self._site, self._receive = client, site, receive
+        self._order_keys = order_keys
         self.counts: Counter[str] = Counter()
 
     def subscribe(self) -> None:
@@ -483,9 +495,13 @@ class SimulatorConnection:
         for message in messages:
             self.counts["heard"] += 1
             try:
-                sample = decode(message.topic, message.payload)
-            except MessageError:
-                self.counts["unreadable"] += 1
+                payload = message.payload
+                if self._order_keys is not None:
+                    payload = verify_order(message.topic, payload, self._order_keys)
+                sample = decode(message.topic, payload)
+            except MessageError as error:
+                is_unsigned = error.code is IssueCode.INVALID_SIGNATURE
+                self.counts["unsigned" if is_unsigned else "unreadable"] += 1
             else:
                 self._receive(sample)
         self._client.acknowledge(messages)

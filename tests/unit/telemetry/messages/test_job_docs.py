@@ -26,7 +26,7 @@ MESSAGES = {
     "job-announced": (TopicKind.JOB_ANNOUNCEMENTS, jobs_and_caps.JobAnnouncementsRecord),
     "job-orders": (TopicKind.JOB_ORDERS, jobs_and_caps.JobOrdersRecord),
     "job-status": (TopicKind.JOB_STATUS, jobs_and_caps.JobStatusRecord),
-    "cap-order": (TopicKind.CAP_ORDER, jobs_and_caps.HallCapRecord),
+    "cap-order": (TopicKind.CAP_ORDER, jobs_and_caps.SignedHallCapRecord),
     "cap-status": (TopicKind.CAP_STATUS, jobs_and_caps.HallCapStatusRecord),
 }
 BOUNDS = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}

@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from telemetry.feed.signing import generate_key, public_jwk_set, sign_order
 from telemetry.messages import decode, encode, topics
 from telemetry.messages.samples import CapOrder, DecisionNotice, JobOrders, PointValue
 from telemetry.messages.topics import TopicKind
@@ -225,6 +226,34 @@ def test_hall_keeps_its_cap(scene):
     statuses = script.samples(TopicKind.CAP_STATUS)
     assert statuses
     assert all(status.is_applied for status in statuses)
+
+
+class SigningScript(Script):
+    """A service whose orders are signed with a key."""
+
+    def __init__(self, answers, key):
+        super().__init__(answers)
+        self._key = key
+
+    def poll(self, *limits, **others):
+        return [
+            message._replace(payload=sign_order(message.topic, message.payload, self._key))
+            for message in super().poll(*limits, **others)
+        ]
+
+
+def test_plant_with_keys_obeys_signed_orders_only(scene):
+    key = generate_key()
+    keys = public_jwk_set(key)
+    signed = SigningScript(all_run, key)
+    outcome = SimulatedSite(scene, signed, order_keys=keys).run()
+    assert all(status.is_applied for status in signed.samples(TopicKind.JOB_STATUS))
+    assert len(signed.samples(TopicKind.JOB_STATUS)) >= STEPS
+    assert outcome.event_counts["unsigned"] == 0
+    for script in (Script(all_run), SigningScript(all_run, generate_key())):
+        outcome = SimulatedSite(scene, script, order_keys=keys, deadline=0.01).run()
+        assert outcome.event_counts["unsigned"] >= STEPS
+        assert not [one for one in script.samples(TopicKind.JOB_STATUS) if one.sequence > 0]
 
 
 def test_stopped_run_is_complete_until_the_stop(scene):

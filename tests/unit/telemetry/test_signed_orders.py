@@ -1,0 +1,167 @@
+"""Signed caps and job orders: who has the site's keys obeys their signed content only."""
+
+import importlib
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from telemetry.commands import CommandPublisher, PlantCommands
+from telemetry.feed.signing import generate_key, public_jwk_set, sign_order, verify_order
+from telemetry.messages import decode, encode
+from telemetry.messages.samples import CapOrder, JobOrders
+from telemetry.mqtt.queues import MAX_PAYLOAD_BYTES
+from tests.support.ordering import NOW, WANTED, bound
+from twin.errors import IssueCode, MessageError
+
+EXAMPLES = Path(__file__).parents[3] / "docs" / "examples"
+SITE_KEY, OTHER_KEY = generate_key(), generate_key()
+KEYS = public_jwk_set(SITE_KEY)
+JOBS = "dc/v1/small/jobs/set"
+NOON = 1_795_852_800.0
+
+
+class Wire:
+    """A client that records what is published, as it is sent."""
+
+    def __init__(self):
+        self.sent = {}
+
+    def publish(self, topic, payload, *, qos=0, retain=False, conflate=False):
+        self.sent[topic] = payload
+
+
+def published(folder, commands=WANTED):
+    wire = Wire()
+    publisher = CommandPublisher(
+        wire, "small", binder=bound(), path=folder / "orders.json", key=SITE_KEY
+    )
+    publisher.publish_commands(commands, NOW)
+    return {
+        topic: text for topic, text in wire.sent.items() if topic.endswith(("cap/set", "s/set"))
+    }
+
+
+def order(sequence=1, *, key=SITE_KEY, at=NOON, valid=1800.0, caps=None):
+    """Return job orders issued at a time [s], as they are sent."""
+    issued = np.datetime64(round(at * 1e6), "us")
+    orders = JobOrders(
+        site="small",
+        sequence=sequence,
+        issued=issued,
+        expires=issued + np.timedelta64(round(valid * 1e6), "us"),
+        caps={7: 0.8} if caps is None else caps,
+    )
+    topic, payload = encode(orders)
+    return payload if key is None else sign_order(topic, payload, key)
+
+
+def test_service_signs_what_it_orders(tmp_path):
+    sent = published(tmp_path)
+    assert len(sent) == 3
+    for topic, payload in sent.items():
+        assert decode(topic, verify_order(topic, payload, KEYS)) == decode(topic, payload)
+    kinds = [type(decode(topic, payload)) for topic, payload in sent.items()]
+    assert sorted(kind.__name__ for kind in kinds) == [CapOrder.__name__] * 2 + [JobOrders.__name__]
+
+
+def test_set_points_stay_as_their_contract_has_them():
+    topic = "BMS/v1/GIGATWIN/Value/BESS/GenericPoint/small/battery_1/battery_request"
+    assert sign_order(topic, b"{}", SITE_KEY) == verify_order(topic, b"{}", KEYS) == b"{}"
+
+
+def test_orders_too_long_to_be_signed_are_sent(tmp_path):
+    """13,000 jobs of 11 B are 143 kB, and 334 kB with the signed copy: above 256 KiB."""
+    caps = {10_000 + number: 0.5 for number in range(13_000)}
+    payload = published(tmp_path, PlantCommands(job_caps=caps))[JOBS]
+    assert len(payload) <= MAX_PAYLOAD_BYTES
+    assert len(decode(JOBS, payload).caps) == 13_000
+    with pytest.raises(MessageError):
+        verify_order(JOBS, payload, KEYS)
+
+
+def changed(payload, **fields):
+    return json.dumps(json.loads(payload) | fields).encode()
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        order(key=None),
+        order(key=OTHER_KEY),
+        changed(order(), signed=""),
+        changed(order(), signed="a.b.c"),
+        changed(order(), signed=json.loads(order())["signed"][:-6] + "AAAAAA"),
+    ],
+)
+def test_order_without_the_signature_of_the_site_is_refused(payload):
+    with pytest.raises(MessageError) as error:
+        verify_order(JOBS, payload, KEYS)
+    assert error.value.code is IssueCode.INVALID_SIGNATURE
+
+
+def test_only_the_signed_content_counts():
+    payload = changed(order(), caps={"9": 1.0})
+    assert decode(JOBS, verify_order(JOBS, payload, KEYS)).caps == {7: 0.8}
+
+
+def test_signed_order_counts_on_its_own_topic_only(tmp_path):
+    sent = published(tmp_path)
+    cap = sent["dc/v1/small/hall_1/cap/set"]
+    with pytest.raises(MessageError):
+        verify_order(JOBS, cap, KEYS)
+    other = "dc/v1/small/hall_2/cap/set"
+    with pytest.raises(MessageError):
+        decode(other, verify_order(other, cap, KEYS))
+
+
+@pytest.fixture
+def agent(tmp_path, monkeypatch):
+    """Return the example agent at noon, without jobs; it has the keys of the site."""
+    monkeypatch.syspath_prepend(str(EXAMPLES))
+    module = importlib.import_module("scheduler_agent")
+    monkeypatch.setattr(module.cluster, "jobs", lambda: iter([]))
+    monkeypatch.setattr(module.time, "time", lambda: NOON)
+    keys = tmp_path / "keys.json"
+    keys.write_text(json.dumps(public_jwk_set(OTHER_KEY, SITE_KEY)))
+    site = module.Agent("small", tmp_path / "agent.json", keys)
+    keys.write_text(json.dumps(KEYS))  # they are read again for each order: a rotation
+    return site
+
+
+def status(agent, payload):
+    found = agent.round(payload).get("status")
+    return None if found is None else json.loads(found)
+
+
+def test_agent_applies_signed_orders(agent):
+    assert status(agent, order(5))["applied"]
+    assert agent.orders["caps"] == {"7": 0.8}
+    assert agent.refused == 0
+
+
+@pytest.mark.parametrize("key", [None, OTHER_KEY])
+def test_agent_ignores_orders_of_others(agent, key):
+    """Proves: a forged order is counted, and neither its caps nor its sequence remain."""
+    status(agent, order(5))
+    assert status(agent, order(2**50, key=key, caps={8: 1.0})) is None
+    assert (agent.refused, agent.sequence, agent.orders["caps"]) == (1, 5, {"7": 0.8})
+    assert status(agent, order(6))["applied"]
+
+
+@pytest.mark.parametrize(
+    ("payload", "reason"),
+    [
+        (order(5), "stale"),
+        (order(4), "stale"),
+        (order(6, at=NOON - 3600.0), "expired"),
+        (order(6, at=NOON + 60.0), "issued in the future"),
+    ],
+)
+def test_agent_refuses_replayed_and_expired_orders(agent, payload, reason):
+    status(agent, order(5))
+    found = status(agent, payload)
+    assert not found["applied"]
+    assert found["reason"].startswith(reason)
+    assert agent.orders["caps"] == {"7": 0.8}
