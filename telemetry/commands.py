@@ -29,7 +29,7 @@ from telemetry.messages.samples import (
     Sample,
     SimulationTick,
 )
-from telemetry.mqtt.queues import MAX_PAYLOAD_BYTES, MessageClient, PublishToken, wait_all
+from telemetry.mqtt.queues import MessageClient, PublishToken, wait_all
 from telemetry.points.binding import PointBinder
 from telemetry.points.point_meanings import INTEGRATION_NAME
 from twin.errors import JournalError
@@ -288,22 +288,10 @@ class CommandPublisher:
         """Publish a sample, which replaces an earlier one on its topic that still waits."""
         topic, payload = encode(sample)
         if self._key is not None:
-            payload = _signed(topic, payload, self._key)
+            payload = sign_order(topic, payload, self._key)
         token = self._client.publish(topic, payload, qos=qos, conflate=True)
         if qos:
             self._tokens[topic] = token
-
-
-def _signed(topic: str, payload: bytes, key: SigningKey) -> bytes:
-    """Return an order with its signature; without it if both exceed what a broker accepts.
-
-    Receivers that have the site's key then refuse it, and others still get it.
-    """
-    signed = sign_order(topic, payload, key)
-    if len(signed) <= MAX_PAYLOAD_BYTES:
-        return signed
-    _logger.error("order too long to be signed", topic=topic, size=len(signed))
-    return payload
 
 
 def _point_value(point: str, value: float | None, now: np.datetime64) -> PointValue:

@@ -4,8 +4,8 @@
     python scheduler_agent.py --broker mqtts://broker:8883 --tls CA CERTIFICATE KEY \
         --site rhine --state agent.json
 
-It needs paho-mqtt only, and slurm_jobs.py beside it. With `--keys FILE`, the public keys of the
-site's service, it obeys signed orders only, and needs joserfc too.
+It needs paho-mqtt, and slurm_jobs.py and signed_orders.py beside it. With `--keys FILE`, the public
+keys of the site's service, it obeys signed orders only, and needs joserfc too.
 See docs/how-to/schedulers/slurm.md.
 """
 
@@ -18,13 +18,13 @@ import time
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import signed_orders
 import slurm_jobs as cluster
 from paho.mqtt.client import CallbackAPIVersion, Client
 
 KINDS = {"training": (1.0, 0.1), "batch": (4.0, 0.0)}  # slack, and pause_loss in hours
 PACE = [(0.55, 0.74), (0.6, 0.79), (0.7, 0.885), (0.8, 0.95), (0.9, 0.985), (1.0, 1.0)]
 LEFT = 0.25  # h left of a job, as a minimum: a job with none left would not be ordered
-TYPE = "gigatwin-job-orders+jws"  # of signed orders
 PAST, MOST, PLAIN = 84 * 86400.0, 6000, 65_536  # s of history; jobs and bytes of a plain list
 RECORD, MOVED = 14 * 86400.0, 3600.0  # s of announcements; s by which a start moves to count again
 
@@ -63,22 +63,6 @@ def pace(cap):
     return low[1] + (high[1] - low[1]) * (max(cap, low[0]) - low[0]) / (high[0] - low[0])
 
 
-def verified(orders, keys):
-    """Return the signed content of orders; the other fields prove nothing."""
-    from joserfc import jws  # noqa: PLC0415 - who has no keys needs no joserfc
-    from joserfc.errors import JoseError  # noqa: PLC0415
-    from joserfc.jwk import KeySet  # noqa: PLC0415
-
-    try:
-        known = KeySet.import_key_set(json.loads(keys.read_text()))
-        found = jws.deserialize_compact(orders["signed"], known, algorithms=["ES256"])
-    except (JoseError, OSError, KeyError, TypeError, AttributeError, ValueError) as error:
-        raise ValueError(f"signature: {error!r}") from error
-    if found.headers().get("typ") != TYPE:
-        raise ValueError(f"signature: of {found.headers().get('typ')}")
-    return json.loads(found.payload)
-
-
 class Agent:
     """Known jobs and orders; both survive a restart in a file.
 
@@ -92,19 +76,16 @@ class Agent:
         self.announced, self.refused = kept.get("announced", []), 0
         self.orders = kept.get("orders", {"expires": 0, "caps": {}})
 
-    def judge(self, orders, now):
-        """Accept orders, or return why not."""
-        last, self.sequence = self.sequence, max(self.sequence, orders["sequence"])
-        wrong = {
-            "of another version or site": (orders["v"], orders["site"]) != (1, self.site),
-            f"stale: sequence {orders['sequence']} is not above {last}": self.sequence == last,
-            f"expired at {orders['expires']}": orders["expires"] <= now * 1000.0,
-            f"issued in the future, at {orders['issued']}": orders["issued"] > (now + 5.0) * 1000.0,
-            "a cap is above 0 and at most 1": any(not 0 < c <= 1 for c in orders["caps"].values()),
-        }
-        reason = next((words for words, is_so in wrong.items() if is_so), "")
-        self.orders = self.orders if reason else orders
-        return reason
+    def take(self, text, now):
+        """Accept orders if the site signed them and they count, or raise why not."""
+        orders = signed_orders.read(text, self.keys, "job-orders")
+        last, self.answered = self.sequence, orders["sequence"]
+        if (orders["v"], orders["site"]) == (1, self.site):
+            self.sequence = max(last, orders["sequence"])
+        signed_orders.check(orders, last, now * 1000.0, site=self.site)
+        if any(not 0 < cap <= 1 for cap in orders["caps"].values()):
+            raise signed_orders.Refused("out-of-range", "a cap is above 0 and at most 1")
+        self.orders = orders
 
     def look(self, now):
         """Record which jobs run and wait, and the progress of each job."""
@@ -213,15 +194,15 @@ class Agent:
 
     def round(self, text):
         """Read orders if any came, carry them out, and return the messages to publish."""
-        said, reason, orders = {}, "", None
+        said, code, reason = {}, "", ""
+        self.answered = self.sequence  # an order that the site did not sign proves no number
         try:
-            orders = json.loads(text) if text else None
-            orders = verified(orders, self.keys) if orders and self.keys else orders
-            reason = self.judge(orders, time.time()) if text else ""
-        except (ValueError, LookupError, TypeError, AttributeError) as error:
-            self.refused += 1
-            print(f"orders that cannot be read ({self.refused}):", repr(error), flush=True)
-            orders = None
+            self.take(text, time.time()) if text else None
+        except signed_orders.Refused as error:
+            code, reason = error.code, str(error)
+        except (LookupError, TypeError, AttributeError) as error:
+            code, reason = "malformed", f"the orders cannot be read: {error!r}"
+        self.refused += bool(code)
         self.keep()
         try:
             self.look(time.time())
@@ -230,12 +211,14 @@ class Agent:
             said = self.lists(now)
         except (OSError, ValueError, LookupError) as error:  # an empty list would be wrong
             lacking = f"the jobs cannot be read: {error}"
-        if orders:
-            status = {"v": 1, "site": self.site, "sequence": orders["sequence"]}
-            status |= {"applied": not reason, "reason": reason or lacking}
+        if text:
+            status = {"v": 1, "site": self.site, "sequence": self.answered}
+            status |= {"applied": not code, "code": code, "reason": reason or lacking}
             said["status"] = json.dumps(status)
-        if reason or lacking:
-            print(reason or lacking, flush=True)
+        if code:
+            print(f"{self.refused} orders refused, the last as {code}: {reason}", flush=True)
+        if lacking:
+            print(lacking, flush=True)
         self.keep()
         return said
 

@@ -14,7 +14,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-import msgspec
 import structlog
 from joserfc import jws
 from joserfc.errors import JoseError, SecurityWarning
@@ -22,8 +21,9 @@ from joserfc.jwk import ECKey, RSAKey
 from joserfc.registry import JWS_HEADER_REGISTRY
 
 from telemetry.durable_files import create_folder, lock_folder, write_atomic
-from telemetry.messages.strict_json import decode_json, encode_json
+from telemetry.messages.strict_json import decode_json, encode_json, pack_gzip, unpack_gzip
 from telemetry.messages.topics import TopicKind, parse_topic
+from telemetry.mqtt.queues import MAX_PAYLOAD_BYTES
 from twin.errors import IssueCode, MessageError, SecurityError
 
 ES256: Final = "ES256"
@@ -264,11 +264,18 @@ def sign_document(
     :data:`FLEX_DOCUMENT_KIND` have no ``typ``. ``claims`` are further fields of the protected
     header.
     """
-    header: dict[str, object] = {"alg": ES256, "kid": key.kid, **(claims or {})}
+    return _sign(encode_json(kind, document), key, kind=kind, claims=claims or {})
+
+
+def _sign(content: bytes, key: SigningKey, *, kind: str, claims: Mapping[str, object]) -> str:
+    header: dict[str, object] = {"alg": ES256, "kid": key.kid, **claims}
     if kind != FLEX_DOCUMENT_KIND:
         header["typ"] = jws_type(kind)
-    payload = encode_json(kind, document)
-    return jws.serialize_compact(header, payload, key._key, registry=_registry(ES256))
+    return jws.serialize_compact(header, content, key._key, registry=_registry(ES256))
+
+
+GZIP_CONTENT: Final = "gzip"
+"""``cty`` in the header of a signed order whose content is gzip."""
 
 
 SIGNED_ORDERS: Final[Mapping[TopicKind, str]] = {
@@ -278,21 +285,25 @@ SIGNED_ORDERS: Final[Mapping[TopicKind, str]] = {
 """Orders to a plant that carry a signature -> kind of the signed document."""
 
 
-class _SignedOrder(msgspec.Struct):
-    signed: str = ""
-
-
 def sign_order(topic: str, payload: bytes, key: SigningKey) -> bytes:
     """Return a cap or job orders with the field ``signed``: the same order as a JWS.
 
     ``payload`` is the order as JSON. Receivers without the site's key read its other fields.
-    Messages on other topics stay as they are.
+    Long content is gzip, and ``cty`` in the header says so. Where a broker would refuse both
+    forms together, only ``signed`` remains. Messages on other topics stay as they are.
     """
     kind = SIGNED_ORDERS.get(parse_topic(topic).kind)
     if kind is None:
         return payload
-    document = json.loads(payload)
-    return encode_json(topic, {**document, "signed": sign_document(document, key, kind=kind)})
+    content = pack_gzip(payload)
+    claims = {} if content is payload else {"cty": GZIP_CONTENT}
+    signed = _sign(content, key, kind=kind, claims=claims)
+    whole = encode_json(topic, {**json.loads(payload), "signed": signed})
+    if len(whole) <= MAX_PAYLOAD_BYTES:
+        return whole
+    remedy = "give the site's public keys to all agents: those without them refuse this order"
+    _logger.error("order sent as signed content only", topic=topic, remedy=remedy)
+    return encode_json(topic, {"signed": signed})
 
 
 def verify_order(topic: str, payload: bytes, known: Mapping[str, object]) -> bytes:
@@ -304,11 +315,12 @@ def verify_order(topic: str, payload: bytes, known: Mapping[str, object]) -> byt
     kind = SIGNED_ORDERS.get(parse_topic(topic).kind)
     if kind is None:
         return payload
-    signed = decode_json(topic, payload, _SignedOrder).signed
-    if not signed:
+    signed = decode_json(topic, payload, dict).get("signed")
+    if not isinstance(signed, str) or not signed:
         expected = "an order with the field signed; upgrade the service of the site"
-        raise MessageError(topic, "", expected, code=IssueCode.INVALID_SIGNATURE)
-    return verify_signature(signed, known, kind=kind)
+        raise MessageError(topic, signed, expected, code=IssueCode.MISSING)
+    header, content = verify_with_header(signed, known, kind=kind)
+    return unpack_gzip(topic, content) if header.get("cty") == GZIP_CONTENT else content
 
 
 def jws_type(kind: str) -> str:

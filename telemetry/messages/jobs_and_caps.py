@@ -13,8 +13,6 @@ The records below define each field with bounds, unit and meaning.
 the tables of docs/reference/job-messages.md from them.
 """
 
-import gzip
-import zlib
 from typing import Annotated, Final
 
 import msgspec
@@ -34,6 +32,7 @@ from telemetry.messages.samples import (
 )
 from telemetry.messages.strict_json import (
     COUNT_RANGE,
+    MAX_UNPACKED_BYTES,
     MESSAGE_TIME_END_MS,
     MESSAGE_VERSION,
     TIME_RANGE,
@@ -45,23 +44,18 @@ from telemetry.messages.strict_json import (
     expect_version,
     json_column,
     json_time_column,
+    pack_gzip,
     to_datetime,
     to_datetimes,
     to_milliseconds,
+    unpack_gzip,
 )
 from telemetry.messages.topics import ParsedTopic, TopicKind, build_topic
 from telemetry.mqtt.queues import MAX_PAYLOAD_BYTES
 from twin.errors import IssueCode, MessageError
 from twin.time_axes import MINUTE, SECOND
 
-MAX_UNPACKED_BYTES: Final = 2 * 1024 * 1024
-"""Largest list of jobs that is unpacked, so that a small gzip cannot fill the memory. [B]"""
-
-MAX_PLAIN_BYTES: Final = 65_536
-"""Largest list of jobs that is sent as text, which people can read on the broker. [B]"""
-
 _GZIP: Final = b"\x1f\x8b"
-_GZIP_WBITS: Final = 31  # a gzip with its header and its checksum
 _DONE_TOLERANCE_H: Final = 1e-6  # h, rounding error allowed between done hours and length
 _MAX_TICK_INTERVAL_S: Final = 86_400.0  # longest interval of a tick: a day
 
@@ -94,7 +88,7 @@ def encode_queue(snapshot: QueueSnapshot) -> tuple[str, bytes]:
         "ran_h": json_column(snapshot.run_hours),
         "running": json_column(snapshot.running),
     }
-    return topic, _packed(encode_json(topic, _encoded_columns(topic, snapshot) | extra))
+    return topic, pack_gzip(encode_json(topic, _encoded_columns(topic, snapshot) | extra))
 
 
 def decode_history(address: ParsedTopic, topic: str, payload: bytes) -> JobHistory:
@@ -109,7 +103,7 @@ def decode_history(address: ParsedTopic, topic: str, payload: bytes) -> JobHisto
 def encode_history(history: JobHistory) -> tuple[str, bytes]:
     """Return the topic and the payload of a history."""
     topic = build_topic(TopicKind.JOB_HISTORY, site=history.site)
-    return topic, _packed(encode_json(topic, _encoded_columns(topic, history)))
+    return topic, pack_gzip(encode_json(topic, _encoded_columns(topic, history)))
 
 
 def decode_announcements(address: ParsedTopic, topic: str, payload: bytes) -> JobAnnouncements:
@@ -162,7 +156,7 @@ def encode_announcements(jobs: JobAnnouncements) -> tuple[str, bytes]:
         "probability": json_column(jobs.probability),
         "withdrawn": withdrawn,
     }
-    return topic, _packed(encode_json(topic, document))
+    return topic, pack_gzip(encode_json(topic, document))
 
 
 def decode_job_orders(address: ParsedTopic, topic: str, payload: bytes) -> JobOrders:
@@ -205,32 +199,25 @@ def decode_job_status(address: ParsedTopic, topic: str, payload: bytes) -> JobSt
         sequence=record.sequence,
         is_applied=record.applied,
         reason=record.reason,
+        code=record.code,
     )
 
 
 def encode_job_status(status: JobStatus) -> tuple[str, bytes]:
     """Return the topic and the payload of a job status."""
-    outcome: dict[str, Json] = {"applied": status.is_applied, "reason": status.reason}
+    outcome = _outcome(status)
     return _encoded(TopicKind.JOB_STATUS, status.site, sequence=status.sequence, **outcome)
+
+
+def _outcome(status: JobStatus | CapStatus) -> dict[str, Json]:
+    return {"applied": status.is_applied, "reason": status.reason, "code": status.code}
 
 
 def _decode_job_list[T](topic: str, payload: bytes, kind: type[T]) -> T:
     """Return a list of jobs, as text or gzip, as a typed record."""
     if len(payload) > MAX_PAYLOAD_BYTES or not payload.startswith(_GZIP):
         return decode_json(topic, payload, kind)
-    unpacking = zlib.decompressobj(_GZIP_WBITS)
-    try:
-        text = unpacking.decompress(payload, MAX_UNPACKED_BYTES + 1)
-    except zlib.error as error:
-        raise MessageError(topic, payload, f"gzip that cannot be unpacked: {error}") from error
-    if len(text) <= MAX_UNPACKED_BYTES and (not unpacking.eof or unpacking.unused_data):
-        raise MessageError(topic, payload, "one whole gzip and no bytes after it")
-    return decode_json(topic, text, kind, largest=MAX_UNPACKED_BYTES)
-
-
-def _packed(text: bytes) -> bytes:
-    """Return a list of jobs as text if it is short, else as gzip."""
-    return text if len(text) <= MAX_PLAIN_BYTES else gzip.compress(text, mtime=0)
+    return decode_json(topic, unpack_gzip(topic, payload), kind, largest=MAX_UNPACKED_BYTES)
 
 
 def _described(meaning: str, unit: str = "", **more: object) -> msgspec.Meta:
@@ -366,14 +353,14 @@ def _encoded_columns(topic: str, snapshot: JobHistory | QueueSnapshot) -> dict[s
 
 def decode_cap_order(address: ParsedTopic, topic: str, payload: bytes) -> CapOrder:
     """Return a cap of a hall."""
-    return _decoded_order(address, topic, decode_json(topic, payload, HallCapRecord))
+    return _decoded_order(address, topic, decode_json(topic, payload, SignedHallCapRecord))
 
 
 def decode_cap_status(address: ParsedTopic, topic: str, payload: bytes) -> CapStatus:
     """Return whether a cap is applied."""
     record = decode_json(topic, payload, HallCapStatusRecord)
     order = _decoded_order(address, topic, record)
-    return CapStatus(order=order, is_applied=record.applied, reason=record.reason)
+    return CapStatus(order=order, is_applied=record.applied, reason=record.reason, code=record.code)
 
 
 def encode_cap_order(order: CapOrder) -> tuple[str, bytes]:
@@ -386,7 +373,7 @@ def encode_cap_status(status: CapStatus) -> tuple[str, bytes]:
     """Return the topic and the payload of a cap status."""
     order = status.order
     topic = build_topic(TopicKind.CAP_STATUS, site=order.site, hall=order.hall)
-    outcome: dict[str, Json] = {"applied": status.is_applied, "reason": status.reason}
+    outcome = _outcome(status)
     return topic, encode_json(topic, _order_fields(topic, order) | outcome)
 
 
@@ -476,6 +463,7 @@ type _Applied = Annotated[
 type _Reason = Annotated[
     str, _described("Why it is not applied, or which part could not be; may be empty.")
 ]
+type _Code = Annotated[str, _described("Code of why it is not applied; empty if it is; optional.")]
 
 _JOB_NUMBER_PATTERN = {"pattern": "^(0|[1-9][0-9]{0,19})$"}
 
@@ -519,6 +507,7 @@ class JobStatusRecord(_SiteRecord):
     ]
     applied: _Applied
     reason: _Reason
+    code: _Code = ""
 
 
 class HallCapStatusRecord(HallCapRecord, kw_only=True):
@@ -526,6 +515,7 @@ class HallCapStatusRecord(HallCapRecord, kw_only=True):
 
     applied: _Applied
     reason: _Reason
+    code: _Code = ""
 
 
 class _TickRecord(_SiteRecord):

@@ -166,11 +166,12 @@ class CapOrder:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CapStatus:
-    """Whether the plant applies a cap order, and why not."""
+    """Whether the plant applies a cap order, and why not; ``code`` is for programs."""
 
     order: CapOrder
     is_applied: bool
     reason: str = ""
+    code: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -250,12 +251,13 @@ class JobOrders:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class JobStatus:
-    """Whether the cluster applies job orders, and why not."""
+    """Whether the cluster applies job orders, and why not; ``code`` is for programs."""
 
     site: str
     sequence: int
     is_applied: bool
     reason: str = ""
+    code: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)

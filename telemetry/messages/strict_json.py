@@ -5,8 +5,10 @@ any size. Python's own reader accepts NaN, 1e999 and lone surrogates. Used toget
 where each is lax, they refuse all of them.
 """
 
+import gzip
 import json
 import math
+import zlib
 from collections.abc import Sequence
 from typing import Final, NoReturn
 
@@ -153,3 +155,32 @@ def _finite_float(text: str) -> float:
     if not math.isfinite(value):
         raise ValueError("a number is too large")
     return value
+
+
+MAX_UNPACKED_BYTES: Final = 2 * 1024 * 1024
+"""Largest text that is unpacked, so that a small gzip cannot fill the memory. [B]"""
+
+MAX_PLAIN_BYTES: Final = 65_536
+"""Largest text that is sent as text, which people can read on the broker. [B]"""
+
+_GZIP_WBITS: Final = 31  # a gzip with its header and its checksum
+
+
+def unpack_gzip(topic: str, payload: bytes) -> bytes:
+    """Return the text of one whole gzip, cut one byte beyond :data:`MAX_UNPACKED_BYTES`.
+
+    MessageError reports what is no gzip, and bytes after it.
+    """
+    unpacking = zlib.decompressobj(_GZIP_WBITS)
+    try:
+        text = unpacking.decompress(payload, MAX_UNPACKED_BYTES + 1)
+    except zlib.error as error:
+        raise MessageError(topic, payload, f"gzip that cannot be unpacked: {error}") from error
+    if len(text) <= MAX_UNPACKED_BYTES and (not unpacking.eof or unpacking.unused_data):
+        raise MessageError(topic, payload, "one whole gzip and no bytes after it")
+    return text
+
+
+def pack_gzip(text: bytes) -> bytes:
+    """Return a text itself if it has at most :data:`MAX_PLAIN_BYTES`, else as gzip."""
+    return text if len(text) <= MAX_PLAIN_BYTES else gzip.compress(text, mtime=0)

@@ -6,7 +6,7 @@ chip.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -25,6 +25,7 @@ from telemetry.messages.samples import (
 )
 from telemetry.points.site_points import rack_name
 from twin.equipment import CoolingPlant, ITHall
+from twin.errors import IssueCode, MessageError
 from twin.physics import FloatArray
 from twin.simulation.engine import VariableKey
 from twin.site import Site
@@ -281,26 +282,41 @@ class SimulatedScheduler:
     def apply_job_orders(self, orders: JobOrders, now: np.datetime64) -> JobStatus:
         """Apply orders for jobs, or report why not."""
         last = self.sequence if self.sequence != NO_SEQUENCE else None
-        reason = _outdated(orders, last, now=now)
+        code, reason = _outdated(orders, last, now=now)
         if not reason and any(not 0.0 < cap <= 1.0 for cap in orders.caps.values()):
-            reason = "a cap is above 0 and at most 1"
+            code, reason = IssueCode.OUT_OF_RANGE, "a cap is above 0 and at most 1"
         self.sequence = max(self.sequence, orders.sequence)
         if not reason:
             self._orders = orders
-        return self._status(orders.sequence, reason, is_applied=not reason)
+        status = self._status(orders.sequence, reason, is_applied=not reason)
+        return replace(status, code=code)
 
     def apply_hall_cap(self, order: CapOrder, now: np.datetime64) -> CapStatus:
         """Apply a cap of a hall, or report why not."""
         halls = {hall.name: hall for hall in self._site.machines_of(ITHall)}
         before = self._caps.get(order.hall)
-        reason = _outdated(order, before.sequence if before else None, now=now)
+        code, reason = _outdated(order, before.sequence if before else None, now=now)
         if order.hall not in halls:
+            code = IssueCode.UNKNOWN_NAME
             reason = f"there is no such hall; there are {', '.join(halls)}"
         elif not halls[order.hall].idle_power <= _of_all(halls[order.hall], order):
+            code = IssueCode.OUT_OF_RANGE
             reason = f"the hall draws {halls[order.hall].idle_power:g} MW when it waits"
         if not reason:
             self._caps[order.hall] = order
-        return CapStatus(order=order, is_applied=not reason, reason=reason)
+        return CapStatus(order=order, is_applied=not reason, reason=reason, code=code)
+
+    def refuse_unverified(self, hall: str, error: MessageError) -> JobStatus | CapStatus | None:
+        """Return the status of an order that the site did not sign: of a hall, or for jobs if "".
+
+        The order proves nothing: the status has the fields of the last one that counts; without
+        one there is no status of a hall.
+        """
+        reason, code = str(error), str(error.code)
+        if not hall:
+            return replace(self._status(self.sequence, reason, is_applied=False), code=code)
+        last = self._caps.get(hall)
+        return last and CapStatus(order=last, is_applied=False, reason=reason, code=code)
 
     def active_caps(self, now: np.datetime64) -> dict[str, float]:
         """Return the valid caps of halls; excluded racks count at full power. [MW]"""
@@ -399,12 +415,14 @@ def _of_all(hall: ITHall, order: CapOrder) -> float:
     return order.power_cap + len(order.excluded_racks) * hall.rack_power
 
 
-def _outdated(order: JobOrders | CapOrder, last: int | None, *, now: np.datetime64) -> str:
-    """Return why the time or sequence of an order is invalid, or ""."""
+def _outdated(
+    order: JobOrders | CapOrder, last: int | None, *, now: np.datetime64
+) -> tuple[str, str]:
+    """Return the code and words for an invalid time or sequence of an order, or empty ones."""
     if last is not None and order.sequence <= last:
-        return f"stale: sequence {order.sequence} is not above {last}"
+        return IssueCode.REPLAYED, f"stale: sequence {order.sequence} is not above {last}"
     if order.expires <= now:
-        return f"expired at {order.expires}Z"
+        return IssueCode.EXPIRED, f"expired at {order.expires}Z"
     if order.issued > now + MAX_ORDER_CLOCK_LEAD:
-        return f"issued in the future, at {order.issued}Z"
-    return ""
+        return IssueCode.TIME_ORDER, f"issued in the future, at {order.issued}Z"
+    return "", ""

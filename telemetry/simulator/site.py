@@ -43,7 +43,7 @@ from telemetry.simulator.deviations import FacilityNoise
 from telemetry.simulator.plant import SimulatedFacility
 from telemetry.simulator.setpoint_requests import SetPointRequests
 from twin.equipment import ITHall
-from twin.errors import IssueCode, MessageError
+from twin.errors import MessageError
 from twin.simulation.engine import VariableKey
 from twin.site import Site
 from twin.time_axes import HOUR, METERING_PERIOD_MIN, MINUTE, QUARTER_HOUR, SECOND
@@ -178,8 +178,9 @@ class SimulatedSite:
         self._placement = JobPlacement(self._plant.site)
         boot = int((self._start - np.datetime64(0, "us")) // SECOND)
         self._racks = SimulatedRackAgents(self._plant.site, boot=boot, rng=rngs[1])
+        self._order_keys = order_keys
         self._connection = SimulatorConnection(
-            client, site.name, self._receive, order_keys=order_keys
+            client, site.name, self._receive, verify=self._verify if order_keys else None
         )
         self._decided: DecisionNotice | None = None
         self._sent: Counter[str] = Counter()
@@ -318,6 +319,18 @@ class SimulatedSite:
             self.event_counts["refused"] += 1
             _logger.warning("refused", site=self._scene.site.name, reason=reason)
 
+    def _verify(self, topic: str, payload: bytes) -> bytes:
+        """Return the signed content of an order; report one that the site did not sign."""
+        try:
+            return verify_order(topic, payload, self._order_keys or {})
+        except MessageError as error:
+            status = self._cluster.refuse_unverified(topics.parse_topic(topic).hall, error)
+            if status is not None:
+                self._connection.publish_reliably(status, retain=True)
+            self.event_counts["unverified"] += 1
+            _logger.warning("refused", site=self._scene.site.name, reason=str(error))
+            raise
+
     def _run_quarter_hour(self, service_racks: float) -> None:
         """Run a quarter-hour by the active orders and requests, and publish telemetry."""
         plant, cluster, site = self._plant, self._cluster, self._scene.site
@@ -422,6 +435,7 @@ class SimulatorConnection:
     """The client of a simulated site.
 
     - `receive`: called with every decoded message.
+    - `verify`: called with topic and payload; returns the payload that counts, or raises.
     - `counts`: messages sent and received, and those that could not be decoded.
     """
 
@@ -431,10 +445,10 @@ class SimulatorConnection:
         site: str,
         receive: Callable[[Sample], None],
         *,
-        order_keys: Mapping[str, object] | None = None,
+        verify: Callable[[str, bytes], bytes] | None = None,
     ) -> None:
         self._client, self._site, self._receive = client, site, receive
-        self._order_keys = order_keys
+        self._verify = verify or (lambda _, payload: payload)
         self.counts: Counter[str] = Counter()
 
     def subscribe(self) -> None:
@@ -495,13 +509,9 @@ class SimulatorConnection:
         for message in messages:
             self.counts["heard"] += 1
             try:
-                payload = message.payload
-                if self._order_keys is not None:
-                    payload = verify_order(message.topic, payload, self._order_keys)
-                sample = decode(message.topic, payload)
-            except MessageError as error:
-                is_unsigned = error.code is IssueCode.INVALID_SIGNATURE
-                self.counts["unsigned" if is_unsigned else "unreadable"] += 1
+                sample = decode(message.topic, self._verify(message.topic, message.payload))
+            except MessageError:
+                self.counts["unreadable"] += 1
             else:
                 self._receive(sample)
         self._client.acknowledge(messages)

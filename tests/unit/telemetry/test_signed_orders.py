@@ -3,6 +3,7 @@
 import importlib
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -71,14 +72,16 @@ def test_set_points_stay_as_their_contract_has_them():
     assert sign_order(topic, b"{}", SITE_KEY) == verify_order(topic, b"{}", KEYS) == b"{}"
 
 
-def test_orders_too_long_to_be_signed_are_sent(tmp_path):
-    """13,000 jobs of 11 B are 143 kB, and 334 kB with the signed copy: above 256 KiB."""
-    caps = {10_000 + number: 0.5 for number in range(13_000)}
+@pytest.mark.parametrize(("first", "has_caps"), [(10_000, True), (1 << 40, False)])
+def test_long_orders_are_signed(tmp_path, agent, first, has_caps):
+    """13,000 jobs of 11 B are 143 kB, and the gzip fits beside; of 19 B only the gzip fits."""
+    caps = {first + number: 0.5 for number in range(13_000)}
     payload = published(tmp_path, PlantCommands(job_caps=caps))[JOBS]
     assert len(payload) <= MAX_PAYLOAD_BYTES
-    assert len(decode(JOBS, payload).caps) == 13_000
-    with pytest.raises(MessageError):
-        verify_order(JOBS, payload, KEYS)
+    assert ("caps" in json.loads(payload)) == has_caps
+    assert decode(JOBS, verify_order(JOBS, payload, KEYS)).caps == caps
+    found = agent.signed_orders.read(payload, agent.keys, "job-orders")
+    assert len(found["caps"]) == 13_000
 
 
 def changed(payload, **fields):
@@ -88,9 +91,7 @@ def changed(payload, **fields):
 @pytest.mark.parametrize(
     "payload",
     [
-        order(key=None),
         order(key=OTHER_KEY),
-        changed(order(), signed=""),
         changed(order(), signed="a.b.c"),
         changed(order(), signed=json.loads(order())["signed"][:-6] + "AAAAAA"),
     ],
@@ -99,6 +100,13 @@ def test_order_without_the_signature_of_the_site_is_refused(payload):
     with pytest.raises(MessageError) as error:
         verify_order(JOBS, payload, KEYS)
     assert error.value.code is IssueCode.INVALID_SIGNATURE
+
+
+@pytest.mark.parametrize("payload", [order(key=None), changed(order(), signed="")])
+def test_unsigned_order_is_refused(payload):
+    with pytest.raises(MessageError) as error:
+        verify_order(JOBS, payload, KEYS)
+    assert error.value.code is IssueCode.MISSING
 
 
 def test_only_the_signed_content_counts():
@@ -126,13 +134,13 @@ def agent(tmp_path, monkeypatch):
     keys = tmp_path / "keys.json"
     keys.write_text(json.dumps(public_jwk_set(OTHER_KEY, SITE_KEY)))
     site = module.Agent("small", tmp_path / "agent.json", keys)
+    site.signed_orders = module.signed_orders
     keys.write_text(json.dumps(KEYS))  # they are read again for each order: a rotation
     return site
 
 
 def status(agent, payload):
-    found = agent.round(payload).get("status")
-    return None if found is None else json.loads(found)
+    return json.loads(agent.round(payload)["status"])
 
 
 def test_agent_applies_signed_orders(agent):
@@ -141,27 +149,74 @@ def test_agent_applies_signed_orders(agent):
     assert agent.refused == 0
 
 
-@pytest.mark.parametrize("key", [None, OTHER_KEY])
-def test_agent_ignores_orders_of_others(agent, key):
+@pytest.mark.parametrize(("key", "code"), [(None, "missing"), (OTHER_KEY, "invalid-signature")])
+def test_agent_refuses_orders_of_others(agent, key, code):
     """Proves: a forged order is counted, and neither its caps nor its sequence remain."""
     status(agent, order(5))
-    assert status(agent, order(2**50, key=key, caps={8: 1.0})) is None
+    found = status(agent, order(2**50, key=key, caps={8: 1.0}))
+    assert (found["applied"], found["code"], found["sequence"]) == (False, code, 5)
     assert (agent.refused, agent.sequence, agent.orders["caps"]) == (1, 5, {"7": 0.8})
     assert status(agent, order(6))["applied"]
 
 
 @pytest.mark.parametrize(
-    ("payload", "reason"),
+    ("payload", "code"),
     [
-        (order(5), "stale"),
-        (order(4), "stale"),
+        (order(5), "replayed"),
+        (order(4), "replayed"),
         (order(6, at=NOON - 3600.0), "expired"),
-        (order(6, at=NOON + 60.0), "issued in the future"),
+        (order(6, at=NOON + 60.0), "time-order"),
     ],
 )
-def test_agent_refuses_replayed_and_expired_orders(agent, payload, reason):
+def test_agent_refuses_replayed_and_expired_orders(agent, payload, code):
     status(agent, order(5))
     found = status(agent, payload)
-    assert not found["applied"]
-    assert found["reason"].startswith(reason)
+    assert (found["applied"], found["code"]) == (False, code)
     assert agent.orders["caps"] == {"7": 0.8}
+    assert agent.refused == 1
+
+
+def cap(sequence, *, key=SITE_KEY, hall="hall_1", power=1.0, excluded=()):
+    issued = np.datetime64(round(NOON * 1e6), "us")
+    made = CapOrder(
+        site="small",
+        hall=hall,
+        sequence=sequence,
+        issued=issued,
+        expires=issued + np.timedelta64(1800, "s"),
+        power_cap=power,
+        excluded_racks=excluded,
+    )
+    topic, payload = encode(made)
+    return payload if key is None else sign_order(topic, payload, key)
+
+
+@pytest.mark.parametrize(
+    ("payload", "code"),
+    [
+        (cap(6, key=None), "missing"),
+        (cap(6, key=OTHER_KEY), "invalid-signature"),
+        (cap(6, hall="hall_2"), "inconsistent"),
+        (cap(5), "replayed"),
+        (cap(6, power=0.1), "out-of-range"),
+        (order(6), "invalid-signature"),
+        (b"[]", "malformed"),
+    ],
+)
+def test_hall_keeps_its_cap_when_an_order_is_refused(tmp_path, monkeypatch, payload, code):
+    """Proves: racks get their share of signed caps, keep it, and their default once it expires."""
+    monkeypatch.syspath_prepend(str(EXAMPLES))
+    module, calls = importlib.import_module("cap_agent"), []
+    (tmp_path / "keys.json").write_text(json.dumps(KEYS))
+    options = SimpleNamespace(site="small", hall="hall_1", racks=5, idle_mw=0.3)
+    options.state, options.keys = tmp_path / "cap.json", tmp_path / "keys.json"
+    agent = module.Agent(options, calls.append)
+    now = NOON * 1000.0
+    assert agent.round(b"", now) is None
+    assert json.loads(agent.round(cap(5, excluded=("r0002",)), now))["applied"]
+    found = decode("dc/v1/small/hall_1/cap/status", agent.round(payload, now).encode())
+    assert (found.is_applied, found.code, agent.refused) == (False, code, 1)
+    restarted = module.Agent(options, calls.append)
+    restarted.round(b"", now)
+    restarted.round(b"", now + 1800e3)
+    assert calls == [["default"], ["250.0", "r0002"], ["250.0", "r0002"], ["default"]]

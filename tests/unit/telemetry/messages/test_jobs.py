@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from telemetry.messages import decode, encode
-from telemetry.messages.jobs_and_caps import MAX_PLAIN_BYTES, MAX_UNPACKED_BYTES
 from telemetry.messages.samples import JobColumns, JobHistory, QueueSnapshot
+from telemetry.messages.strict_json import MAX_PLAIN_BYTES, MAX_UNPACKED_BYTES
 from telemetry.mqtt.queues import MAX_PAYLOAD_BYTES
 from twin.errors import MessageError
 

@@ -249,10 +249,10 @@ def test_plant_with_keys_obeys_signed_orders_only(scene):
     outcome = SimulatedSite(scene, signed, order_keys=keys).run()
     assert all(status.is_applied for status in signed.samples(TopicKind.JOB_STATUS))
     assert len(signed.samples(TopicKind.JOB_STATUS)) >= STEPS
-    assert outcome.event_counts["unsigned"] == 0
+    assert outcome.event_counts["unverified"] == 0
     for script in (Script(all_run), SigningScript(all_run, generate_key())):
         outcome = SimulatedSite(scene, script, order_keys=keys, deadline=0.01).run()
-        assert outcome.event_counts["unsigned"] >= STEPS
+        assert outcome.event_counts["unverified"] >= STEPS
         assert not [one for one in script.samples(TopicKind.JOB_STATUS) if one.sequence > 0]
 
 
