@@ -21,6 +21,8 @@ from urllib.parse import urlsplit
 import signed_orders
 from paho.mqtt.client import CallbackAPIVersion, Client
 
+MOST = 1e6  # MW; a cap is below, which also refuses NaN and infinity
+
 
 class Agent:
     """The cap in force in a hall; it survives a restart in the file `state`."""
@@ -41,9 +43,9 @@ class Agent:
         last = self.order["sequence"] if self.order else -1
         place = {"site": self.options.site, "hall": self.options.hall}
         signed_orders.check(order, last, now, **place)
-        if not self.options.idle_mw <= order["power_cap_mw"] < 1e6:
+        if not self.options.idle_mw <= order["power_cap_mw"] < MOST:
             reason = f"the hall draws {self.options.idle_mw:g} MW when it waits"
-            raise signed_orders.Refused("out-of-range", reason)
+            raise signed_orders.OrderError("out-of-range", reason)
         new = self.options.state.with_suffix(".new")
         new.write_text(json.dumps(order))
         new.replace(self.options.state)
@@ -68,7 +70,7 @@ class Agent:
         code = reason = ""
         try:
             self.take(text, now) if text else None
-        except signed_orders.Refused as error:
+        except signed_orders.OrderError as error:
             code, reason = error.code, str(error)
         except (LookupError, TypeError) as error:
             code, reason = "malformed", f"the order cannot be read: {error!r}"

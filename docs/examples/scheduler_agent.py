@@ -84,7 +84,7 @@ class Agent:
             self.sequence = max(last, orders["sequence"])
         signed_orders.check(orders, last, now * 1000.0, site=self.site)
         if any(not 0 < cap <= 1 for cap in orders["caps"].values()):
-            raise signed_orders.Refused("out-of-range", "a cap is above 0 and at most 1")
+            raise signed_orders.OrderError("out-of-range", "a cap is above 0 and at most 1")
         self.orders = orders
 
     def look(self, now):
@@ -198,7 +198,7 @@ class Agent:
         self.answered = self.sequence  # an order that the site did not sign proves no number
         try:
             self.take(text, time.time()) if text else None
-        except signed_orders.Refused as error:
+        except signed_orders.OrderError as error:
             code, reason = error.code, str(error)
         except (LookupError, TypeError, AttributeError) as error:
             code, reason = "malformed", f"the orders cannot be read: {error!r}"

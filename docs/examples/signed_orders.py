@@ -10,7 +10,7 @@ LARGEST = 256 * 1024  # bytes of an order
 AHEAD = 5000  # ms by which the service's clock may be ahead
 
 
-class Refused(ValueError):
+class OrderError(ValueError):
     """An order that the agent must not obey: a code of the documentation, and why in words."""
 
     def __init__(self, code, reason):
@@ -28,9 +28,9 @@ def read(text, keys, kind):
         order = json.loads(text)
         return verified(order.get("signed"), keys, kind) if keys else order
     except (ValueError, AttributeError, zlib.error, RecursionError) as error:
-        if isinstance(error, Refused):
+        if isinstance(error, OrderError):
             raise
-        raise Refused("malformed", f"the order cannot be read: {error!r}"[:300]) from error
+        raise OrderError("malformed", f"the order cannot be read: {error!r}"[:300]) from error
 
 
 def verified(signed, keys, kind):
@@ -40,20 +40,20 @@ def verified(signed, keys, kind):
     from joserfc.jwk import KeySet  # noqa: PLC0415
 
     if not signed:
-        raise Refused("missing", "the order is not signed: upgrade the service")
+        raise OrderError("missing", "the order is not signed: upgrade the service")
     limits = jws.JWSRegistry(algorithms=["ES256"])
     limits.max_payload_length = LARGEST
     try:
         known = KeySet.import_key_set(json.loads(keys.read_text()))
         found = jws.deserialize_compact(signed, known, registry=limits)
     except OSError as error:
-        raise Refused("file-error", f"no public keys: {error}") from error
+        raise OrderError("file-error", f"no public keys: {error}") from error
     except (JoseError, TypeError, KeyError, AttributeError, ValueError) as error:
         reason = f"no key of {keys.name} signed the order ({error!r}): get the site's keys again"
-        raise Refused("invalid-signature", reason[:300]) from error
+        raise OrderError("invalid-signature", reason[:300]) from error
     header, content = found.headers(), found.payload
     if header.get("typ") != f"gigatwin-{kind}+jws":
-        raise Refused("invalid-signature", f"the signature is of {header.get('typ')}")
+        raise OrderError("invalid-signature", f"the signature is of {header.get('typ')}")
     if header.get("cty") == "gzip":
         content = zlib.decompressobj(31).decompress(content, LARGEST)
     return json.loads(content)
@@ -63,11 +63,11 @@ def check(order, last, now, **place):
     """Refuse an order for another place or time, and one not after the last; times in ms."""
     for name, here in {"v": 1, **place}.items():
         if order[name] != here:
-            raise Refused("inconsistent", f"of another {name}: {order[name]!r}, not {here!r}")
+            raise OrderError("inconsistent", f"of another {name}: {order[name]!r}, not {here!r}")
     if order["sequence"] <= last:
         reason = f"stale: sequence {order['sequence']} is not above {last}"
-        raise Refused("replayed", reason)
+        raise OrderError("replayed", reason)
     if order["expires"] <= now:
-        raise Refused("expired", f"expired at {order['expires']}")
+        raise OrderError("expired", f"expired at {order['expires']}")
     if order["issued"] > now + AHEAD:
-        raise Refused("time-order", f"issued in the future, at {order['issued']}")
+        raise OrderError("time-order", f"issued in the future, at {order['issued']}")

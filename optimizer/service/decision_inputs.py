@@ -145,10 +145,12 @@ class SchedulerJobs:
         status, snapshot = self._window.job_status, self._window.scheduler.queue
         if status is not None and not status.is_applied:
             found["scheduler"] = f"the scheduler rejected the orders for jobs: {status.reason}"
+            found["scheduler"] += f" [{status.code}]" if status.code else ""
         for hall, one in sorted(self._window.cap_status.items()):
             if not one.is_applied:
                 cap = f"{one.order.power_cap:.4g} MW"
                 found[hall] = f"{hall} rejected the cap of {cap}: {one.reason}"
+                found[hall] += f" [{one.code}]" if one.code else ""
         if snapshot is not None:
             jobs = snapshot.jobs
             wide = np.flatnonzero(

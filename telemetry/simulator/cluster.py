@@ -316,7 +316,9 @@ class SimulatedScheduler:
         if not hall:
             return replace(self._status(self.sequence, reason, is_applied=False), code=code)
         last = self._caps.get(hall)
-        return last and CapStatus(order=last, is_applied=False, reason=reason, code=code)
+        if last is None:
+            return None
+        return CapStatus(order=last, is_applied=False, reason=reason, code=code)
 
     def active_caps(self, now: np.datetime64) -> dict[str, float]:
         """Return the valid caps of halls; excluded racks count at full power. [MW]"""
