@@ -2,16 +2,19 @@
 """The agent of a hall: it enforces the cap that the service orders for the racks of the hall.
 
     python cap_agent.py --broker mqtts://broker:8883 --tls CA CERTIFICATE KEY \
-        --site rhine --hall hall_1 --racks 512 --idle-mw 16.7 --program ./cap-racks \
-        --state hall_1.json --keys feed.jwks.json
+        --site rhine --hall hall_1 --racks 512 --idle-mw 16.7 --default-mw 60 \
+        --program ./cap-racks --state hall_1.json --keys feed.jwks.json
 
-It calls `./cap-racks 139.6 r0007`: at most 139.6 kW for each rack of the hall except r0007; and
-`./cap-racks default` once a cap expires. It needs paho-mqtt, with `--keys` joserfc too, and
-signed_orders.py beside it. See docs/how-to/schedulers/connect.md.
+It calls `./cap-racks 139.6 r0007`: at most 139.6 kW for each rack of the hall except r0007. Without
+an order the racks get their share of `--default-mw`, the power that the site can supply and cool
+when nobody plans. A cap that expires is never lifted: the lower of it and the default stays. It
+needs paho-mqtt, with `--keys` joserfc too, and signed_orders.py beside it. See
+docs/how-to/schedulers/connect.md.
 """
 
 import argparse
 import json
+import os
 import queue
 import subprocess
 import time
@@ -30,8 +33,11 @@ class Agent:
     def __init__(self, options, program=None):
         self.options, self.program = options, program or self.call
         self.refused, self.given = 0, None  # orders refused; what the program was last given
-        file = options.state
-        self.order = json.loads(file.read_text()) if file.exists() else None
+        self.order, self.expired = None, None  # the last cap; its number once it was reported
+        try:
+            self.order = json.loads(options.state.read_text()) if options.state.exists() else None
+        except (OSError, ValueError) as error:  # the default is safe until the next order
+            print(f"{options.state} cannot be read, the default applies: {error}", flush=True)
 
     def call(self, words):
         """Give the racks of the hall their share of a cap."""
@@ -46,18 +52,39 @@ class Agent:
         if not self.options.idle_mw <= order["power_cap_mw"] < MOST:
             reason = f"the hall draws {self.options.idle_mw:g} MW when it waits"
             raise signed_orders.OrderError("out-of-range", reason)
+        self.order = {name: value for name, value in order.items() if name != "signed"}
+        self.keep()
+
+    def keep(self):
+        """Store the cap; after a power cut the file is whole, the old one or the new one."""
         new = self.options.state.with_suffix(".new")
-        new.write_text(json.dumps(order))
-        new.replace(self.options.state)
-        self.order = order
+        try:
+            with new.open("w") as file:
+                file.write(json.dumps(self.order))
+                file.flush()
+                os.fsync(file.fileno())
+            new.replace(self.options.state)
+        except OSError as error:  # a full disk does not stop a cap; a restart takes the default
+            print(f"{self.options.state} cannot be written: {error}", flush=True)
+
+    def is_expired(self, now):
+        """Return whether the last cap ended and no order renewed it; `now` in ms."""
+        return bool(self.order) and self.order["expires"] <= now
+
+    def share(self, now):
+        """Return the limit of a rack [kW], and the racks that have none."""
+        racks = self.options.racks
+        default = 1000.0 * self.options.default_mw / racks
+        if not self.order:
+            return default, []
+        without = self.order.get("without", [])
+        cap = 1000.0 * self.order["power_cap_mw"] / max(racks - len(without), 1)
+        return (min(cap, default) if self.is_expired(now) else cap), without
 
     def enforce(self, now):
-        """Apply the cap in force, or the racks' own default, and return a failure in words."""
-        words = ["default"]
-        if self.order and self.order["expires"] > now:
-            without = self.order.get("without", [])
-            share = 1000.0 * self.order["power_cap_mw"] / max(self.options.racks - len(without), 1)
-            words = [f"{share:.1f}", *without]
+        """Apply the limit that is in force, and return a failure in words."""
+        share, without = self.share(now)
+        words = [f"{share:.1f}", *without]
         try:
             self.program(words) if words != self.given else None
             self.given = words
@@ -78,10 +105,16 @@ class Agent:
         if code:
             self.refused += 1
             print(f"{self.refused} orders refused, the last as {code}: {reason}", flush=True)
-        if not self.order or not (text or failure):
+        is_news = self.is_expired(now) and self.expired != self.order["sequence"]
+        if is_news and not code:
+            self.expired = self.order["sequence"]
+            code, reason = "expired", "no order renews the cap: the lower of it and the default"
+            print(f"{code}: {reason}", flush=True)
+        print(failure, flush=True) if failure else None
+        if not self.order or not (text or failure or is_news):
             return None
-        status = {"applied": not code, "reason": reason or failure, "code": code}
-        return json.dumps(self.order | status)
+        reason = "; ".join(filter(None, (reason, failure)))
+        return json.dumps(self.order | {"applied": not code, "reason": reason, "code": code})
 
 
 def main():
@@ -92,10 +125,14 @@ def main():
     parser.add_argument("--state", type=Path, required=True)
     parser.add_argument("--racks", type=int, required=True, help="racks of the hall")
     parser.add_argument("--idle-mw", type=float, required=True, help="power of the idle hall")
+    parser.add_argument("--default-mw", type=float, required=True, help="its limit without orders")
     parser.add_argument("--tls", nargs=3, default=(), metavar=("CA", "CERTIFICATE", "KEY"))
-    parser.add_argument("--keys", type=Path, help="public keys of the site's service, a JWK set")
+    signed_orders.add_options(parser)
     parser.add_argument("--period", type=float, default=10.0, help="s between two rounds")
     args = parser.parse_args()
+    if not args.idle_mw <= args.default_mw < MOST:
+        parser.error(f"--default-mw {args.default_mw:g}: give at least --idle-mw")
+    signed_orders.announce(args.keys)
     topic, url, inbox = f"dc/v1/{args.site}/{args.hall}/cap", urlsplit(args.broker), queue.Queue()
     name = f"caps-{args.site}-{args.hall}"
     bus = Client(CallbackAPIVersion.VERSION2, name, clean_session=False)

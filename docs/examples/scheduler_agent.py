@@ -2,10 +2,10 @@
 """A scheduler's agent: it publishes the jobs of a cluster and starts, pauses and caps them.
 
     python scheduler_agent.py --broker mqtts://broker:8883 --tls CA CERTIFICATE KEY \
-        --site rhine --state agent.json
+        --site rhine --state agent.json --keys feed.jwks.json
 
-It needs paho-mqtt, and slurm_jobs.py and signed_orders.py beside it. With `--keys FILE`, the public
-keys of the site's service, it obeys signed orders only, and needs joserfc too.
+It needs paho-mqtt and joserfc, and slurm_jobs.py and signed_orders.py beside it. It obeys orders
+that the site signed with one of the public keys only; `--unsigned` instead of `--keys` obeys all.
 See docs/how-to/schedulers/slurm.md.
 """
 
@@ -229,9 +229,10 @@ def main():
     for name in ("--broker", "--site", "--state"):
         parser.add_argument(name, required=True)
     parser.add_argument("--tls", nargs=3, default=(), metavar=("CA", "CERTIFICATE", "KEY"))
-    parser.add_argument("--keys", type=Path, help="public keys of the site's service, a JWK set")
+    signed_orders.add_options(parser)
     parser.add_argument("--period", type=float, default=60.0, help="s between two rounds")
     args = parser.parse_args()
+    signed_orders.announce(args.keys)
     topic, url, inbox = f"dc/v1/{args.site}/jobs", urlsplit(args.broker), queue.SimpleQueue()
     bus = Client(CallbackAPIVersion.VERSION2, f"cluster-{args.site}", clean_session=False)
     bus.on_connect = lambda *_: (bus.subscribe(f"{topic}/set", qos=1), inbox.put(b""))

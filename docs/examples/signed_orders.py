@@ -1,3 +1,4 @@
+# ruff: noqa: T201 - it prints for people
 """Orders of the service for an agent: whether the site signed one, and whether it counts now.
 
 It needs joserfc if keys are given. See docs/reference/job-messages.md#signed-orders.
@@ -5,8 +6,10 @@ It needs joserfc if keys are given. See docs/reference/job-messages.md#signed-or
 
 import json
 import zlib
+from pathlib import Path
 
-LARGEST = 256 * 1024  # bytes of an order
+LARGEST = 256 * 1024  # bytes of an order as it is sent
+UNPACKED = 2 * 1024 * 1024  # bytes of an order whose content was gzip
 AHEAD = 5000  # ms by which the service's clock may be ahead
 
 
@@ -16,6 +19,21 @@ class OrderError(ValueError):
     def __init__(self, code, reason):
         super().__init__(reason)
         self.code = code
+
+
+def add_options(parser):
+    """Add the choice between signed and unsigned orders; a person must make it."""
+    choice = parser.add_mutually_exclusive_group(required=True)
+    choice.add_argument("--keys", type=Path, help="public keys of the site's service, a JWK set")
+    choice.add_argument("--unsigned", action="store_true", help="obey orders of any signature")
+
+
+def announce(keys):
+    """Report at the start whether orders are verified."""
+    words = f"orders need a signature of {keys}"
+    if keys is None:
+        words = "WARNING: orders are not verified: the broker's access list alone protects them"
+    print(words, flush=True)
 
 
 def read(text, keys, kind):
@@ -55,7 +73,7 @@ def verified(signed, keys, kind):
     if header.get("typ") != f"gigatwin-{kind}+jws":
         raise OrderError("invalid-signature", f"the signature is of {header.get('typ')}")
     if header.get("cty") == "gzip":
-        content = zlib.decompressobj(31).decompress(content, LARGEST)
+        content = zlib.decompressobj(31).decompress(content, UNPACKED)
     return json.loads(content)
 
 

@@ -94,6 +94,8 @@ def plant(  # noqa: PLR0913  (one parameter an option of the command line)
     def stop(_signal: int, _frame: FrameType | None) -> None:
         simulated.stop()
 
+    if order_keys is None:
+        _logger.warning("orders are not verified", remedy="give --order-keys")
     client.connect(CONNECT_TIMEOUT_S)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)

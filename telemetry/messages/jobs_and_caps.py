@@ -161,7 +161,9 @@ def encode_announcements(jobs: JobAnnouncements) -> tuple[str, bytes]:
 
 def decode_job_orders(address: ParsedTopic, topic: str, payload: bytes) -> JobOrders:
     """Return the jobs that are to run, with their caps."""
-    record = _expected(address, topic, decode_json(topic, payload, JobOrdersRecord))
+    record = _expected(
+        address, topic, decode_json(topic, payload, JobOrdersRecord, largest=MAX_UNPACKED_BYTES)
+    )
     if record.expires < record.issued:
         expected = "orders that expire after they are issued"
         raise MessageError(topic, record.expires, expected, code=IssueCode.TIME_ORDER)

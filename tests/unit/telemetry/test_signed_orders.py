@@ -72,9 +72,9 @@ def test_set_points_stay_as_their_contract_has_them():
     assert sign_order(topic, b"{}", SITE_KEY) == verify_order(topic, b"{}", KEYS) == b"{}"
 
 
-@pytest.mark.parametrize(("first", "has_caps"), [(10_000, True), (1 << 40, False)])
+@pytest.mark.parametrize(("first", "has_caps"), [(10_000, True), (1 << 50, False)])
 def test_long_orders_are_signed(tmp_path, agent, first, has_caps):
-    """13,000 jobs of 11 B are 143 kB, and the gzip fits beside; of 19 B only the gzip fits."""
+    """13,000 jobs of 11 B are 143 kB, and the gzip fits beside; of 22 B (286 kB) only the gzip."""
     caps = {first + number: 0.5 for number in range(13_000)}
     payload = published(tmp_path, PlantCommands(job_caps=caps))[JOBS]
     assert len(payload) <= MAX_PAYLOAD_BYTES
@@ -204,11 +204,14 @@ def cap(sequence, *, key=SITE_KEY, hall="hall_1", power=1.0, excluded=()):
     ],
 )
 def test_hall_keeps_its_cap_when_an_order_is_refused(tmp_path, monkeypatch, payload, code):
-    """Proves: racks get their share of signed caps, keep it, and their default once it expires."""
+    """Proves: racks get their share of signed caps, and keep it; without one they get the default.
+
+    Shares of 5 racks: 0.9 MW / 5 = 180 kW; 1 MW on 4 racks = 250 kW; once that expires 180 kW.
+    """
     monkeypatch.syspath_prepend(str(EXAMPLES))
     module, calls = importlib.import_module("cap_agent"), []
     (tmp_path / "keys.json").write_text(json.dumps(KEYS))
-    options = SimpleNamespace(site="small", hall="hall_1", racks=5, idle_mw=0.3)
+    options = SimpleNamespace(site="small", hall="hall_1", racks=5, idle_mw=0.3, default_mw=0.9)
     options.state, options.keys = tmp_path / "cap.json", tmp_path / "keys.json"
     agent = module.Agent(options, calls.append)
     now = NOON * 1000.0
@@ -218,5 +221,36 @@ def test_hall_keeps_its_cap_when_an_order_is_refused(tmp_path, monkeypatch, payl
     assert (found.is_applied, found.code, agent.refused) == (False, code, 1)
     restarted = module.Agent(options, calls.append)
     restarted.round(b"", now)
-    restarted.round(b"", now + 1800e3)
-    assert calls == [["default"], ["250.0", "r0002"], ["250.0", "r0002"], ["default"]]
+    ended = json.loads(restarted.round(b"", now + 1800e3))
+    assert (ended["applied"], ended["code"]) == (False, "expired")
+    assert restarted.round(b"", now + 1801e3) is None
+    assert calls == [["180.0"], ["250.0", "r0002"], ["250.0", "r0002"], ["180.0", "r0002"]]
+
+
+@pytest.mark.parametrize("name", ["scheduler_agent", "cap_agent"])
+def test_agent_starts_unsigned_only_by_choice(monkeypatch, capsys, name):
+    monkeypatch.syspath_prepend(str(EXAMPLES))
+    module = importlib.import_module(name)
+    words = "--broker mqtt://127.0.0.1 --site small --state unused.json"
+    words += " --hall hall_1 --program cap --racks 5 --idle-mw 1 --default-mw 2" * (name[0] == "c")
+    for choice in ((), ("--unsigned", "--keys", "keys.json")):
+        monkeypatch.setattr("sys.argv", [name, *words.split(), *choice])
+        with pytest.raises(SystemExit):
+            module.main()
+        assert "--unsigned" in capsys.readouterr().err
+
+
+def test_cap_is_not_lifted_when_it_expires(tmp_path, monkeypatch):
+    """0.5 MW on 5 racks is 100 kW, which outlives the service; a damaged file takes 180 kW."""
+    monkeypatch.syspath_prepend(str(EXAMPLES))
+    module, calls = importlib.import_module("cap_agent"), []
+    (tmp_path / "keys.json").write_text(json.dumps(KEYS))
+    options = SimpleNamespace(site="small", hall="hall_1", racks=5, idle_mw=0.3, default_mw=0.9)
+    options.state, options.keys = tmp_path / "cap.json", tmp_path / "keys.json"
+    agent = module.Agent(options, calls.append)
+    agent.round(cap(5, power=0.5), NOON * 1000.0)
+    agent.round(b"", NOON * 1000.0 + 7200e3)
+    assert calls == [["100.0"]]
+    options.state.write_text("{")
+    module.Agent(options, calls.append).round(b"", NOON * 1000.0)
+    assert calls[1:] == [["180.0"]]
