@@ -55,6 +55,11 @@ NO_CARBON_NOTE: Final = (
 )
 """Note on prices without carbon intensity."""
 
+PATH_FIELDS: Final = (
+    "prices", "weather", "jobs", "announced", "position", "reserves", "carbon",
+)  # fmt: skip
+"""Attributes of :class:`SeriesFiles` that are paths."""
+
 COMMON_SERIES_COUNT: Final = 3
 """Series that every site has: prices, carbon, weather. [1]"""
 
@@ -74,9 +79,9 @@ class SeriesFiles:
     Attributes
     ----------
     prices, carbon, weather, jobs, announced, position, reserves
-        Paths. Without ``carbon`` the intensity of the file of prices counts, or 0. A service
-        receives jobs and announcements over MQTT and needs no ``jobs`` and ``announced``. Without
-        ``announced`` no job is known before it arrives. Without ``position`` there is none;
+        Paths, also as texts. Without ``carbon`` the intensity of the file of prices counts, or 0. A
+        service receives jobs and announcements over MQTT and needs no ``jobs`` and ``announced``.
+        Without ``announced`` no job is known before it arrives. Without ``position`` there is none;
         without ``reserves`` products pay the prices of the site file.
     zone
         Time zone of times without an offset in all files except weather and jobs; None refuses
@@ -94,6 +99,13 @@ class SeriesFiles:
     carbon: Path | None = None
     zone: str | None = None
     carbon_kind: Literal["direct", "lca"] = "direct"
+
+    def __post_init__(self) -> None:
+        """Take texts as paths."""
+        for name in PATH_FIELDS:
+            path: object = getattr(self, name)
+            if isinstance(path, str):
+                object.__setattr__(self, name, Path(path))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -66,3 +66,13 @@ def test_missing_series_are_named_together(series):
         (IssueCode.MISSING, "series.weather"),
         (IssueCode.MISSING, "series.jobs"),
     ]
+
+
+def test_a_day_of_a_minimal_site_is_planned(series):
+    site = sites.minimal(5.0, 50.1, 8.65)
+    problem = optimizer.build_problem(site, series, now=small_days.START, horizon=[(24, 60.0)])
+    plan = optimizer.decide(problem)
+    assert plan.verdict.is_safe
+    bought = plan.schedule["grid_import_power"]
+    assert float(bought.max()) <= 5.0
+    assert float(bought.sum()) > 0.0
