@@ -1,12 +1,16 @@
+from .calibration.calibrate import calibrate
 from .forecast.outlook import outlook
 from .forecast.series_record import series_history
+from .markets.bills import bills_by_year
 from .plots import (
+    plot_calibration,
     plot_comparison,
     plot_duration_curve,
     plot_energy_flows,
     plot_forecast_fan,
     plot_heat_map,
     plot_margins,
+    plot_pareto_front,
     plot_run,
     plot_site,
     plot_sizing_curve,
@@ -30,6 +34,8 @@ __all__ = [
     "RackPool",
     "Site",
     "Weather",
+    "bills_by_year",
+    "calibrate",
     "count_violations",
     "expected_arrivals",
     "horizon_axes",
@@ -37,12 +43,14 @@ __all__ = [
     "initial_state",
     "open_queue",
     "outlook",
+    "plot_calibration",
     "plot_comparison",
     "plot_duration_curve",
     "plot_energy_flows",
     "plot_forecast_fan",
     "plot_heat_map",
     "plot_margins",
+    "plot_pareto_front",
     "plot_run",
     "plot_site",
     "plot_sizing_curve",

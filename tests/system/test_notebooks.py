@@ -11,7 +11,8 @@ from nbclient import NotebookClient
 ROOT = Path(__file__).parents[2]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 PACKAGES = {"sites", "telemetry", "twin", "optimizer"}
-LIBRARIES = {"numpy", "pandas", "xarray", "matplotlib"}
+STANDARD = {"dataclasses", "pathlib", "tempfile"}
+LIBRARIES = {"numpy", "pandas", "xarray", "matplotlib", "IPython"} | STANDARD
 MOST_CELLS = 15
 MOST_LINES = 5
 
