@@ -39,6 +39,10 @@ USUAL_PRICE_QUANTILE: Final = 0.95
 USUAL_PRICE_LIMITS_EUR_MWH: Final = (5.0, 2000.0)
 """Plausible size of that share of all prices; weeks of 2022 and 2023 had 100 to 700. [EUR MWh-1]"""
 
+WEEK: Final = 7 * DAY
+FORECAST_YEAR_WEEKS: Final = 52
+"""Weeks by which the fortnight that stands for a missing one is later, at most. [1]"""
+
 MIN_LOAD_SCALE: Final = 0.01
 MAX_LOAD_SCALE: Final = 0.95
 """Range of the mean movable work, as a share of all racks at full work. [1]"""
@@ -262,28 +266,37 @@ def find_peak_week(site: Site, inputs: RunInputs, *, load_scale: float) -> int:
 def with_forecast_history(inputs: RunInputs) -> RunInputs:
     """Return inputs whose forecasts have history at the start of the run.
 
-    Where the files lack part of the fortnight before it, the last fortnight of the run, of the same
-    days of the week, stands for it. The run itself does not change. ``inputs`` cover whole weeks.
+    Where the files lack part of the fortnight before it, that of 52 weeks later stands for it, of
+    the same days of the week and the same season; if the files lack that too, the latest before it.
+    The run itself does not change.
     """
     series, first = inputs.series, inputs.start
-    before = series.sel(time=slice(first - FORECAST_HISTORY, first - QUARTER_HOUR))
-    known = before["electricity_price"].notnull() & before["air_temperature"].notnull()
-    if known.sizes["time"] == FORECAST_HISTORY // QUARTER_HOUR and bool(known.all()):
+    if _is_history_known(series, first):
         return inputs
-    bare = series.drop_vars("instant")
-    last = bare.sel(time=slice(inputs.end - FORECAST_HISTORY, inputs.end - QUARTER_HOUR))
-    earlier = inputs.end - first
+    moves = (weeks * WEEK for weeks in range(FORECAST_YEAR_WEEKS, 1, -1))
+    earlier = next((one for one in moves if _is_history_known(series, first + one)), None)
+    if earlier is None:
+        return inputs
+    bare, end = series.drop_vars("instant"), first + earlier
+    last = bare.sel(time=slice(end - FORECAST_HISTORY, end - QUARTER_HOUR))
     moved = last.assign_coords(
         time=last["time"] - earlier, local_time=("time", last["local_time"].to_numpy() - earlier)
     )
     joined = xr.concat([moved, bare.sel(time=slice(first, None))], "time", combine_attrs="override")
     edges = time_axes.regular_axes(first - FORECAST_HISTORY, joined.sizes["time"])["instant"]
-    note = "the last fortnight of the year stands for the one before it, for forecasts only"
+    note = f"the fortnight to {str(end)[:10]} stands for the one before it, for forecasts only"
     return replace(
         inputs,
         series=joined.assign_coords(instant=edges),
         notes=(*inputs.notes, f"{str(first)[:10]}: {note}"),
     )
+
+
+def _is_history_known(series: xr.Dataset, instant: np.datetime64) -> bool:
+    """Return whether prices and weather of the fortnight before an instant are known."""
+    before = series.sel(time=slice(instant - FORECAST_HISTORY, instant - QUARTER_HOUR))
+    known = before["electricity_price"].notnull() & before["air_temperature"].notnull()
+    return known.sizes["time"] == FORECAST_HISTORY // QUARTER_HOUR and bool(known.all())
 
 
 SYNTHETIC_START: Final = "2026-06-16T00:00"

@@ -16,6 +16,7 @@ from optimizer.backtesting.case import (
     MIN_LOAD_SCALE,
     SYNTHETIC_START,
     BacktestCase,
+    with_forecast_history,
 )
 from optimizer.backtesting.results import MIN_CAPTURE_DAYS, BacktestResults, PolicySummary
 from optimizer.backtesting.run_folder import (
@@ -199,6 +200,8 @@ def run(  # noqa: PLR0913  (one parameter an option of the command line)
     )
     print_synthetic_series(screen, main_files)
     inputs = _read(screen, loaded, files, start=start, days=days)
+    if prices is None:  # the synthetic year has no history before 1 January
+        inputs = with_forecast_history(inputs)
     inputs = replace(inputs, notes=(*inputs.notes, *synthetic_notes(main_files)))
     case = BacktestCase.of(loaded, inputs, load_scale=load_scale)
     print_implausible_values(screen, case.plausibility_issues())

@@ -122,7 +122,7 @@ def size(  # noqa: PLR0913  (one parameter an option of the command line)
     print_synthetic_series(screen, given)
     design = StudyDesign(
         years=_numbers("--years", years) if years else covered_years(files),
-        weeks=None if weeks == WHOLE_YEAR else _numbers("--weeks", weeks)[0],
+        weeks=None if weeks == WHOLE_YEAR else _week_count(weeks),
         seeds=seeds,
         policy=policy,
         load_scale=load_scale,
@@ -159,6 +159,20 @@ def _files(given: dict[str, Path | None], *, carbon: Path | None, zone: str | No
         carbon=carbon,
         zone=zone,
     )
+
+
+def _week_count(text: str) -> int:
+    """Return the number of weeks of a replicate."""
+    numbers = _numbers("--weeks", text)
+    if len(numbers) != 1:
+        raise option_error(
+            "--weeks",
+            text,
+            expected=f"one number of weeks a year, or {WHOLE_YEAR}",
+            remedy="give one number: the weeks are drawn, and none can be named",
+            code=IssueCode.INVALID_FORMAT,
+        )
+    return numbers[0]
 
 
 def _numbers(option: str, text: str) -> tuple[int, ...]:

@@ -239,12 +239,12 @@ def plot_sizing_curve(
     unit: str,
     title: str,
 ) -> Figure:
-    """Draw the value of each size of a machine with its interval.
+    """Draw what each size of a machine saves beside the present one, with its interval.
 
     Parameters
     ----------
     sizes, values
-        Sizes, and what each is worth beside the first. [unit; EUR a-1]
+        Sizes, and what each saves beside the present one. [unit; EUR a-1]
     low, high
         Ends of the 95 % interval of each value. [EUR a-1]
     unit
@@ -291,7 +291,7 @@ def plot_sizing_curve(
     axes.axhline(0.0, color=BLACK, linewidth=0.8)
     axes.set_xticks(x)
     axes.set_xlabel(f"size [{SHOWN_UNITS.get(unit, unit)}]")
-    axes.set_ylabel("value beside the first size\n[EUR/a] (black: 95 % interval)")
+    axes.set_ylabel("saving beside the present size\n[EUR/a] (black: 95 % interval)")
     axes.yaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
     axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,g}"))
     style_panel(axes, has_legend=False)

@@ -6,7 +6,13 @@ import numpy as np
 import pytest
 
 import optimizer
-from optimizer.backtesting.case import MAX_LOAD_SCALE, MIN_LOAD_SCALE, BacktestCase
+import sites
+from optimizer.backtesting.case import (
+    MAX_LOAD_SCALE,
+    MIN_LOAD_SCALE,
+    BacktestCase,
+    with_forecast_history,
+)
 from optimizer.backtesting.runner import build_policy, validate_policies
 from optimizer.policies.policy import KNOWN_POLICIES
 from tests.support import small_days
@@ -126,3 +132,20 @@ def test_short_history_of_arrivals_is_noted():
     short = replace(here, workload=replace(here.workload, arrival_history=recent))
     (note,) = short.arrival_notes()
     assert note.startswith("scenarios at the start: the history of arrivals has ")
+
+
+def test_start_of_a_year_has_forecast_history():
+    """Proves: 200 days from 1 January forecast from the same season, 52 weeks later."""
+    files = optimizer.SeriesFiles(
+        **{name: sites.series_file(f"year_{name}") for name in ("prices", "weather", "jobs")}
+    )
+    bare = optimizer.read_run_inputs(sites.load_site("small"), files, start="2026-01-01", days=200)
+    found = with_forecast_history(bare)
+    assert found.series["time"].to_numpy()[0] == np.datetime64("2025-12-18")
+    hours = 14 * 96
+    price, later = found.series["electricity_price"], bare.series["electricity_price"]
+    source = later.sel(time=slice(np.datetime64("2026-12-17"), None))[:hours]
+    np.testing.assert_array_equal(price[:hours], source)
+    np.testing.assert_array_equal(price[hours : 2 * hours], later[:hours])
+    assert found.start == bare.start
+    assert with_forecast_history(found) is found

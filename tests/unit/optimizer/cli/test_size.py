@@ -21,6 +21,7 @@ TANK = ("--vary", "tank_1.volume=480 m3")
         ((*TANK, "--prices", "mine.csv"), "--weather"),
         ((*TANK, "--weeks", "few"), "--weeks"),
         ((*TANK, "--weeks", "1"), "2 to 52"),
+        ((*TANK, "--weeks", "5,6"), "one number of weeks"),
         ((*TANK, "--policy", "thresh"), "did you mean threshold"),
     ],
 )
