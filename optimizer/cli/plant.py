@@ -24,6 +24,7 @@ from optimizer.cli.output import console, table, write_json
 from optimizer.demo.plant_run import SimulatedRunResult, build_plant_scenario, settle_run, write_run
 from telemetry.feed.signing import read_key_file
 from telemetry.mqtt.client import CONNECT_TIMEOUT_S, Client
+from telemetry.simulator.faults import FaultKind, PlantFault
 from telemetry.simulator.site import SimulatedSite, SimulationProgress, SimulationResult
 
 app = typer.Typer(add_completion=False, help="Simulated plant for demos and tests.")
@@ -56,7 +57,14 @@ def plant(  # noqa: PLR0913  (one parameter an option of the command line)
     load_scale: LoadScaleOption = DEFAULT_LOAD_SCALE,
     out_of_service: Annotated[
         list[str] | None,
-        typer.Option(help="Store, renewable or heat pump out of service; may be repeated."),
+        typer.Option(help="Machine out of service from the start; may be repeated."),
+    ] = None,
+    fault: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="KIND[:MACHINE][@START[-END]], such as trip:battery_1@1-3 with hours of the run; "
+            f"KIND is {', '.join(FaultKind)}; may be repeated."
+        ),
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for the results.")] = None,
     order_keys: Annotated[
@@ -81,7 +89,9 @@ def plant(  # noqa: PLR0913  (one parameter an option of the command line)
         protocol=protocol.client_protocol,
         tls=build_tls(ca, certificate, key, allow_cleartext=allow_cleartext),
     )
-    scene = build_plant_scenario(case, seed=seed, out_of_service=out_of_service or ())
+    texts = [*(f"{FaultKind.TRIP}:{name}@0" for name in out_of_service or ()), *(fault or ())]
+    faults = [PlantFault.parse(text, loaded) for text in texts]
+    scene = build_plant_scenario(case, seed=seed, faults=faults)
     simulated = SimulatedSite(
         scene,
         client,

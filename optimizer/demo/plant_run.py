@@ -16,10 +16,9 @@ from optimizer.backtesting.runner import build_trajectory, run_backtest_policy, 
 from optimizer.backtesting.settlement import Settlement, WorkBalance, settle
 from optimizer.policies.policy import REFERENCE_RULE
 from optimizer.reporting.run_files import write_netcdf
-from optimizer.service.machine_availability import RATINGS_OF_DERATABLE_MACHINES
 from telemetry.durable_files import write_json_atomic
+from telemetry.simulator.faults import PlantFault
 from telemetry.simulator.site import SimulationResult, SimulationScenario
-from twin.errors import IssueCode, SiteError
 from twin.simulation.operating_limits import count_violations
 from twin.site import Site
 from twin.units import format_minute
@@ -32,30 +31,12 @@ COMPARED_POLICIES: Final = (REFERENCE_RULE, "immediate")
 
 
 def build_plant_scenario(
-    case: BacktestCase, *, seed: int, out_of_service: Sequence[str] = ()
+    case: BacktestCase, *, seed: int, faults: Sequence[PlantFault] = ()
 ) -> SimulationScenario:
-    """Return the scenario of a simulated plant.
+    """Return the scenario of a simulated plant with faults.
 
-    `seed` determines the plant's parameters. `out_of_service` names stores, sources and heat pumps.
-
-    Raises SiteError if the site can have none of these out of service.
+    `seed` determines the plant's parameters.
     """
-    site = case.site
-    known = [
-        name
-        for name, machine in site.equipment.items()
-        if type(machine) in RATINGS_OF_DERATABLE_MACHINES
-    ]
-    issues = [
-        IssueCode.UNKNOWN_NAME.issue(
-            "out of service",
-            found=name,
-            expected=f"one of {', '.join(known)}",
-            remedy=f"name a machine that {site.name} can run without",
-        )
-        for name in sorted(set(out_of_service) - set(known))
-    ]
-    SiteError.raise_if_any(site.name, issues)
     return SimulationScenario(
         site=case.site,
         boundary_conditions=case.boundary_conditions,
@@ -63,7 +44,7 @@ def build_plant_scenario(
         workload=case.workload,
         service_racks=case.true_series["service_racks"].to_numpy().tolist(),
         seed=seed,
-        out_of_service=tuple(out_of_service),
+        faults=tuple(faults),
     )
 
 

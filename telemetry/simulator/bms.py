@@ -4,7 +4,7 @@
 adds sensor errors and publishes what changed.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -24,6 +24,7 @@ from telemetry.points.point_meanings import (
 from telemetry.points.site_points import SitePoint, list_points, rack_ids
 from telemetry.simulator.cluster import RackLoad, chip_coolant_temperature
 from telemetry.simulator.deviations import FacilityNoise
+from telemetry.simulator.faults import PlantFault, SensorFaults
 from telemetry.simulator.setpoint_requests import SetPointRequests, WaterSetPoints
 from twin import variables
 from twin.equipment import Busway, CduBank, CoolingPlant, CrahBank, ITHall, Renewable
@@ -58,6 +59,8 @@ ERROR_FREE_VARIABLES: Final = ("peak_power",)
 
 _MILLISECOND: Final = np.timedelta64(1, "ms")
 
+_START_OF_RUN: Final = np.timedelta64(0, "us")
+
 type TopicPayload = tuple[str, bytes]
 """A topic and its payload."""
 
@@ -81,6 +84,7 @@ class SimulatedBms:
     - `rng`: source of sensor errors.
     - `noise`: standard errors of the sensors.
     - `repeat`: readings within which every point is published again, changed or not. [1]
+    - `faults`: faults of the sensors.
     """
 
     def __init__(
@@ -91,10 +95,13 @@ class SimulatedBms:
         rng: np.random.Generator,
         noise: FacilityNoise,
         repeat: int,
+        faults: Sequence[PlantFault] = (),
     ) -> None:
         self._rng, self._requests, self._repeat = rng, requests, repeat
         self._listed = list(list_points(site))
-        self._columns = _columns(site, self._listed, noise)
+        self._columns = columns = _columns(site, self._listed, noise)
+        is_measured = (columns.error > 0.0) | (columns.error_share > 0.0)
+        self._faults = SensorFaults(faults, self._listed, is_measured)
         self._machines: dict[VariableKey, tuple[list[int], str]] = {}
         self._racks: dict[str, tuple[list[int], list[int]]] = {}
         self._topics: list[str] = []
@@ -132,20 +139,23 @@ class SimulatedBms:
         racks: Mapping[str, FloatArray],
         *,
         time: np.datetime64,
+        elapsed: np.timedelta64 = _START_OF_RUN,
         is_whole: bool = False,
     ) -> list[TopicPayload]:
         """Return messages of points that changed or are due for repetition; with ``is_whole`` of
         all.
 
         True values are by (variable, machine), and by variable for all racks, in canonical units.
+        ``elapsed`` is the time since the start of the run.
         """
-        measured = self._measured(machines, racks)
+        measured = self._measured(machines, racks, elapsed)
         columns = self._columns
         band = np.maximum(columns.band, columns.band_share * np.abs(self._last))
         is_due = ~(np.abs(measured - self._last) <= band)  # also before the first value
         is_due |= np.arange(len(measured)) % self._repeat == self._turn % self._repeat
         published = np.flatnonzero((is_due | is_whole) & np.isfinite(measured))
         self._last[published] = measured[published]
+        self._last[np.isnan(measured)] = np.nan  # a silent sensor is not repeated either
         self._turn += 1
         return self._messages(published, time)
 
@@ -162,9 +172,12 @@ class SimulatedBms:
         ]
 
     def _measured(
-        self, machines: Mapping[VariableKey, float], racks: Mapping[str, FloatArray]
+        self,
+        machines: Mapping[VariableKey, float],
+        racks: Mapping[str, FloatArray],
+        elapsed: np.timedelta64,
     ) -> FloatArray:
-        """Return all points with sensor errors, in the units of the messages."""
+        """Return all points with sensor errors and faults, in the units of the messages."""
         true = np.full(len(self._listed), np.nan)
         for key, (places, negative) in self._machines.items():
             true[places] = machines.get(key, np.nan) - machines.get((negative, key[1]), 0.0)
@@ -173,7 +186,9 @@ class SimulatedBms:
         columns = self._columns
         wire = (true - columns.offset) / columns.factor
         scatter = self._rng.standard_normal(len(wire))
-        return np.asarray(wire + scatter * (columns.error + columns.error_share * np.abs(wire)))
+        errors = columns.error + columns.error_share * np.abs(wire)
+        read = wire + scatter * errors
+        return self._faults.readings(read, last=self._last, errors=errors, elapsed=elapsed)
 
     def write_point(self, value: PointValue, *, now: np.datetime64) -> str:
         """Accept a value that an integration wrote; return the reason of a refusal, or ""."""

@@ -5,7 +5,7 @@ with slow valves and fluctuating loads, and moves set points at a limited rate. 
 noisy readings only; back-tests use the true record.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -126,6 +126,9 @@ class SimulatedFacility:
         self._ceilings = {
             plant.name: CoolingCapacity.from_plant(plant, self._weather) for plant in plants
         }
+        self._chiller_counts = {
+            plant.name: plant.chillers.count for plant in plants if plant.chillers is not None
+        }
         names = available["renewable"].to_numpy()
         self._available = {str(name): available.sel(renewable=name).to_numpy() for name in names}
         self._stocks = simulate.state_values(state)
@@ -233,13 +236,25 @@ class SimulatedFacility:
 
     def set_supply_temperature(self, circuit: str, temperature: float) -> None:
         """Change the supply set point of a circuit, named by its cooling plant. [degC]"""
+        self._change_plant(circuit, {"supply_temperature": temperature})
+
+    def stop_one_chiller(self, plants: Collection[str]) -> None:
+        """Stop one chiller of each cooling plant named, and start all of the others."""
+        for plant in self.site.machines_of(CoolingPlant):
+            if plant.chillers is not None:
+                count = self._chiller_counts[plant.name] - (plant.name in plants)
+                chillers = plant.chillers.model_copy(update={"count": count})
+                self._change_plant(plant.name, {"chillers": chillers})
+
+    def _change_plant(self, name: str, changes: Mapping[str, object]) -> None:
+        """Change a cooling plant and what follows from it."""
         machines = dict(self.site.equipment)
-        plant = machines[circuit].model_copy(update={"supply_temperature": temperature})
-        self.site, self._coming_run = self.site.with_equipment({**machines, circuit: plant}), None
+        machines[name] = machines[name].model_copy(update=changes)
+        self.site, self._coming_run = self.site.with_equipment(machines), None
         changed = next(
-            plant for plant in self.site.machines_of(CoolingPlant) if plant.name == circuit
+            plant for plant in self.site.machines_of(CoolingPlant) if plant.name == name
         )
-        self._ceilings[circuit] = CoolingCapacity.from_plant(changed, self._weather)
+        self._ceilings[name] = CoolingCapacity.from_plant(changed, self._weather)
 
     def true_values(self, minutes: int = METERING_PERIOD_MIN) -> dict[VariableKey, float]:
         """Return the exact state of the facility, by (name, machine).

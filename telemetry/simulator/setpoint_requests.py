@@ -63,14 +63,14 @@ class SetPointRequests:
 
     - `site`: the site, for the ranges of its machines.
     - `period`: time within which a running integration sends a message.
-    - `absent`: machines out of service, which ignore requests.
+    - `absent`: machines out of service, which ignore requests; it may change.
     - `refused`: number of refused requests. [1]
     - `is_local`: whether operators control the water locally and requests for it have no effect.
     - `supply`, `ranges`: current set points of the water, see :class:`WaterSetPoints`.
     """
 
     def __init__(self, site: Site, *, period: np.timedelta64, absent: Collection[str] = ()) -> None:
-        self._site, self._silence, self._absent = site, REQUEST_EXPIRY_PERIODS * period, absent
+        self._site, self._silence, self.absent = site, REQUEST_EXPIRY_PERIODS * period, absent
         self._ranges = request_ranges(site)
         self._requests: dict[VariableKey, float] = {}
         self._last_message = np.datetime64("NaT", "us")
@@ -131,7 +131,7 @@ class SetPointRequests:
         """Return the active value of each possible request, by the keys of :meth:`accept`."""
         requests = self._requests if self.is_integration_alive(now) else {}
         applied = {key: requests.get(key, span.default) for key, span in self._ranges.items()}
-        return applied | {key: 0.0 for key in applied if key[1] in self._absent}
+        return applied | {key: 0.0 for key in applied if key[1] in self.absent}
 
     def set_points(self, now: np.datetime64) -> dict[VariableKey, float]:
         """Return active set points of stores, heat pumps, sun, wind [MW] and chillers [1]."""

@@ -40,9 +40,10 @@ from telemetry.simulator.bms import (
 )
 from telemetry.simulator.cluster import JobPlacement, SimulatedRackAgents, SimulatedScheduler
 from telemetry.simulator.deviations import FacilityNoise
+from telemetry.simulator.faults import PlantFault, is_silent, tripped_machines
 from telemetry.simulator.plant import SimulatedFacility
 from telemetry.simulator.setpoint_requests import SetPointRequests
-from twin.equipment import ITHall
+from twin.equipment import CoolingPlant, ITHall
 from twin.errors import MessageError
 from twin.simulation.engine import VariableKey
 from twin.site import Site
@@ -62,7 +63,7 @@ class SimulationScenario:
     - `workload`: all jobs; each is published when it arrives.
     - `service_racks`: racks busy with the inference service, for each quarter-hour. [1]
     - `seed`: seed of the hidden parameters and of all noise.
-    - `out_of_service`: stores, sources and heat pumps that report to be out of service.
+    - `faults`: faults that the facility will have.
     """
 
     site: Site
@@ -71,7 +72,7 @@ class SimulationScenario:
     workload: Workload
     service_racks: Sequence[float]
     seed: int = 0
-    out_of_service: tuple[str, ...] = ()
+    faults: tuple[PlantFault, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -168,11 +169,16 @@ class SimulatedSite:
         )
         self._start = self._plant.now
         rngs = [np.random.default_rng([seed, stream]) for stream in (1, 2)]
-        period, absent = INTEGRATION_MESSAGE_PERIOD[self._is_native], scene.out_of_service
-        self._requests = SetPointRequests(site, period=period, absent=absent)
-        repeat = REPEAT_READINGS[self._is_native]
+        self._requests = SetPointRequests(
+            site, period=INTEGRATION_MESSAGE_PERIOD[self._is_native]
+        )
         self._bms = SimulatedBms(
-            site, self._requests, rng=rngs[0], noise=FacilityNoise(), repeat=repeat
+            site,
+            self._requests,
+            rng=rngs[0],
+            noise=FacilityNoise(),
+            repeat=REPEAT_READINGS[self._is_native],
+            faults=scene.faults,
         )
         self._cluster = SimulatedScheduler(site, scene.workload, start=self._start)
         self._placement = JobPlacement(self._plant.site)
@@ -182,6 +188,7 @@ class SimulatedSite:
         self._connection = SimulatorConnection(
             client, site.name, self._receive, verify=self._verify if order_keys else None
         )
+        self._tripped: frozenset[str] = frozenset()
         self._decided: DecisionNotice | None = None
         self._sent: Counter[str] = Counter()
         self._is_stopped = self._is_asked = False
@@ -197,6 +204,7 @@ class SimulatedSite:
         self._connection.subscribe()
         self._connection.send(self._bms.metadata_messages(), kind="metadata", qos=1, retain=True)
         self._wall_start = time.monotonic()
+        self._apply_trips()
         self._publish_state(self._start, QUARTER_HOUR, minutes=METERING_PERIOD_MIN, is_whole=True)
         steps = len(self._scene.service_racks)
         for step in range(steps):
@@ -344,6 +352,7 @@ class SimulatedSite:
         self._placement.place(cluster.running_jobs, service_racks)
         minutes = 1 if self._is_native else METERING_PERIOD_MIN
         for _ in range(0, METERING_PERIOD_MIN, minutes):
+            self._apply_trips()
             wanted = (
                 points
                 | self._requests.set_points(plant.now)
@@ -356,6 +365,14 @@ class SimulatedSite:
             plant.advance(minutes)
             for moment, interval in self._moments(begin, minutes):
                 self._publish_state(moment, interval, minutes=minutes)
+
+    def _apply_trips(self) -> None:
+        """Take tripped machines out of service, and take repaired ones back."""
+        tripped = tripped_machines(self._scene.faults, self._plant.now - self._start)
+        if tripped != self._tripped:
+            plants = {plant.name for plant in self._scene.site.machines_of(CoolingPlant)}
+            self._tripped, self._requests.absent = tripped, tripped - plants
+            self._plant.stop_one_chiller(tripped & plants)
 
     def _moments(
         self, begin: np.datetime64, minutes: int
@@ -378,7 +395,7 @@ class SimulatedSite:
         is_whole: bool = False,
     ) -> None:
         """Publish the state of racks and facility for an interval that ends now."""
-        plant = self._plant
+        plant, elapsed = self._plant, moment - self._start
         truth = plant.true_values(minutes)
         halls = {owner: power for (name, owner), power in truth.items() if name == "hall_power"}
         load = self._placement.rack_load(halls)
@@ -387,13 +404,19 @@ class SimulatedSite:
         batches = self._racks.batches(load, truth, time=moment, interval=interval, flow_share=share)
         encoded = map(encode, batches)
         self._sent["batches"] += self._connection.send(encoded, kind="batches", qos=1)
-        if self._is_native and int((moment - self._start) / SECOND) % HEARTBEAT_PERIOD_S:
+        if self._is_native and int(elapsed / SECOND) % HEARTBEAT_PERIOD_S:
             return
-        applied, absent = self._requests.active_values(plant.now), self._scene.out_of_service
-        machines = machine_readings(plant.site, truth, applied, water=water, absent=absent)
+        if is_silent(self._scene.faults, elapsed):
+            return
+        applied = self._requests.active_values(plant.now)
+        machines = machine_readings(
+            plant.site, truth, applied, water=water, absent=self._tripped
+        )
         racks = rack_readings(plant.site, truth, load, flow_share=share)
         messages = self._bms.heartbeat_messages(moment)
-        messages += self._bms.changed_messages(machines, racks, time=moment, is_whole=is_whole)
+        messages += self._bms.changed_messages(
+            machines, racks, time=moment, elapsed=elapsed, is_whole=is_whole
+        )
         self._sent["points"] += self._connection.send(messages, kind="points")
         metadata = self._bms.metadata_messages(share=METADATA_REPEAT_READINGS)
         self._connection.send(metadata, kind="metadata", qos=1, retain=True)

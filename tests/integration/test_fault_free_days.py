@@ -49,9 +49,20 @@ def test_afternoon_without_faults_raises_no_alarm(tmp_path, name):
 
 
 @pytest.mark.slow
-def test_machine_out_of_service_raises_its_own_alarm(tmp_path):
-    day = LockstepService("small", tmp_path, steps=2, out_of_service=("battery_1",))
-    assert [event[1:3] for event in day.run()] == [("alarm", "machines:battery_1")]
+@pytest.mark.parametrize(
+    ("fault", "steps", "alarm"),
+    [
+        ("trip:battery_1@0", 2, "machines:battery_1"),
+        ("trip:chilled_plant@0", 2, "machines:chilled_plant"),
+        ("meter_lost@0.5", 8, "telemetry:grid_import_power"),
+        ("silent@0.5", 8, "telemetry:grid_import_power"),
+        pytest.param("drift:warm_plant@0.5", 20, "sensor:facility_supply_temperature of warm_plant", marks=pytest.mark.long),
+        pytest.param("stuck:warm_plant@0.5", 20, "telemetry:facility_supply_temperature of warm_plant", marks=pytest.mark.long),
+    ],
+)
+def test_fault_of_the_plant_raises_its_alarm(tmp_path, fault, steps, alarm):
+    day = LockstepService("small", tmp_path, steps=steps, faults=(fault,))
+    assert ("alarm", alarm) in [event[1:3] for event in day.run()]
 
 
 @pytest.mark.slow

@@ -22,6 +22,7 @@ from telemetry.messages import decode
 from telemetry.messages.samples import SimulationTick
 from telemetry.mqtt.queues import PublishToken, ReceivedMessage
 from telemetry.runtime import ClockMode
+from telemetry.simulator.faults import PlantFault
 from telemetry.simulator.site import SimulatedSite
 from tests.support.environments import environment
 from twin.site_settings import ScenarioSettings
@@ -69,6 +70,7 @@ class LockstepClock(SimulatedClock):
 class LockstepService:
     """A service that decides each tick of its plant, with the solver in this process.
 
+    - `faults`: texts of faults of the plant.
     - `distort`: changes each sample of the plant, as a fault of a sensor does.
     - `events`: time, event, id and text of each event of an alarm.
     - `sources`: source of each decision.
@@ -81,7 +83,7 @@ class LockstepService:
         *,
         steps,
         start=SYNTHETIC_START,
-        out_of_service=(),
+        faults=(),
         distort=lambda sample: sample,
     ):
         forecast_alone = {"scenarios": ScenarioSettings(count=0)}  # three times as fast
@@ -128,7 +130,8 @@ class LockstepService:
         self.link._client.receive = lambda topic, payload: plant.waiting.append(
             ReceivedMessage(topic, payload, 1)
         )
-        scene = build_plant_scenario(case, seed=0, out_of_service=out_of_service)
+        faults = [PlantFault.parse(text, site) for text in faults]
+        scene = build_plant_scenario(case, seed=0, faults=faults)
         self.plant, self.distort = SimulatedSite(scene, plant), distort
         self.sources = []
 
