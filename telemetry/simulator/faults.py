@@ -82,7 +82,9 @@ class PlantFault:
         except ValueError:
             times = np.nan, np.nan
         if not 0.0 <= times[0] < times[1]:
-            expected = "@START or @START-END, hours since the start of the run, such as @1 or @1-2.5"
+            expected = (
+                "@START or @START-END, hours since the start of the run, such as @1 or @1-2.5"
+            )
             raise _error(site, text, found=f"@{when}", expected=expected)
         return cls(kind=kind, machine=machine, start_h=times[0], end_h=times[1])
 

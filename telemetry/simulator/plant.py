@@ -251,9 +251,7 @@ class SimulatedFacility:
         machines = dict(self.site.equipment)
         machines[name] = machines[name].model_copy(update=changes)
         self.site, self._coming_run = self.site.with_equipment(machines), None
-        changed = next(
-            plant for plant in self.site.machines_of(CoolingPlant) if plant.name == name
-        )
+        changed = next(plant for plant in self.site.machines_of(CoolingPlant) if plant.name == name)
         self._ceilings[name] = CoolingCapacity.from_plant(changed, self._weather)
 
     def true_values(self, minutes: int = METERING_PERIOD_MIN) -> dict[VariableKey, float]:

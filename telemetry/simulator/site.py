@@ -169,9 +169,7 @@ class SimulatedSite:
         )
         self._start = self._plant.now
         rngs = [np.random.default_rng([seed, stream]) for stream in (1, 2)]
-        self._requests = SetPointRequests(
-            site, period=INTEGRATION_MESSAGE_PERIOD[self._is_native]
-        )
+        self._requests = SetPointRequests(site, period=INTEGRATION_MESSAGE_PERIOD[self._is_native])
         self._bms = SimulatedBms(
             site,
             self._requests,
@@ -409,9 +407,7 @@ class SimulatedSite:
         if is_silent(self._scene.faults, elapsed):
             return
         applied = self._requests.active_values(plant.now)
-        machines = machine_readings(
-            plant.site, truth, applied, water=water, absent=self._tripped
-        )
+        machines = machine_readings(plant.site, truth, applied, water=water, absent=self._tripped)
         racks = rack_readings(plant.site, truth, load, flow_share=share)
         messages = self._bms.heartbeat_messages(moment)
         messages += self._bms.changed_messages(

@@ -56,8 +56,18 @@ def test_afternoon_without_faults_raises_no_alarm(tmp_path, name):
         ("trip:chilled_plant@0", 2, "machines:chilled_plant"),
         ("meter_lost@0.5", 8, "telemetry:grid_import_power"),
         ("silent@0.5", 8, "telemetry:grid_import_power"),
-        pytest.param("drift:warm_plant@0.5", 20, "sensor:facility_supply_temperature of warm_plant", marks=pytest.mark.long),
-        pytest.param("stuck:warm_plant@0.5", 20, "telemetry:facility_supply_temperature of warm_plant", marks=pytest.mark.long),
+        pytest.param(
+            "drift:warm_plant@0.5",
+            20,
+            "sensor:facility_supply_temperature of warm_plant",
+            marks=pytest.mark.long,
+        ),
+        pytest.param(
+            "stuck:warm_plant@0.5",
+            20,
+            "telemetry:facility_supply_temperature of warm_plant",
+            marks=pytest.mark.long,
+        ),
     ],
 )
 def test_fault_of_the_plant_raises_its_alarm(tmp_path, fault, steps, alarm):
