@@ -63,7 +63,7 @@ def test_record_that_ends_too_soon_is_refused():
     here, known = small_days.setting(), moments.facts()
     short = here.inputs.series.isel(time=slice(96), instant=slice(97))
     with pytest.raises(SeriesError):
-        moments.build_problem(
+        moments.build_problem_from_record(
             here.site, short, here.initial_state, queue=known.queue, past=known.past_jobs
         )
 
