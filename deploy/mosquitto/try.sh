@@ -22,7 +22,7 @@ command -v mosquitto >/dev/null ||
 
 "$here/../make-certificates.sh" "$folder/certs" "gigatwin-$site" "plant-$site" gridco
 umask 077
-sed "s/small/$site/g" "$here/acl" >"$folder/acl"
+cat "$here/acl" "$here/acl-trial" | sed "s/small/$site/g" >"$folder/acl"
 : >"$folder/passwords"
 for user in "gigatwin-$site" "plant-$site" gridco; do
     mosquitto_passwd -b "$folder/passwords" "$user" trial

@@ -9,7 +9,7 @@ from telemetry.messages import topics
 from telemetry.messages.topics import TopicKind
 from tests.support.waiting import DEADLINE
 
-SERVICE, NODES, PARTNER, OTHER = "gigatwin-small", "nodes-small", "gridco", "otherco"
+SERVICE, NODES, PARTNER, OTHER = "gigatwin-small", "nodes-small-hall_1", "gridco", "otherco"
 RACK = topics.build_topic(TopicKind.RACK_BATCH, site="small", hall="hall_1", rack="r0001")
 BESIDE = "dc/v1/small/hall_1/r0001/tele/json"
 """A topic of the same rack that the service hears too, and the nodes may use."""

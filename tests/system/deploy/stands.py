@@ -12,13 +12,32 @@ DEPLOY = ROOT / "deploy"
 USERS = (
     "gigatwin-small",
     "bms-small",
-    "nodes-small",
+    "nodes-small-hall_1",
+    "nodes-small-hall_2",
     "cluster-small",
     "plant-small",
     "gridco",
     "otherco",
 )
 PASSWORD = "a word: for @ trial"
+SIMULATED_FACILITY = """
+        {{
+            user: "CN=plant-small", allowed_connection_types: ["MQTT"]
+            permissions {{
+                publish: [
+                    "BMS.v1.PUB.>", "dc.v1.small.*.*.tele", "dc.v1.small.*.*.tele.json",
+                    "dc.v1.small.*.*.tele.held", "dc.v1.small.*.cap.status",
+                    "dc.v1.small.jobs.queue", "dc.v1.small.jobs.history",
+                    "dc.v1.small.jobs.announced", "dc.v1.small.jobs.status", "sim.v1.small.clock"
+                ]
+                subscribe: [
+                    "BMS.v1.GIGATWIN.>", "dc.v1.small.*.cap.set", "dc.v1.small.jobs.set",
+                    "dc.v1.small.*.*.tele.durable", "sim.v1.small.decided", "$MQTT.sub.>"
+                ]
+            }}
+        }}
+"""
+"""What ``deploy/mosquitto/acl-trial`` is for Mosquitto; a site that runs NATS has no such user."""
 
 
 def make_certificates(folder, *names):
@@ -76,10 +95,14 @@ class Stand:
         self.broker.stop()
 
 
-def mosquitto(folder, certificates):
-    """Return Mosquitto by ``deploy/mosquitto``."""
+def mosquitto(folder, certificates, *, is_trial=True):
+    """Return Mosquitto by ``deploy/mosquitto`` with a second hall; a trial simulates a facility."""
     plain = free_port()
-    (folder / "acl").write_bytes((DEPLOY / "mosquitto" / "acl").read_bytes())
+    text = (DEPLOY / "mosquitto" / "acl").read_text()
+    text += text[text.index("# The agents of hall_1") :].replace("hall_1", "hall_2")
+    if is_trial:
+        text += (DEPLOY / "mosquitto" / "acl-trial").read_text()
+    (folder / "acl").write_text(text)
     (folder / "certs").symlink_to(certificates)
     made = ["mosquitto_passwd", "-b", "-c", folder / "passwords", "plant-small", PASSWORD]
     subprocess.run(made, check=True, capture_output=True)
@@ -94,8 +117,11 @@ def mosquitto(folder, certificates):
     return Stand(Broker("mosquitto", text, folder), certificates, plain)
 
 
-def nats(folder, certificates):
-    """Return NATS by ``deploy/nats``; the second partner gets a block as the first has one."""
+def nats(folder, certificates, *, is_trial=True):
+    """Return NATS by ``deploy/nats`` with a second hall and partner; a trial simulates a facility.
+
+    They get blocks as the first ones have.
+    """
     plain = free_port()
     places = {
         "/etc/nats/certs": str(certificates),
@@ -104,9 +130,20 @@ def nats(folder, certificates):
         "0.0.0.0:8883": "127.0.0.1:{port}",
     }
     text = filled(DEPLOY / "nats" / "nats-server.conf", places)
-    start = text.index('        {{\n            user: "CN=gridco"')
-    block = text[start : text.index("\n        }}\n", start)]
-    lines = block.replace("gridco", "otherco").splitlines()
-    other = "\n".join(line for line in lines if "grid.v1" not in line)  # it sets no load targets
-    text = text.replace(block, f"{block}\n        }}}}\n{other}")
+    hall, partner = block_of(text, "nodes-small-hall_1"), block_of(text, "gridco")
+    lines = partner.replace("gridco", "otherco").splitlines(keepends=True)
+    other = "".join(line for line in lines if "grid.v1" not in line)  # it sets no load targets
+    added = hall.replace("hall_1", "hall_2") + other
+    if is_trial:
+        decided = '"BMS.v1.GIGATWIN.>", "sim.v1.small.decided", "dc.v1.small.*.cap.set"'
+        text = text.replace('"BMS.v1.GIGATWIN.>", "dc.v1.small.*.cap.set"', decided)
+        added += SIMULATED_FACILITY
+    text = text.replace(partner, partner + added)
     return Stand(Broker("nats-server", text, folder), certificates, plain)
+
+
+def block_of(text, user):
+    """Return the block of a user in the configuration of NATS."""
+    end = "\n        }}\n"
+    start = text.index(f'        {{{{\n            user: "CN={user}"')
+    return text[start : text.index(end, start) + len(end)]

@@ -29,7 +29,7 @@ def path(tmp_path):
 def test_documented_agent_connects_with_its_certificate(stand, tmp_path, path, name):
     client = stand.connected("gigatwin-small")
     assert client.subscribe(f"dc/v1/{'/'.join(PLACE)}/tele").wait(DEADLINE)
-    files = ["ca.crt", "nodes-small.crt", "nodes-small.key"]
+    files = ["ca.crt", "nodes-small-hall_1.crt", "nodes-small-hall_1.key"]
     arguments = ["127.0.0.1", str(stand.broker.port), *PLACE]
     arguments += [str(tmp_path / "held")] * (name == "lossless_agent")
     arguments += [str(stand.certificates / file) for file in files]

@@ -20,6 +20,7 @@ QUIET = 0.5  # silence after which nothing more is on its way
 NAMES = {"site": "small", "hall": "hall_1", "rack": "r-001", "partner": "gridco"}
 TAG = "CDU/Status/small/cdu-1"
 SERVICE, PLANT, PARTNER, OTHER = "gigatwin-small", "plant-small", "gridco", "otherco"
+NODES = "nodes-small-hall_1"
 
 
 def of_site(kind, **names):
@@ -30,16 +31,19 @@ def of_site(kind, **names):
     )
 
 
-RACKS = {
-    of_site(kind)
-    for kind in (
-        TopicKind.RACK_BATCH,
-        TopicKind.RACK_BATCH_JSON,
-        TopicKind.SENDER_REPORT,
-        TopicKind.CAP_STATUS,
-    )
-}
-DURABLE = {of_site(TopicKind.SELECTIVE_ACK)}
+def of_hall(hall, *kinds):
+    return {of_site(kind, hall=hall) for kind in kinds}
+
+
+FROM_HALL = (
+    TopicKind.RACK_BATCH,
+    TopicKind.RACK_BATCH_JSON,
+    TopicKind.SENDER_REPORT,
+    TopicKind.CAP_STATUS,
+)
+TO_HALL = TopicKind.SELECTIVE_ACK, TopicKind.CAP_ORDER
+RACKS = of_hall("hall_1", *FROM_HALL) | of_hall("hall_2", *FROM_HALL)
+TO_HALLS = of_hall("hall_1", *TO_HALL) | of_hall("hall_2", *TO_HALL)
 JOBS = {
     of_site(kind)
     for kind in (
@@ -75,9 +79,10 @@ def partner_topics(partner):
 OUT, BACK = partner_topics(PARTNER)
 TARGETS, STATES = {of_site(TopicKind.LOAD_TARGET)}, {of_site(TopicKind.POWER_STATE)}
 WRITES = {
-    SERVICE: REQUESTS | CAPS | DURABLE | ORDERS | DECIDED | OUT | STATES,
+    SERVICE: REQUESTS | TO_HALLS | ORDERS | DECIDED | OUT | STATES,
     "bms-small": POINTS,
-    "nodes-small": RACKS,
+    "nodes-small-hall_1": of_hall("hall_1", *FROM_HALL),
+    "nodes-small-hall_2": of_hall("hall_2", *FROM_HALL),
     "cluster-small": JOBS,
     PLANT: POINTS | RACKS | JOBS | TICK,
     PARTNER: BACK | TARGETS,
@@ -86,9 +91,10 @@ WRITES = {
 READS = {
     SERVICE: POINTS | RACKS | JOBS | TICK | BACK | TARGETS,
     "bms-small": REQUESTS,
-    "nodes-small": CAPS | DURABLE,
+    "nodes-small-hall_1": of_hall("hall_1", *TO_HALL),
+    "nodes-small-hall_2": of_hall("hall_2", *TO_HALL),
     "cluster-small": ORDERS,
-    PLANT: REQUESTS | CAPS | DURABLE | ORDERS | DECIDED,
+    PLANT: REQUESTS | TO_HALLS | ORDERS | DECIDED,
     PARTNER: OUT | BACK | STATES,
     OTHER: set(),
 }
@@ -140,6 +146,24 @@ def test_users_have_exactly_their_permissions(stand):
         wanted = {(writer, topic) for writer in WRITES for topic in WRITES[writer] & READS[user]}
         messages = received(clients[user], len(wanted))
         assert {(message.payload.decode(), message.topic) for message in messages} == wanted, user
+
+
+@pytest.mark.parametrize("make", [stands.mosquitto, stands.nats])
+def test_installed_files_admit_no_simulated_facility(make, tmp_path, certificates):
+    """Proves: a certificate named after the simulated facility gives no right on a real broker.
+
+    Sensitivity: the installed files contained its block, to be deleted by hand.
+    """
+    for stand in running(make(tmp_path, certificates, is_trial=False)):
+        service, nodes = stand.connected(SERVICE), stand.connected(NODES)
+        heard = sorted(READS[SERVICE])
+        assert service.subscribe(*heard).wait(LONG)
+        plant = stand.client(PLANT)
+        plant.start()
+        sent = [plant.publish(topic, b"forged", qos=1) for topic in sorted(WRITES[PLANT])]
+        sent[-1].wait(QUIET)
+        publish(nodes, of_site(TopicKind.RACK_BATCH), b"true", retain=False)
+        assert [message.payload for message in received(service)] == [b"true"]
 
 
 def test_joint_subscriptions_are_granted(stand):
@@ -219,12 +243,12 @@ def dropped(stand):
     service = stand.connected(SERVICE)
     topic = of_site(TopicKind.RACK_BATCH)
     service.subscribe(topic).wait(LONG)
-    own = stand.tls("nodes-small")
+    own = stand.tls(NODES)
     command = ["mosquitto_pub", "-p", str(stand.broker.port), "-t", topic, "-q", "1", "-s"]
     command += ["--cafile", own.ca, "--cert", own.certificate, "--key", own.key]
     subprocess.run(command, input=bytes(300_000), check=False, timeout=LONG, capture_output=True)
     largest = bytes(2**18)
-    publish(stand.connected("nodes-small"), topic, largest, retain=False)
+    publish(stand.connected(NODES), topic, largest, retain=False)
     assert [message.payload for message in received(service)] == [largest]
     return service.oversized_messages
 
