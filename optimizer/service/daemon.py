@@ -32,9 +32,10 @@ from optimizer.service.decision_inputs import DecisionInputCheck
 from optimizer.service.hold import Hold
 from optimizer.service.hold_controller import HoldController
 from optimizer.service.hold_register import HoldRegister
+from optimizer.service.live_values import LiveValues
 from optimizer.service.partner_link import PartnerLink
 from optimizer.service.plant_link import PlantLink
-from optimizer.service.status import SeriesStatus, ServiceStatus, service_mode
+from optimizer.service.status import LiveStatus, SeriesStatus, ServiceStatus, service_mode
 from optimizer.service.status_view import (
     StatusView,
     decision_log_fields,
@@ -74,7 +75,7 @@ class SiteService:
         self._alarm_monitor = AlarmMonitor(
             plant_link, partner_link, series=self._series, hold_register=hold_register
         )
-        self._status_view = StatusView(site)
+        self._status_view, self._live_values = StatusView(site), LiveValues(site)
         self._lock = threading.RLock()
         self._last_result: DecisionResult | None = None
         self._watchdog, self._intra_interval = (
@@ -338,6 +339,24 @@ class SiteService:
     def _missing_now(self) -> str:
         """Why this quarter-hour has no plan; empty if it has one, or none was due yet."""
         return self._watchdog.error or (self._missing_plan_reason if self._has_decided else "")
+
+    def live_status(self) -> LiveStatus:
+        """Return the newest readings, without a lock for which a decision or a HOLD may wait."""
+        now, age = self._clock.now(), self._link.data_age(self._clock.now())
+        messages, points = self._link.message_counts
+        return LiveStatus(
+            time=None if now == TIME_BEFORE_FIRST_TICK else format_second(now),
+            link=self._link.state,
+            data_age=age,
+            messages=messages,
+            points=points,
+            values=self._live_values.read(
+                self._link.observed(now),
+                now,
+                link=self._link.state,
+                silence_s=age.silence_s if self._is_simulated else None,
+            ),
+        )
 
     def status(self) -> ServiceStatus:
         """Return the present status."""

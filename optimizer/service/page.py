@@ -47,6 +47,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from optimizer.service.daemon import SiteService
 from optimizer.service.hold_commands import carry_out_hold_command
 from optimizer.service.hold_register import MAX_HOLD_H
+from optimizer.service.live_values import LiveResponse, LiveStream
 from optimizer.service.metrics import CONTENT_TYPE, metrics_text
 from optimizer.service.status import ServiceStatus, render_json, state_label
 from telemetry.messages.strict_json import parse_json
@@ -75,9 +76,10 @@ def create_app(
     host names; one without a port stands for the server's port.
     """
     views = _Views(service, token)
-    return Starlette(
+    app = Starlette(
         routes=[
             Route("/", views.page),
+            Route("/events", views.events),
             Route("/state.json", views.state),
             Route("/health", views.health),
             Route("/health/live", _live),
@@ -94,6 +96,8 @@ def create_app(
         ],
         exception_handlers={RequestError: _malformed, GigatwinError: _refused},
     )
+    app.state.live_stream = views.live_stream
+    return app
 
 
 class _Views:
@@ -101,6 +105,7 @@ class _Views:
 
     def __init__(self, service: SiteService, token: str) -> None:
         self._service, self._shared = service, SharedStatus(service.status)
+        self.live_stream = LiveStream(service.live_status)
         self._unfinished = 0  # orders whose body has not arrived; of the event loop only
         text = (STATIC_FOLDER / "index.html").read_text(encoding="utf-8")
         self._page = text.replace("{{watch}}", RELOAD_SCRIPT).replace(
@@ -109,6 +114,11 @@ class _Views:
 
     def page(self, _: Request) -> Response:
         return HTMLResponse(self._page)
+
+    async def events(self, _: Request) -> Response:
+        if self.live_stream.is_full:
+            raise RequestError(503, "too many viewers: this page shows the state every two seconds")
+        return LiveResponse(self.live_stream)
 
     def state(self, request: Request) -> Response:
         shown = self._shared.get()
@@ -446,6 +456,13 @@ REQUEST_TIMEOUT_S: Final = 5.0
 """Longest wait for the next request of a connection, which otherwise blocks others. [s]"""
 
 
+UNREAD_TIMEOUT_S: Final = 10.0
+"""Longest time for which a client may leave a full buffer unread. [s]"""
+
+SEND_BUFFER_BYTES: Final = 256 * 1024
+"""Buffer of the system for each connection, so that unread events cost little memory. [B]"""
+
+
 class PageServer:
     """Serve the page over HTTP.
 
@@ -461,8 +478,9 @@ class PageServer:
         token: str,
         hosts: Sequence[str] = (),
     ) -> None:
+        app = create_app(service, token=token, hosts=(*LOOPBACK_HOSTS, *hosts))
         config = uvicorn.Config(
-            create_app(service, token=token, hosts=(*LOOPBACK_HOSTS, *hosts)),
+            app,
             access_log=False,
             backlog=MAX_PAGE_CONNECTIONS,
             http=_TimedProtocol,
@@ -475,7 +493,7 @@ class PageServer:
             ws="none",
         )
         self._port = port
-        self._server = _Server(config)
+        self._server = _Server(config, app.state.live_stream)
         self._thread: Thread | None = None
 
     def start(self) -> None:
@@ -518,28 +536,46 @@ class PageServer:
 
 
 class _Server(uvicorn.Server):
-    """Server that signals when it listens."""
+    """Server that signals when it listens, and ends the streams when it stops."""
 
-    def __init__(self, config: uvicorn.Config) -> None:
+    def __init__(self, config: uvicorn.Config, live_stream: LiveStream) -> None:
         super().__init__(config)
-        self.is_up = Event()
+        self.is_up, self._live_stream = Event(), live_stream
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         self.is_up.set()
 
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._live_stream.close()
+        await super().shutdown(sockets)
+
 
 class _TimedProtocol(H11Protocol):
     """HTTP on one connection, which is closed if no request follows, or there are too many.
 
-    Uvicorn alone waits without end for the rest of a request's head.
+    Uvicorn alone waits without end for the rest of a request's head, and for a client that reads
+    nothing.
     """
+
+    _unread: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         if len(self.connections) > MAX_PAGE_CONNECTIONS:
             transport.close()
+        connection = transport.get_extra_info("socket")
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
         self.loop.call_later(REQUEST_TIMEOUT_S, self._end_if_silent, None)
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._unread = self.loop.call_later(UNREAD_TIMEOUT_S, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if self._unread is not None:
+            self._unread.cancel()
 
     def _end_if_silent(self, before: object) -> None:
         """Close the connection if its last request is answered, and the same as ``before``."""

@@ -390,6 +390,12 @@ class PlantLink:
         client = self._client
         return BrokerStatus(url=self.url, is_connected=client.is_connected, trouble=client.error)
 
+    @property
+    def message_counts(self) -> tuple[int, int]:
+        """Messages received, and good readings of points, since the start. [1]"""
+        good = self.window.counters.get(QualityFlag.GOOD, 0)
+        return self._ingester.counters.get("messages", 0), good
+
     def telemetry_status(self, now: np.datetime64) -> TelemetryStatus:
         """Return what was received and refused since the start."""
         counters, window = self._ingester.counters, self.window.counters

@@ -126,6 +126,28 @@ class DataAge(msgspec.Struct, frozen=True, kw_only=True):
     ] = None
 
 
+class LiveValue(msgspec.Struct, frozen=True, kw_only=True):
+    """The newest reading of one quantity."""
+
+    name: Annotated[str, _of("`grid_power`, `battery_level`, `tank_level`, or a temperature.")]
+    value: Annotated[float | None, _of("In `unit`; of a silent one the last good reading.")]
+    unit: str
+    time: Annotated[str | None, _of("When it was read, of several sensors the oldest.")]
+    age_s: Annotated[float | None, _of("Its age, at least the silence of a simulated plant. [s]")]
+    is_stale: Annotated[bool, _of("Whether nothing newer came for three periods of repetition.")]
+
+
+class LiveStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """Readings between decisions: an event of `/events`, one a second."""
+
+    time: Annotated[str | None, _of("Null before a simulated plant has sent it.")]
+    link: LinkState
+    data_age: DataAge
+    messages: Annotated[int, _of("Received since the start. [1]")]
+    points: Annotated[int, _of("Good readings of points since the start. [1]")]
+    values: list[LiveValue]
+
+
 class BindingLimitStatus(
     msgspec.Struct, frozen=True, kw_only=True, rename={"start": "from", "end": "to"}
 ):

@@ -65,11 +65,7 @@ class StatusView:
 
     def __init__(self, site: Site) -> None:
         self._site = site
-        self._temperature_limits = [
-            limit
-            for limit in operating_limits.operating_limits(site)
-            if limit.margin_kind == "temperature" and np.isfinite(limit.upper)
-        ]
+        self._temperature_limits = limited_temperatures(site)
         self._capacity = {
             "battery": sum(battery.capacity for battery in site.machines_of(Battery)),
             "tank": sum(tank.capacity for tank in site.machines_of(ChilledWaterTank)),
@@ -117,7 +113,7 @@ class StatusView:
         }
         reached = result.choice.replay
         heat = {
-            _temperature_label(limit): _temperature(limit, observed, reached)
+            temperature_label(limit): _temperature(limit, observed, reached)
             for limit in self._temperature_limits
         }
         self._past.append((format_second(result.time), _finite_row(row), _finite_row(heat)))
@@ -173,7 +169,7 @@ class StatusView:
 
     def _temperatures(self) -> list[TemperatureStatus]:
         now = self._past[-1][2] if self._past else {}
-        names = [_temperature_label(limit) for limit in self._temperature_limits]
+        names = [temperature_label(limit) for limit in self._temperature_limits]
         return [
             TemperatureStatus(name=name, value=now.get(name), limit=limit.upper, unit="degC")
             for name, limit in zip(names, self._temperature_limits, strict=True)
@@ -202,7 +198,7 @@ class StatusView:
         return OperationSeries(
             time=_times(schedule["time"].to_numpy()),
             temperatures={
-                _temperature_label(limit): _column(limit.values(replay))
+                temperature_label(limit): _column(limit.values(replay))
                 for limit in self._temperature_limits
             },
             **shown,
@@ -239,7 +235,16 @@ def _last_known(result: DecisionResult) -> LastKnownPower:
     return LastKnownPower(grid_power=_number(power), age_minutes=_number(age))
 
 
-def _temperature_label(limit: operating_limits.OperatingLimit) -> str:
+def limited_temperatures(site: Site) -> list[operating_limits.OperatingLimit]:
+    """Return the temperatures that have an upper limit."""
+    return [
+        limit
+        for limit in operating_limits.operating_limits(site)
+        if limit.margin_kind == "temperature" and np.isfinite(limit.upper)
+    ]
+
+
+def temperature_label(limit: operating_limits.OperatingLimit) -> str:
     """Return the label of a limited temperature, such as "facility supply, warm_plant"."""
     label = TEMPERATURE_LABELS[limit.variable]
     return f"{label}, {limit.owner}" if limit.owner else label

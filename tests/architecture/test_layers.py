@@ -79,7 +79,7 @@ LIVES_IN = {
     },
     "rich": {"optimizer.cli"},
     "scipy": {"optimizer.backtesting.results", "twin.calibration.fit", "twin.workload.throughput"},
-    "starlette": {"optimizer.service.page"},
+    "starlette": {"optimizer.service.live_values", "optimizer.service.page"},
     "tomllib": {"optimizer.service.operators", "sites.catalogue", "sites.loading"},
     "typer": {"optimizer.cli"},
     "zarr": {"telemetry.archive"},

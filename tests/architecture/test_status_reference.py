@@ -17,7 +17,7 @@ from optimizer.service.hold_controller import SITE_TRANSITIONS
 from optimizer.service.load_target_receiver import RESERVE_TRANSITIONS
 from optimizer.service.metrics import METRICS, SERVICE_INFO_METRIC
 from optimizer.service.plant_link import PLANT_TRANSITIONS
-from optimizer.service.status import ServiceStatus
+from optimizer.service.status import LiveStatus, ServiceStatus
 from telemetry.mqtt.client import CONNECTION_TRANSITIONS
 from tests.architecture.conftest import ROOT
 
@@ -27,7 +27,8 @@ HEAD = """# Status and metrics
 
 <!-- Written by `python -m tests.architecture.test_status_reference`; change the model only. -->
 
-`state.json` of the page and `gigatwin status --json` hold these keys. Times are ISO 8601 in UTC,
+`state.json` of the page and `gigatwin status --json` hold these keys; an event of `/events` holds
+those of `LiveStatus`. Times are ISO 8601 in UTC,
 and null stands for what is not known. A key in *italics* may be absent.
 """
 METRICS_HEAD = """## Metrics
@@ -89,7 +90,7 @@ def structs(kind):
 def page():
     """Return the page of the status and its metrics."""
     parts = [HEAD]
-    for kind in dict.fromkeys(structs(ServiceStatus)):
+    for kind in dict.fromkeys([*structs(ServiceStatus), *structs(LiveStatus)]):
         text = " ".join(kind.__doc__.split())
         parts.append(f"## {kind.__name__}\n\n{text}\n\n| key | value | meaning |\n|---|---|---|\n")
         for field in msgspec.structs.fields(kind):

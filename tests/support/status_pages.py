@@ -8,7 +8,15 @@ from threading import Lock
 import msgspec
 
 from optimizer.service.hold import Hold
-from optimizer.service.status import DecisionStatus, ServiceStatus, service_mode
+from optimizer.service.status import (
+    DataAge,
+    DecisionStatus,
+    LinkState,
+    LiveStatus,
+    LiveValue,
+    ServiceStatus,
+    service_mode,
+)
 from twin.errors import IssueCode, ServiceError, ValidationIssue
 
 NOW = datetime(2026, 7, 1, 12, 30, tzinfo=UTC)
@@ -128,7 +136,7 @@ class FakeBoard:
     """
 
     def __init__(self):
-        self.changes = {}
+        self.changes, self.live = {}, {}
         self.malformed = {}  # values of other types, which no service sends
         self.said = ""
         self.missing = []
@@ -152,6 +160,20 @@ class FakeBoard:
         )
         shown = msgspec.convert({"mode": mode.value, **content}, ServiceStatus)
         return msgspec.structs.replace(shown, **self.malformed)
+
+    def live_status(self):
+        """Return the newest readings; `live` overrides the first of them."""
+        values = [live_value("grid_power", 184.2, "MW") | self.live]
+        values += [live_value("battery_level", 60.1, "MWh"), live_value("tank_level", 150.0, "MWh")]
+        values += [live_value(name, value, "degC") for name, value, _ in TEMPERATURES]
+        return LiveStatus(
+            time=iso(NOW),
+            link=LinkState.CONNECTED,
+            data_age=DataAge(newest_s=2.4, silence_s=0.4),
+            messages=184_213,
+            points=96_412,
+            values=[LiveValue(**one) for one in values],
+        )
 
     def hold(self, *, author, reason, hours, requester=None, is_self_ending=False):
         since = NOW.timestamp()
@@ -378,16 +400,25 @@ def feed():
     ]
 
 
+TEMPERATURES = (
+    ("warm supply", 40.9, 45.0),
+    ("chilled supply", 18.9, 20.0),
+    ("rack supply", 43.6, 45.0),
+    ("hall air", 26.3, 27.0),
+)
+"""Name, value and limit of each limited temperature. [degC]"""
+
+
+def live_value(name, value, unit):
+    """Return a reading of 2.4 s ago."""
+    read = {"time": iso(NOW), "age_s": 2.4, "is_stale": False}
+    return {"name": name, "value": value, "unit": unit} | read
+
+
 def temperatures():
-    rows = (
-        ("warm supply", 40.9, 45.0),
-        ("chilled supply", 18.9, 20.0),
-        ("rack supply", 43.6, 45.0),
-        ("hall air", 26.3, 27.0),
-    )
     return [
         {"name": name, "value": value, "limit": limit, "unit": "degC"}
-        for name, value, limit in rows
+        for name, value, limit in TEMPERATURES
     ]
 
 

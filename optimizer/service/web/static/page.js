@@ -1,6 +1,7 @@
 // Poll the service every two seconds, show its state, and send it the orders of a person.
 
 import { element } from "/static/dom.js";
+import { followLiveValues } from "/static/live.js";
 import { showCards } from "/static/status_cards.js";
 import { showCharts } from "/static/status_charts.js";
 import { age, amount, clock, moment, localised, span, useZone, wallClock } from "/static/text.js";
@@ -298,3 +299,4 @@ part("order").querySelector("form").addEventListener("submit", confirm);
 document.documentElement.dataset.running = "yes"; // for watch.js
 part("hold").disabled = false; // disabled until this script runs
 poll();
+followLiveValues();

@@ -4,7 +4,7 @@ import json
 import socket
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from http.client import HTTPConnection
 from urllib.parse import urlsplit
 
@@ -12,6 +12,7 @@ import msgspec
 import pytest
 from starlette.testclient import TestClient
 
+from optimizer.service import live_values
 from optimizer.service import page as page_module
 from optimizer.service.page import MAX_PAGE_CONNECTIONS, PageServer, SharedStatus, create_app
 from optimizer.service.status import state_label
@@ -460,6 +461,81 @@ def test_connections_are_limited(board, monkeypatch):
             stack.enter_context(socket.create_connection(where))
         with socket.create_connection(where, DEADLINE) as one_more:
             assert one_more.recv(1) == b""
+
+
+@contextmanager
+def viewer(url, buffer=None):
+    """Open a stream of live values, and yield its socket."""
+    where = ("127.0.0.1", urlsplit(url).port)
+    with socket.socket() as one:
+        if buffer:
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
+        one.settimeout(DEADLINE)
+        one.connect(where)
+        one.sendall(f"GET /events HTTP/1.1\r\nHost: 127.0.0.1:{where[1]}\r\n\r\n".encode())
+        yield one
+
+
+def events(one):
+    """Yield the live values that a viewer receives."""
+    for line in one.makefile():
+        if line.startswith("data: "):
+            yield json.loads(line.removeprefix("data: "))
+
+
+def test_live_values_come_without_a_decision(board, monkeypatch):
+    monkeypatch.setattr(live_values, "LIVE_PERIOD_S", 0.02)
+    with PageServer(board, port=0, token=TOKEN) as server, viewer(server.url) as one:
+        received = events(one)
+        first = next(received)
+        assert first == msgspec.to_builtins(board.live_status())
+        board.live = {"value": 7.5, "is_stale": True, "age_s": 400.0}
+        until(lambda: next(received)["values"][0]["value"] == 7.5)
+        with viewer(server.url) as another:
+            assert next(events(another))["values"][0]["is_stale"]
+
+
+def test_further_viewers_are_refused(board, monkeypatch):
+    monkeypatch.setattr(live_values, "MAX_LIVE_VIEWERS", 2)
+    with PageServer(board, port=0, token=TOKEN) as server, ExitStack() as stack:
+        for _ in range(2):
+            next(events(stack.enter_context(viewer(server.url))))
+        assert get(server.url, "/events") == 503
+        assert get(server.url, "/state.json") == 200
+        stack.close()
+        with viewer(server.url) as one:  # their places are free again
+            until(lambda: get(server.url, "/events") == 200)
+            one.close()
+
+
+def test_viewer_who_does_not_read_is_disconnected(board, monkeypatch):
+    """Proves: one who reads nothing delays no other viewer and no HOLD, and loses the stream."""
+    monkeypatch.setattr(live_values, "LIVE_PERIOD_S", 0.005)
+    monkeypatch.setattr(live_values, "MAX_LIVE_VIEWERS", 2)
+    monkeypatch.setattr(page_module, "UNREAD_TIMEOUT_S", 0.5)
+    monkeypatch.setattr(page_module, "SEND_BUFFER_BYTES", 4096)
+    board.live = {"name": "x" * 50_000}
+    with PageServer(board, port=0, token=TOKEN) as server, ExitStack() as stack:
+        deaf = stack.enter_context(viewer(server.url, buffer=4096))
+        received = events(stack.enter_context(viewer(server.url)))
+        next(received)
+        assert get(server.url, "/events") == 503
+        hold(server.url)
+        assert len(board.orders) == 1
+        until(lambda: get(server.url, "/events") == 200)
+        while deaf.recv(1 << 16):  # what was sent before
+            pass
+
+
+def hold(url):
+    """Place a HOLD as the page does."""
+    parts = urlsplit(url)
+    headers = {"Origin": url.rstrip("/"), "X-Gigatwin-Token": TOKEN}
+    connection = HTTPConnection(parts.hostname, parts.port, timeout=DEADLINE)
+    headers |= {"Content-Type": "application/json"}
+    connection.request("POST", "/hold", json.dumps(HOLD), headers)
+    assert connection.getresponse().status == 200
+    connection.close()
 
 
 def test_occupied_port_is_reported_with_a_remedy(board):

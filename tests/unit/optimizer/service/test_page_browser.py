@@ -413,8 +413,31 @@ def test_nothing_leaves_loopback_and_the_page_is_small(browser, server):
     with page.expect_response(lambda answer: answer.status == 304):
         pass
     assert {urlsplit(answer.url).hostname for answer in answers} == {"127.0.0.1"}
-    assert sum(len(answer.body()) for answer in answers if answer.status == 200) < MOST_BYTES
+    assert sum(len(answer.body()) for answer in answers if is_whole(answer)) < MOST_BYTES
     context.close()
+
+
+def is_whole(answer):
+    """Return whether an answer has an end, unlike a stream."""
+    return answer.status == 200 and not answer.url.endswith("/events")
+
+
+def test_live_values_show_their_age(visit, board):
+    page = visit()
+    grid = sync_api.expect(page.locator("#live li").first)
+    grid.to_contain_text("184.2\xa0MW", timeout=PATIENCE)
+    board.live = {"value": 12.3}
+    grid.to_contain_text("12.3\xa0MW", timeout=PATIENCE)
+    grid.not_to_contain_text("stale")
+    board.live = {"age_s": 400.0, "is_stale": True}
+    grid.to_contain_text("stale: 7\xa0min old", timeout=PATIENCE)
+
+
+def test_silent_stream_marks_all_values(visit, server):
+    page = visit()
+    sync_api.expect(page.locator("#live li")).to_have_count(7, timeout=PATIENCE)
+    server.stop()
+    sync_api.expect(page.locator("#live li.stale")).to_have_count(7, timeout=PATIENCE)
 
 
 def test_times_are_in_site_zone_and_utc(visit):

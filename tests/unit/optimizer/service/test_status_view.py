@@ -14,6 +14,8 @@ from optimizer.fallback.ladder import ScheduleSource
 from optimizer.planner.planner import decide
 from optimizer.service.decision_engine import DecisionEngine
 from optimizer.service.hold import Hold
+from optimizer.service.live_values import LiveValues
+from optimizer.service.status import LinkState
 from optimizer.service.status_view import (
     DISPLAYED_INTERVAL_COUNT,
     StatusView,
@@ -326,3 +328,33 @@ def test_failures_are_shown_with_their_minutes():
 
 def replace_choice(**changes):
     return replace(outcome(), choice=replace(outcome().choice, **changes))
+
+
+def live(values, *, link=LinkState.CONNECTED, silence_s=None, **sensors):
+    """Return the live values of a small site by name."""
+    seen = outcome().estimate.state
+    observed = moments.observed(seen, **sensors)
+    ages = {f"{name}_age": observed[name] * 0.0 + 2.0 for name in observed.data_vars}
+    observed = observed.assign(ages)
+    now = moments.facts().queue.instant
+    return {one.name: one for one in values.read(observed, now, link=link, silence_s=silence_s)}
+
+
+def test_live_value_keeps_the_last_reading_of_a_silent_sensor():
+    """Proves: a silent meter shows its last power as stale, other sensors are not concerned."""
+    values = LiveValues(moments.site())
+    power = live(values)["grid_power"]
+    assert not power.is_stale
+    assert power.value == pytest.approx(float(net_import(outcome().estimate.state)), abs=1e-4)
+    silent = live(values, grid_import_power=np.nan)
+    assert (silent["grid_power"].value, silent["grid_power"].is_stale) == (power.value, True)
+    assert not silent["battery_level"].is_stale
+
+
+def test_live_values_of_a_silent_plant_are_stale():
+    """Proves: the clock of a simulated plant stands still with it, its values grow old."""
+    found = live(LiveValues(moments.site()), link=LinkState.SILENT, silence_s=90.0)
+    assert len(found) > 3
+    for one in found.values():
+        assert one.is_stale
+        assert one.age_s >= 90.0
