@@ -1,5 +1,6 @@
 """`gigatwin run`: the service of a site. `gigatwin config check`: whether it could start."""
 
+import re
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -37,6 +38,14 @@ PositionFile = Annotated[
 ReserveFile = Annotated[
     Path | None,
     typer.Option(envvar="GIGATWIN_RESERVES", help="File of reserve prices and sold power."),
+]
+
+ClientSuffixOption = Annotated[
+    str,
+    typer.Option(
+        envvar="GIGATWIN_CLIENT_SUFFIX",
+        help="Secret end of the client ids, so that no other certificate disconnects the service.",
+    ),
 ]
 
 CHECK_OPTION = "--check"
@@ -89,6 +98,7 @@ def run(  # noqa: PLR0913  (one parameter an option of the command line)
     key: KeyOption = None,
     allow_cleartext: CleartextOption = False,
     protocol: Annotated[MqttVersion, typer.Option(help="MQTT version.")] = MqttVersion.V311,
+    client_suffix: ClientSuffixOption = "",
     state: StateOption = None,
     check: CheckOption = False,
 ) -> None:
@@ -109,6 +119,7 @@ def run(  # noqa: PLR0913  (one parameter an option of the command line)
         page_hosts=tuple(page_host or ()),
         tls=build_tls(ca, certificate, key, allow_cleartext=allow_cleartext),
         protocol=protocol.client_protocol,
+        client_suffix=_checked_suffix(client_suffix),
     )
     _run_or_check(loaded, config, state or default_state_folder(loaded.name), is_check_only=check)
 
@@ -135,6 +146,19 @@ def _files(prices: Path | None, weather: Path | None, carbon: Path | None) -> Se
     if prices is None or weather is None:
         raise ProblemError("service", missing)
     return SeriesFiles(prices=prices, weather=weather, carbon=carbon)
+
+
+def _checked_suffix(text: str) -> str:
+    """Return the end of the client ids, empty or too long to be guessed."""
+    if not text or re.fullmatch("[A-Za-z0-9]{16,64}", text):
+        return text
+    issue = IssueCode.INVALID_FORMAT.issue(
+        "GIGATWIN_CLIENT_SUFFIX",
+        found=f"{len(text)} characters",  # it is secret
+        expected="16 to 64 letters and digits",
+        remedy="set it to the output of openssl rand -hex 16",
+    )
+    raise ProblemError("service", [issue])
 
 
 config_app = typer.Typer(

@@ -1,7 +1,7 @@
 """Settings of a service, and what it uses of its machine: clock, transport, storage and solver."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal, Protocol, Self
 
@@ -34,6 +34,8 @@ class ServiceConfig:
     - `page_hosts`: further host names under which a proxy serves the page.
     - `tls`: certificates, if the broker requires them, and the permission for cleartext.
     - `protocol`: version of MQTT.
+    - `client_suffix`: end of every client id. A broker disconnects a client when another one takes
+      its id, so where that is secret, no other certificate can disconnect the service.
     """
 
     broker: str
@@ -46,6 +48,7 @@ class ServiceConfig:
     page_hosts: tuple[str, ...] = ()
     tls: TlsFiles | None = None
     protocol: Literal["3.1.1", "5"] = "3.1.1"
+    client_suffix: str = field(default="", repr=False)
 
     @property
     def is_simulated(self) -> bool:
@@ -80,7 +83,7 @@ class ServiceConfig:
         """
         return Client(
             self.broker,
-            client_id=client_id,
+            client_id=f"{client_id}-{self.client_suffix}" if self.client_suffix else client_id,
             will=will,
             protocol=self.protocol,
             tls=self.tls,

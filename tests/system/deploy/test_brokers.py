@@ -7,10 +7,13 @@ from urllib.parse import quote
 
 import pytest
 
+from optimizer.inputs.series_files import SeriesFiles
+from optimizer.service.config import ServiceConfig
 from telemetry.messages import topics
 from telemetry.messages.topics import TopicKind
 from telemetry.mqtt.client import Client
 from tests.support.clients import LONG, taken, until_told
+from tests.support.waiting import until
 from tests.system.deploy import stands
 from twin.errors import BrokerError
 
@@ -279,6 +282,32 @@ def survives(stand, end):
 
 def publish(client, topic, payload, *, retain=True):
     assert client.publish(topic, payload, qos=1, retain=retain).wait(LONG)
+
+
+def test_no_other_certificate_disconnects_the_service(stand, tmp_path):
+    """Proves: a client id that others do not know cannot be taken, on either broker.
+
+    Sensitivity: a client with the id gigatwin-small disconnected the service; the last lines
+    show that both brokers do so for an id that is known.
+    """
+    config = ServiceConfig(
+        broker=stand.url,
+        series_files=SeriesFiles(prices=tmp_path, weather=tmp_path),
+        tls=stand.tls(SERVICE),
+        client_suffix="0123456789abcdef",
+    )
+    service = config.create_client(SERVICE)
+    stand.clients.append(service)
+    service.connect(LONG)
+    queue = of_site(TopicKind.JOB_QUEUE)
+    assert service.subscribe(queue).wait(LONG)
+    for thief in ("", "-"):
+        stand.connected(OTHER, client_id=f"{SERVICE}{thief}").stop()
+    publish(stand.connected(PLANT), queue, b"jobs", retain=False)
+    assert [message.payload for message in received(service)] == [b"jobs"]
+    assert service.counters["connections"] == 1
+    stand.connected(OTHER, client_id=f"{SERVICE}-0123456789abcdef").stop()
+    until(lambda: service.counters["connections"] > 1)
 
 
 def test_stolen_client_id_receives_nothing(stand):

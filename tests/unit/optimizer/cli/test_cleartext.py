@@ -1,4 +1,4 @@
-"""Commands that connect to a broker refuse to do so without encryption."""
+"""Commands refuse to connect to a broker without encryption, or with guessable client ids."""
 
 import pytest
 from typer.testing import CliRunner
@@ -31,3 +31,16 @@ def test_cleartext_to_another_machine_is_refused(tmp_path, monkeypatch, name):
     assert "would not be encrypted" in shown
     assert "--allow-cleartext" in shown
     assert "secret" not in shown
+
+
+@pytest.mark.parametrize("suffix", ["gigatwin", "0123456789abcde", "0123456789-abcdef", "a" * 65])
+def test_guessable_client_suffix_is_refused(tmp_path, monkeypatch, suffix):
+    """Proves: an unfit secret ends the command with its name, and is not shown."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    monkeypatch.setenv("GIGATWIN_CLIENT_SUFFIX", suffix)
+    found = CliRunner().invoke(app, [*COMMANDS["run"], "--broker", "mqtt://127.0.0.1:1"])
+    assert found.exit_code == 1
+    shown = f"{found.stdout}{found.stderr}{found.exception}"
+    assert f"GIGATWIN_CLIENT_SUFFIX = {len(suffix)} characters" in shown
+    assert f"= {suffix}" not in shown
