@@ -32,6 +32,7 @@ from optimizer.service.hold_register import StoredHolds
 from optimizer.service.operators import (
     OPERATORS_FILE,
     TOKEN_ENVIRONMENT_VARIABLE,
+    Role,
     add_operator,
 )
 from optimizer.service.state_folder import LAYOUT_FILE
@@ -221,16 +222,19 @@ def operators() -> None:
 
 @operators_app.command("add")
 def add_operator_and_print_token(
-    name: Annotated[str, typer.Argument(help="Name of the operator.")],
+    name: Annotated[str, typer.Argument(help="Name of the person.")],
     site: Annotated[str, typer.Option(help="Site, where --state does not name its folder.")] = "",
     uid: Annotated[
         list[int] | None,
         typer.Option(help="Own uid of this person on this machine; may be repeated."),
     ] = None,
+    role: Annotated[
+        Role, typer.Option(help="A viewer places HOLDs; an operator also releases them.")
+    ] = Role.OPERATOR,
     state: StateOption = None,
     json_file: JsonFile = None,
 ) -> None:
-    """Add an operator, and print the token once; the file stores only its salted hash."""
+    """Add a person, and print the token once; the file stores only its salted hash."""
     if state is None and not site:
         raise ServiceError.single(
             "operators",
@@ -241,13 +245,14 @@ def add_operator_and_print_token(
         )
     folder = resolve_state_folder(site, state) if site or state is None else state
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    token = add_operator(folder, name, uids=tuple(uid or ()))
+    token = add_operator(folder, name, uids=tuple(uid or ()), role=role)
     screen = console(json_file)
-    screen.print(f"{name} is an operator in {folder / OPERATORS_FILE}. The token:")
+    screen.print(f"{name} is in {folder / OPERATORS_FILE}, role {role}. The token:")
     screen.print(token)
     advice = f"It is not shown again. Type it on the page, or set {TOKEN_ENVIRONMENT_VARIABLE}."
     screen.print(advice)
-    write_json({"operator": name, "uids": uid or [], "token": token}, json_file, is_private=True)
+    result = {"operator": name, "role": role, "uids": uid or [], "token": token}
+    write_json(result, json_file, is_private=True)
 
 
 def _row(answer: Mapping[str, object]) -> Mapping[str, object]:

@@ -1,15 +1,16 @@
 """Operators of a site: the persons who may end, shorten, replace or take over a HOLD.
 
-``operators.toml`` in the state folder has one table for each operator; keys that this module does
-not know are left for later use, such as roles::
+``operators.toml`` in the state folder has one table for each person; keys that this module does
+not know are left for later use::
 
     [ana]
     salt = "8f1c..."
     token_sha256 = "51d0..."
     uids = [1001]
+    role = "operator"
 
-An operator is identified by a token, or by the uid of the process that sends a command. A person
-who is not identified may still place a HOLD.
+A person is identified by a token, or by the uid of the process that sends a command. A table
+without a role is an operator's. A person who is not identified may still place a HOLD.
 """
 
 import hashlib
@@ -19,6 +20,7 @@ import secrets
 import tomllib
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from enum import StrEnum
 from pathlib import Path
 from typing import Final, Literal
 
@@ -81,6 +83,14 @@ class Requester:
         return {"channel": self.channel, "uid": self.uid, "wall_time": now}
 
 
+class Role(StrEnum):
+    """What a person may do; each role may do all that those before it may."""
+
+    VIEWER = "viewer"
+    OPERATOR = "operator"
+    ENGINEER = "engineer"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Operator:
     """One table of the file; ``token_hash`` is the salted SHA-256 of the token."""
@@ -89,6 +99,12 @@ class Operator:
     salt: str
     token_hash: str
     uids: tuple[int, ...] = ()
+    role: Role = Role.OPERATOR
+
+    def has_role(self, role: Role) -> bool:
+        """Return whether this person may do what a role may."""
+        ranks = list(Role)
+        return ranks.index(self.role) >= ranks.index(role)
 
     def has_token(self, token: str) -> bool:
         """Return whether a token is this operator's."""
@@ -132,27 +148,34 @@ def read_operators(folder: Path) -> tuple[Operator, ...]:
 def _operator(path: Path, name: str, row: object) -> Operator:
     match row:
         case {"salt": str(salt), "token_sha256": str(token_hash), **others}:
-            uids = others.get("uids", [])
-            if isinstance(uids, list) and all(type(uid) is int for uid in uids):
-                return Operator(name=name, salt=salt, token_hash=token_hash, uids=tuple(uids))
-    expected = f"salt, token_sha256 and a list of uids in table {name}"
-    raise _error(path, IssueCode.MALFORMED, expected, "remove the table and add the operator again")
+            uids, role = others.get("uids", []), others.get("role", Role.OPERATOR.value)
+            is_role = isinstance(role, str) and role in list(Role)
+            if isinstance(uids, list) and all(type(uid) is int for uid in uids) and is_role:
+                return Operator(
+                    name=name,
+                    salt=salt,
+                    token_hash=token_hash,
+                    uids=tuple(uids),
+                    role=Role(str(role)),
+                )
+    expected = f"salt, token_sha256, a list of uids and role ({', '.join(Role)}) in table {name}"
+    raise _error(path, IssueCode.MALFORMED, expected, "remove the table and add the person again")
 
 
-def identify_operator(folder: Path, requester: Requester) -> str:
-    """Return the name of the operator who sends an order; empty if there is no such operator.
+def identify_operator(folder: Path, requester: Requester) -> Operator | None:
+    """Return the person of the file who sends an order; None if there is no such person.
 
     A token has precedence over the uid; a uid that several persons may share identifies nobody.
     Raises ServiceError as :func:`read_operators` does.
     """
     operators = read_operators(folder)
     if requester.token:
-        found = [one.name for one in operators if one.has_token(requester.token)]
+        found = [one for one in operators if one.has_token(requester.token)]
     elif requester.uid in _shared_uids(folder):
-        return ""
+        return None
     else:
-        found = [one.name for one in operators if requester.uid in one.uids]
-    return found[0] if len(found) == 1 else ""
+        found = [one for one in operators if requester.uid in one.uids]
+    return found[0] if len(found) == 1 else None
 
 
 def _shared_uids(folder: Path) -> dict[int, str]:
@@ -165,15 +188,17 @@ def _shared_uids(folder: Path) -> dict[int, str]:
 
 
 def require_operator(folder: Path, requester: Requester, *, order: str) -> str:
-    """Return the operator who sends an order that not everybody may give.
+    """Return the name of the operator or engineer who sends an order that not everybody may give.
 
-    Raises ServiceError if the sender is no operator, the file cannot be read, or others may read or
+    Raises ServiceError if the sender is neither, the file cannot be read, or others may read or
     change the folder.
     """
     check_privacy(folder)
-    if name := identify_operator(folder, requester):
-        return name
+    person = identify_operator(folder, requester)
+    if person and person.has_role(Role.OPERATOR):
+        return person.name
     token = "a token that belongs to no operator" if requester.token else "no operator's token"
+    token = f"{person.name}, who is a {person.role}" if person else token
     sender = "" if requester.uid is None else f", uid {requester.uid}"
     logger.warning("order refused", order=order, channel=requester.channel, uid=requester.uid)
     raise ServiceError.single(
@@ -193,19 +218,21 @@ def identify_author(folder: Path, requester: Requester, stated: str) -> Author:
     An error of the file must not prevent a HOLD: the sender then counts as not signed in.
     """
     try:
-        operator = identify_operator(folder, requester)
+        person = identify_operator(folder, requester)
     except ServiceError as error:
         logger.warning("operators unreadable", because=str(error))
-        operator = ""
-    if operator:
-        return Author(operator, is_signed_in=True)
+        person = None
+    if person:
+        return Author(person.name, is_signed_in=True)
     uid = "" if requester.uid is None else f", uid {requester.uid}"
     name = f"{stated[:MAX_STATED_NAME_LENGTH]}, " if stated else ""
     return Author(f"{name}{NOT_SIGNED_IN}{requester.channel}{uid})", is_signed_in=False)
 
 
-def add_operator(folder: Path, name: str, *, uids: tuple[int, ...] = ()) -> str:
-    """Add an operator to the file of a state folder, and return the new token.
+def add_operator(
+    folder: Path, name: str, *, uids: tuple[int, ...] = (), role: Role = Role.OPERATOR
+) -> str:
+    """Add a person to the file of a state folder, and return the new token.
 
     The token is not stored; only its salted hash is. Raises ServiceError if the name is invalid or
     taken, a uid cannot identify one person, or the file cannot be read; JournalError if another
@@ -213,12 +240,12 @@ def add_operator(folder: Path, name: str, *, uids: tuple[int, ...] = ()) -> str:
     """
     lock = lock_folder(folder, timeout=OPERATOR_FILE_LOCK_TIMEOUT_S)
     try:
-        return _add_operator(folder, name, uids)
+        return _add_operator(folder, name, uids, role)
     finally:
         os.close(lock)
 
 
-def _add_operator(folder: Path, name: str, uids: tuple[int, ...]) -> str:
+def _add_operator(folder: Path, name: str, uids: tuple[int, ...], role: Role) -> str:
     path = folder / OPERATORS_FILE
     known = read_operators(folder)
     if not is_valid_name(name) or "." in name:
@@ -237,6 +264,7 @@ def _add_operator(folder: Path, name: str, uids: tuple[int, ...]) -> str:
     token, salt = secrets.token_urlsafe(TOKEN_BYTES), secrets.token_hex(SALT_BYTES)
     before = path.read_text(encoding="utf-8") if path.exists() else ""
     rows = [f"[{name}]", f'salt = "{salt}"', f'token_sha256 = "{_hash(salt, token)}"']
+    rows += [f'role = "{role}"']
     rows += [f"uids = {list(uids)}"] if uids else []
     separator = "\n" if before else ""
     text = f"{before}{separator}{chr(10).join(rows)}\n"

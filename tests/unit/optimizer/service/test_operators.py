@@ -11,7 +11,9 @@ from optimizer.cli import app
 from optimizer.service.operators import (
     OPERATORS_FILE,
     UNMAPPED_UID,
+    Author,
     Requester,
+    Role,
     add_operator,
     identify_author,
     identify_operator,
@@ -25,15 +27,21 @@ def by_token(token):
     return Requester(channel="page", token=token)
 
 
+def who(folder, requester):
+    """Return the name of the person who sends an order, or nothing."""
+    person = identify_operator(folder, requester)
+    return person.name if person else ""
+
+
 def by_uid(uid):
     return Requester(channel="command", uid=uid)
 
 
 def test_operator_is_identified_by_token(tmp_path):
     tokens = {name: add_operator(tmp_path, name) for name in ("ana", "bo")}
-    assert {identify_operator(tmp_path, by_token(one)) for one in tokens.values()} == set(tokens)
+    assert {who(tmp_path, by_token(one)) for one in tokens.values()} == set(tokens)
     for wrong in ("", "ana", tokens["ana"][:-1], f"{tokens['ana']}x", "\ud800", "ü"):
-        assert identify_operator(tmp_path, by_token(wrong)) == ""
+        assert who(tmp_path, by_token(wrong)) == ""
 
 
 def test_file_stores_no_token(tmp_path):
@@ -43,16 +51,16 @@ def test_file_stores_no_token(tmp_path):
     assert token not in path.read_text()
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     (ana,) = read_operators(tmp_path)
-    assert identify_operator(tmp_path, by_token(ana.token_hash)) == ""
+    assert who(tmp_path, by_token(ana.token_hash)) == ""
 
 
 def test_operator_is_identified_by_own_uid(tmp_path):
     token = add_operator(tmp_path, "ana", uids=(1001, 1002))
     add_operator(tmp_path, "bo")
-    assert [identify_operator(tmp_path, by_uid(uid)) for uid in (1001, 1002)] == ["ana", "ana"]
-    assert identify_operator(tmp_path, by_uid(1003)) == ""
+    assert [who(tmp_path, by_uid(uid)) for uid in (1001, 1002)] == ["ana", "ana"]
+    assert who(tmp_path, by_uid(1003)) == ""
     wrong = Requester(channel="command", uid=1001, token=f"{token}x")
-    assert identify_operator(tmp_path, wrong) == ""  # a stated token has precedence
+    assert who(tmp_path, wrong) == ""  # a stated token has precedence
 
 
 @pytest.mark.parametrize("account", ["root", "service", "unmapped", "other"])
@@ -75,9 +83,9 @@ def test_shared_uid_in_a_file_written_by_hand_identifies_nobody(tmp_path, uid):
     token = add_operator(tmp_path, "ana")
     path = tmp_path / OPERATORS_FILE
     path.write_text(f"{path.read_text()}uids = [{uid}, 1001]\n")
-    assert identify_operator(tmp_path, by_uid(uid)) == ""
-    assert identify_operator(tmp_path, by_uid(1001)) == "ana"
-    assert identify_operator(tmp_path, by_token(token)) == "ana"
+    assert who(tmp_path, by_uid(uid)) == ""
+    assert who(tmp_path, by_uid(1001)) == "ana"
+    assert who(tmp_path, by_token(token)) == "ana"
 
 
 @pytest.mark.parametrize("name", ["", "a b", "a.b", "-a", "ana, not signed in", "x" * 33])
@@ -95,19 +103,27 @@ def test_operator_is_added_once(tmp_path):
 
 
 def test_further_keys_and_comments_are_kept(tmp_path):
-    """Proves: roles may come later in the same file."""
+    """Proves: other programs may store keys of theirs in the same file."""
     token = add_operator(tmp_path, "ana")
     path = tmp_path / OPERATORS_FILE
-    path.write_text(f"# day shift\n{path.read_text()}roles = ['engineer']\n")
+    path.write_text(f"# day shift\n{path.read_text()}shifts = ['day']\n")
     add_operator(tmp_path, "bo")
     assert "# day shift" in path.read_text()
-    assert "roles" in path.read_text()
-    assert identify_operator(tmp_path, by_token(token)) == "ana"
+    assert "shifts" in path.read_text()
+    assert who(tmp_path, by_token(token)) == "ana"
 
 
 @pytest.mark.parametrize(
     "text",
-    ["[", "ana = 7", "[ana]", '[ana]\nsalt = 1\ntoken_sha256 = ""', '[ana]\nsalt = "s"\nuids = 1'],
+    [
+        "[",
+        "ana = 7",
+        "[ana]",
+        '[ana]\nsalt = 1\ntoken_sha256 = ""',
+        '[ana]\nsalt = "s"\nuids = 1',
+        '[ana]\nsalt = "s"\ntoken_sha256 = ""\nrole = "chief"',
+        '[ana]\nsalt = "s"\ntoken_sha256 = ""\nrole = ["viewer"]',
+    ],
 )
 def test_damaged_file_identifies_nobody(tmp_path, text):
     path = tmp_path / OPERATORS_FILE
@@ -117,11 +133,35 @@ def test_damaged_file_identifies_nobody(tmp_path, text):
         require_operator(tmp_path, by_token("x"), order="releasing HOLD 1")
 
 
+@pytest.mark.parametrize(
+    ("role", "may_release"),
+    [(Role.VIEWER, False), (Role.OPERATOR, True), (Role.ENGINEER, True), (None, True)],
+)
+def test_role_decides_who_may_release_a_hold(tmp_path, role, may_release):
+    """Proves: a viewer's HOLD has a name, but a viewer ends none; without role it is an operator.
+
+    Sensitivity: each person of the file could release every HOLD.
+    """
+    token = add_operator(tmp_path, "ana", role=role or Role.OPERATOR)
+    path = tmp_path / OPERATORS_FILE
+    if role is None:
+        path.write_text(path.read_text().replace('role = "operator"\n', ""))
+    assert ("role" in path.read_text()) == (role is not None)
+    assert identify_author(tmp_path, by_token(token), "") == Author("ana", is_signed_in=True)
+    if may_release:
+        assert require_operator(tmp_path, by_token(token), order="releasing HOLD 1") == "ana"
+        return
+    with pytest.raises(ServiceError) as caught:
+        require_operator(tmp_path, by_token(token), order="releasing HOLD 1")
+    assert caught.value.code is IssueCode.UNAUTHORISED
+    assert "ana, who is a viewer" in str(caught.value)
+
+
 def test_file_that_others_may_change_identifies_nobody(tmp_path):
     token = add_operator(tmp_path, "ana")
     (tmp_path / OPERATORS_FILE).chmod(0o620)
     with pytest.raises(ServiceError) as caught:
-        identify_operator(tmp_path, by_token(token))
+        who(tmp_path, by_token(token))
     assert caught.value.code is IssueCode.INVALID_KEY
 
 
@@ -131,7 +171,7 @@ def test_file_of_another_user_identifies_nobody(tmp_path):
     token = add_operator(tmp_path, "ana")
     os.chown(tmp_path / OPERATORS_FILE, 1234, 1235)
     with pytest.raises(ServiceError, match="owner 1234"):
-        identify_operator(tmp_path, by_token(token))
+        who(tmp_path, by_token(token))
 
 
 @pytest.mark.parametrize("mode", [0o720, 0o702])
@@ -139,7 +179,7 @@ def test_file_in_a_folder_that_others_may_change_identifies_nobody(tmp_path, mod
     token = add_operator(tmp_path, "ana")
     tmp_path.chmod(mode)
     with pytest.raises(ServiceError, match="chmod 700"):
-        identify_operator(tmp_path, by_token(token))
+        who(tmp_path, by_token(token))
 
 
 @pytest.mark.parametrize("mode", [0o750, 0o705])
@@ -187,8 +227,8 @@ def test_command_prints_the_token_once(tmp_path):
     added = CliRunner().invoke(app, ["operators", "add", "ana", "--uid", "1001", *place])
     assert added.exit_code == 0, added.output
     tokens = added.output.split()
-    assert "ana" in {identify_operator(tmp_path, by_token(word)) for word in tokens}
-    assert identify_operator(tmp_path, by_uid(1001)) == "ana"
+    assert "ana" in {who(tmp_path, by_token(word)) for word in tokens}
+    assert who(tmp_path, by_uid(1001)) == "ana"
 
 
 def test_command_needs_a_folder(monkeypatch):
