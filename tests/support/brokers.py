@@ -78,7 +78,7 @@ class Broker:
         found = shutil.which(binary) or shutil.which(binary, path="/usr/sbin:/usr/local/sbin")
         if found is None:
             pytest.skip(f"{binary} is not installed; on Debian: apt-get install {binary}")
-        self.name = binary
+        self.name, self.binary = binary, found
         self.port = free_port()
         self.folder = Path(folder)
         self._log = self.folder / "log"
