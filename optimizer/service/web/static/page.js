@@ -1,6 +1,7 @@
 // Poll the service every two seconds, show its state, and send it the orders of a person.
 
 import { element } from "/static/dom.js";
+import { setUpHold, showAnswer, showBar, showTime } from "/static/bar.js";
 import { followLiveValues } from "/static/live.js";
 import { showCards } from "/static/status_cards.js";
 import { showCharts } from "/static/status_charts.js";
@@ -8,11 +9,6 @@ import { age, amount, clock, moment, localised, span, useZone, wallClock } from 
 
 const POLL_MS = 2000;
 const TIMEOUT_MS = 5000;
-const LEVELS = { // any other state is bad
-  RUNNING: "good", SHADOW: "shadow", STARTING: "wait", HOLD: "hold", "HOLD ENDED": "hold",
-  "FALLBACK: safe rule": "hold", "FALLBACK: earlier plan": "hold",
-};
-
 const part = (name) => document.getElementById(name);
 let tag = "";
 let answeredAt = null; // Date by the clock of this computer
@@ -52,7 +48,7 @@ function silence(error) {
   const why = error.message.startsWith("it answers") ? ` (${error.message})` : "";
   say("silence", `No answer from the service ${since}${why}. The plant's local control goes on by itself. On the machine of the service, try: gigatwin status.`);
   part("silence").hidden = false;
-  setWord("NO ANSWER", "bad");
+  showBar(null);
   say("why", lastWord ? `Last state: ${lastWord}.` : "It has not answered since this page was opened.");
 }
 
@@ -62,8 +58,7 @@ function show(state) {
   say("site", state.title ? `${state.site} – ${state.title.replace(new RegExp(`^${state.site}: `, "i"), "")}` : state.site);
   say("clock", `${state.time ? moment(state.time) : "no time yet"}${state.clock === "simulated" ? ", simulated clock" : ""}`);
   part("synthetic").hidden = !state.is_synthetic;
-  setWord(state.state, LEVELS[state.state] ?? "bad");
-  part("word").dataset.shadow = Boolean(state.is_shadow);
+  showBar(state);
   lastWord = state.state;
   part("alarms").classList.toggle("high", (state.alarms ?? []).some(({ severity }) => severity === "high"));
   const faults = [() => showReason(state), () => showHolds(state.holds ?? []), () => showCards(state), () => showCharts(state)].flatMap(faultOf);
@@ -80,11 +75,6 @@ function faultOf(draw) {
   } catch (error) {
     return [error.message];
   }
-}
-
-function setWord(word, level) {
-  say("word", word);
-  part("word").dataset.level = level;
 }
 
 // The reason takes two lines; a click shows the rest.
@@ -205,74 +195,68 @@ function showHolds(holds) {
 }
 
 const ORDERS = {
-  hold: { title: "HOLD", button: "HOLD now", needsToken: false, reason: "may follow later", hours: "until released",
-    text: () => "Stops the optimiser within a second: cooling goes back to local control, the last verified caps and grid targets stay, caps lowered where they must be, the partners are informed. It isolates no equipment." },
-  replace: { title: "Take over", button: "Take over", needsToken: true, reason: "as it is", hours: "as they are",
+  replace: { title: "Take over", button: "Take over", reason: "as it is", hours: "as they are",
     text: (hold) => `HOLD ${hold.number} of ${hold.author} becomes yours, with the reason and hours given here.` },
-  release: { title: "Release", button: "Release now", needsToken: true,
+  release: { title: "Release", button: "Release now",
     text: (hold) => `Ends HOLD ${hold.number} of ${hold.author}: ${closed(hold.reason)} After the last HOLD the optimiser plans again, and power returns at the ramp limit.` },
 };
-let order = "hold";
+let order = "release";
 let chosen = null; // the HOLD that the order is about
 
-function open(name, hold = null) {
+function open(name, hold) {
   order = name;
   chosen = hold;
-  const { title, text, button, needsToken, reason, hours } = ORDERS[name];
-  say("order-title", hold ? `${title} HOLD ${hold.number}` : title);
+  const { title, text, button, reason, hours } = ORDERS[name];
+  say("order-title", `${title} HOLD ${hold.number}`);
   say("order-text", text(hold));
   say("confirm", button);
   say("order-fault", "");
-  part("confirm").classList.toggle("hold", name === "hold");
-  part("order-author").hidden = part("order-new").hidden = name !== "hold";
   part("order-why").hidden = name === "release";
   part("reason").placeholder = reason ?? "";
   part("hours").placeholder = hours ?? "";
   part("reason").value = part("hours").value = part("token").value = ""; // others may use this computer
-  part("self-ending").checked = false;
-  part("confirm").hidden = false;
-  say("cancel", "Cancel");
   part("order").showModal();
-  part(needsToken ? "token" : "reason").focus();
+  part("token").focus();
 }
 
 async function confirm(event) {
   event.preventDefault();
-  const { needsToken } = ORDERS[order];
-  const body = { token: part("token").value.trim() };
-  if (needsToken && !body.token) return fault("token", "Type your operator's token.");
-  if (chosen) Object.assign(body, { hold: chosen.number, of: chosen.author });
+  const body = { token: part("token").value.trim(), hold: chosen.number, of: chosen.author };
+  if (!body.token) return fault("token", "Type your operator's token.");
   if (order !== "release") {
     body.reason = part("reason").value.trim();
     const hours = part("hours").value.trim().replace(",", ".");
     body.hours = hours ? Number(hours) : null;
     if (hours && !(body.hours > 0)) return fault("hours", "Hours are a number above 0, or empty.");
   }
-  if (order === "hold") {
-    body.author = part("author").value.trim();
-    body.is_self_ending = part("self-ending").checked;
-    if (body.is_self_ending && body.hours === null) return fault("hours", "Give the hours after which it ends by itself.");
-  }
   part("confirm").disabled = true;
   try {
     const answer = await send(`/${order}`, body);
     poll();
-    if (answer.said) return showAnswer(answer);
+    if (answer.said) showAnswer(`Done, HOLD ${answer.hold}. ${closed(answer.said)}`);
     part("order").close();
   } catch (error) {
-    const none = error instanceof TypeError; // thrown by fetch without an answer
-    fault(needsToken ? "token" : "reason", `Not done: ${none ? `nobody answers. On the machine of the service, also while it is down: gigatwin ${order === "release" ? "release" : "hold"}.` : error.message}`);
+    fault("token", notDone(error, order));
   } finally {
     part("confirm").disabled = false;
   }
   return undefined;
 }
 
-// An order that took effect, with what else a person must know, such as that it is not on disk.
-function showAnswer({ hold, said }) {
-  part("confirm").hidden = true; // the order is given
-  say("cancel", "Close");
-  fault("cancel", `Done, HOLD ${hold}. ${closed(said)}`);
+// Place a HOLD at once, without a dialogue: neither a name nor a reason is required.
+async function hold() {
+  try {
+    const answer = await send("/hold", {});
+    poll();
+    showAnswer(`HOLD ${answer.hold} is in force, reason pending: an operator gives it by Take over. ${answer.said ? closed(answer.said) : ""}`);
+  } catch (error) {
+    showAnswer(notDone(error, "hold"), true);
+  }
+}
+
+function notDone(error, command) {
+  const none = error instanceof TypeError; // thrown by fetch without an answer
+  return `Not done: ${none ? `nobody answers. On the machine of the service, also while it is down: gigatwin ${command === "replace" ? "hold" : command}.` : error.message}`;
 }
 
 function fault(field, text) {
@@ -293,7 +277,8 @@ async function send(path, body) {
 
 new ResizeObserver(fitReason).observe(part("why").parentElement);
 part("more").addEventListener("click", toggleReason);
-part("hold").addEventListener("click", () => open("hold"));
+setUpHold(hold);
+setInterval(showTime, 1000);
 part("cancel").addEventListener("click", () => part("order").close());
 part("order").querySelector("form").addEventListener("submit", confirm);
 document.documentElement.dataset.running = "yes"; // for watch.js

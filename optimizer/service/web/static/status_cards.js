@@ -7,7 +7,7 @@ const MAX_ALARMS = 12;
 const SEVERITY = { high: ["bad", "HIGH"], medium: ["warn", "medium"], low: ["", "low"] };
 const SOURCE = { optimum: "verified optimum", shifted: "earlier verified plan, shifted", rule: "safe rule", hold: "HOLD" };
 const ACCOUNT = { terminal: "work left less stores kept" };
-const FEED = { acknowledged: "good", waiting: "", rejected: "bad", overdue: "bad", lapsed: "bad", none: "" };
+const FEED = { acknowledged: "", waiting: "", rejected: "bad", overdue: "bad", lapsed: "bad", none: "" };
 
 export function showCards(state) {
   for (const [name, content] of Object.entries({ alarms, jobs, decision, limits, failures, feed, telemetry })) {
@@ -58,7 +58,7 @@ function decision({ decision: last }) {
   return [
     pairs([
       ["For", moment(last.time)],
-      ["Source", element("span", { class: last.source === "optimum" ? "good" : "warn" }, SOURCE[last.source] ?? last.source)],
+      ["Source", element("span", { class: last.source === "optimum" ? "" : "warn" }, SOURCE[last.source] ?? last.source)],
       ...(last.reason ? [["Reason", localised(last.reason)]] : []),
       ["Revision", `${last.revision ?? "–"}, decided in ${amount(last.seconds, "s", 2)}`],
     ]),
@@ -141,7 +141,7 @@ function telemetry({ telemetry: received = {}, broker = {}, time: now }) {
   const counts = (found) => found.filter(([, n]) => n).map(([reason, n]) => `${count(n)} ${words(reason)}`).join(", ") || "none";
   const [stale, unknown] = [received.stale ?? [], received.unknown ?? []];
   return [pairs([
-    ["Broker", element("span", { class: broker.is_connected ? "good" : "bad" },
+    ["Broker", element("span", { class: broker.is_connected ? "" : "bad" },
       broker.is_connected ? "connected" : `not connected: ${broker.trouble || "no reason known"}`)],
     ["Address", broker.url ?? "–"],
     ["Newest sample", `${age(received.age_s)} old`.replace("never received old", "never received")],

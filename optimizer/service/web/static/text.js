@@ -72,6 +72,11 @@ export function wallClock(date) {
   return formatter(Intl.DateTimeFormat, { hourCycle: "h23", ...hourMinute, second: "2-digit" }).format(date);
 }
 
+// The time now in the zone of the site, by the clock of this computer.
+export function wallTime(date) {
+  return `${format(date, { ...hourMinute, second: "2-digit" })} ${zoneName(date)}`;
+}
+
 const isNumber = (value) => typeof value === "number" && Number.isFinite(value);
 
 // A dash replaces a missing number.
