@@ -26,7 +26,7 @@ export function showBar(state) {
   if (!state) return;
   say("name", state.site);
   say("hold-site", state.site);
-  say("plant", state.time ? `plant ${clock(state.time)}${state.clock === "simulated" ? " simulated" : ""}` : "");
+  say("plant", state.time ? `· plant ${clock(state.time)}${state.clock === "simulated" ? " simulated" : ""}` : "");
   showCounts(state.alarms ?? []);
 }
 
