@@ -20,11 +20,8 @@ from numpy.typing import NDArray
 ROUNDS = 8
 """Rounds of refinement; differences up to this distance are seen."""
 
-DIGITS = 8
-"""Significant digits of a rounded digest, which must not depend on the processor."""
-
-SMALLEST = 1e-9
-"""What is smaller is zero in a rounded digest: sums that cancel leave such numbers."""
+NEIGHBOURS = 2
+"""Distance up to which content enters the sums of a program, which any processor finds."""
 
 type Hashes = NDArray[np.uint64]
 type Floats = NDArray[np.float64]
@@ -90,11 +87,11 @@ class LinearProgram:
             offset=self.offset,
         )
 
-    def hashes(self, *, is_rounded: bool = False) -> tuple[Hashes, Hashes]:
+    def hashes(self) -> tuple[Hashes, Hashes]:
         """Return a hash of every row and of every column by its content."""
-        values = _bits(self.values, is_rounded=is_rounded)
-        row_own = _combined(_bits(self.row_bounds, is_rounded=is_rounded))
-        column_own = _combined(_bits(self.column_facts, is_rounded=is_rounded))
+        values = _bits(self.values)
+        row_own = _combined(_bits(self.row_bounds))
+        column_own = _combined(_bits(self.column_facts))
         rows, columns = row_own, column_own
         for _ in range(ROUNDS):
             terms = _mixed(values ^ _mixed(columns[self.columns]))
@@ -104,14 +101,36 @@ class LinearProgram:
             rows, columns = rows_next, _mixed(column_own + _mixed(sums))
         return rows, columns
 
-    def digest(self, *, is_rounded: bool = False) -> str:
+    def digest(self) -> str:
         """Return a digest of the program, the same for any names and any order."""
-        rows, columns = self.hashes(is_rounded=is_rounded)
-        offset = _bits(np.array([self.offset]), is_rounded=is_rounded)
+        rows, columns = self.hashes()
+        offset = _bits(np.array([self.offset]))
         found = hashlib.sha256()
         for part in (np.sort(rows), np.sort(columns), offset):
             found.update(len(part).to_bytes(8, "little") + part.astype("<u8").tobytes())
         return found.hexdigest()
+
+    def sums(self) -> dict[str, float]:
+        """Return sums of smooth functions of the content, the same for any names and any order.
+
+        The last bits of coefficients depend on the processor. They change the last bits of these
+        sums, where they change all of a digest.
+        """
+        row_own, column_own = _smooth(self.row_bounds), _smooth(self.column_facts)
+        values = _smooth(self.values[:, np.newaxis])
+        rows, columns = row_own, column_own
+        row_sizes = np.maximum(np.bincount(self.rows, minlength=len(rows)), 1)
+        column_sizes = np.maximum(np.bincount(self.columns, minlength=len(columns)), 1)
+        for _ in range(NEIGHBOURS):
+            in_rows = np.bincount(self.rows, values * columns[self.columns], len(rows))
+            in_columns = np.bincount(self.columns, values * rows[self.rows], len(columns))
+            rows, columns = row_own + in_rows / row_sizes, column_own + in_columns / column_sizes
+        return {
+            "rows": float(np.sum(rows**2)),
+            "columns": float(np.sum(columns**2)),
+            "coefficients": float(np.sum(values * rows[self.rows] * columns[self.columns])),
+            "offset": self.offset,
+        }
 
     def optimum(self) -> float:
         """Return the least objective without integrality, solved in the order of content."""
@@ -148,7 +167,7 @@ def model_facts(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
         "columns": len(model.column_facts),
         "coefficients": len(model.values),
         "objective": model.optimum(),
-        "rounded_digest": model.digest(is_rounded=True),
+        "sums": model.sums(),
     }
     return sizes, {"digest": model.digest()}
 
@@ -186,13 +205,17 @@ def digest_of(mapping: Mapping[str, str]) -> str:
     return hashlib.sha256(repr(sorted(mapping.items())).encode()).hexdigest()
 
 
-def _bits(values: Floats, *, is_rounded: bool) -> Hashes:
+def _bits(values: Floats) -> Hashes:
     """Return the bits of numbers, of which equal ones have equal bits."""
-    if is_rounded:
-        kept = np.where(np.abs(values) < SMALLEST, 0.0, values)
-        texts = [f"{value:.{DIGITS - 1}e}" for value in kept.ravel()]
-        values = np.array(texts, dtype=np.float64).reshape(values.shape)
     return np.ascontiguousarray(values + 0.0).view(np.uint64)
+
+
+def _smooth(facts: Floats) -> Floats:
+    """Return a number of each line of facts, which depends on their order and never jumps."""
+    kept = np.where(np.isfinite(facts), facts, 0.0)
+    waves = np.sin(np.arcsinh(kept) + np.arange(facts.shape[1]))
+    waves = np.where(np.isfinite(facts), waves, 2.0 * np.sign(facts))
+    return np.asarray(waves @ np.sqrt(2.0 + np.arange(facts.shape[1])), dtype=np.float64)
 
 
 def _combined(facts: Hashes) -> Hashes:
