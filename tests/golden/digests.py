@@ -23,6 +23,9 @@ ROUNDS = 8
 NEIGHBOURS = 2
 """Distance up to which content enters the sums of a program, which any processor finds."""
 
+BLOCKS = 64
+"""Sums of rows, and of columns, that are kept of a program."""
+
 type Hashes = NDArray[np.uint64]
 type Floats = NDArray[np.float64]
 
@@ -110,11 +113,12 @@ class LinearProgram:
             found.update(len(part).to_bytes(8, "little") + part.astype("<u8").tobytes())
         return found.hexdigest()
 
-    def sums(self) -> dict[str, float]:
+    def sums(self) -> dict[str, list[float]]:
         """Return sums of smooth functions of the content, the same for any names and any order.
 
         The last bits of coefficients depend on the processor. They change the last bits of these
-        sums, where they change all of a digest.
+        sums, where they change all of a digest. Rows and columns are numbers, which are sorted and
+        summed in blocks, because one changed coefficient is lost in the sum of all.
         """
         row_own, column_own = _smooth(self.row_bounds), _smooth(self.column_facts)
         values = _smooth(self.values[:, np.newaxis])
@@ -126,10 +130,9 @@ class LinearProgram:
             in_columns = np.bincount(self.columns, values * rows[self.rows], len(columns))
             rows, columns = row_own + in_rows / row_sizes, column_own + in_columns / column_sizes
         return {
-            "rows": float(np.sum(rows**2)),
-            "columns": float(np.sum(columns**2)),
-            "coefficients": float(np.sum(values * rows[self.rows] * columns[self.columns])),
-            "offset": self.offset,
+            "rows": _block_sums(rows),
+            "columns": _block_sums(columns),
+            "offset": [self.offset],
         }
 
     def optimum(self) -> float:
@@ -216,6 +219,11 @@ def _smooth(facts: Floats) -> Floats:
     waves = np.sin(np.arcsinh(kept) + np.arange(facts.shape[1]))
     waves = np.where(np.isfinite(facts), waves, 2.0 * np.sign(facts))
     return np.asarray(waves @ np.sqrt(2.0 + np.arange(facts.shape[1])), dtype=np.float64)
+
+
+def _block_sums(numbers: Floats) -> list[float]:
+    """Return the sums of blocks of the sorted numbers, each of which moves as little as they do."""
+    return [float(np.sum(block)) for block in np.array_split(np.sort(numbers), BLOCKS)]
 
 
 def _combined(facts: Hashes) -> Hashes:
