@@ -342,7 +342,8 @@ class SiteService:
 
     def live_status(self) -> LiveStatus:
         """Return the newest readings, without a lock for which a decision or a HOLD may wait."""
-        now, age = self._clock.now(), self._link.data_age(self._clock.now())
+        now = self._clock.now()
+        age = self._link.data_age(now)
         messages, points = self._link.message_counts
         return LiveStatus(
             time=None if now == TIME_BEFORE_FIRST_TICK else format_second(now),

@@ -94,7 +94,7 @@ class LiveValues:
 def _oldest(*ages: xr.DataArray) -> float:
     """Return the largest age of those sensors that were ever heard; 0 without any. [s]"""
     known = [float(age) for array in ages for age in np.ravel(array) if np.isfinite(age)]
-    return max(0.0, *known) if known else 0.0
+    return max([0.0, *known])
 
 
 LIVE_PERIOD_S: Final = 1.0

@@ -1,4 +1,4 @@
-"""Operators of a site: the persons who may end, shorten, replace or take over a HOLD.
+"""Persons of a site by role: operators and engineers may end, change or take over a HOLD.
 
 ``operators.toml`` in the state folder has one table for each person; keys that this module does
 not know are left for later use::

@@ -399,6 +399,7 @@ class PlantLink:
     def telemetry_status(self, now: np.datetime64) -> TelemetryStatus:
         """Return what was received and refused since the start."""
         counters, window = self._ingester.counters, self.window.counters
+        messages, points = self.message_counts
         observed, longest = (
             self.window.latest_values(now),
             checks.STALE_PERIODS * self.window.repetition_period,
@@ -412,8 +413,8 @@ class PlantLink:
         worst = self._ingester.coverage.worst_points(epoch_second(now))
         return TelemetryStatus(
             age_s=self.data_age(now).newest_s,
-            messages=counters.get("messages", 0),
-            points=window.get(QualityFlag.GOOD, 0),
+            messages=messages,
+            points=points,
             batches=self._archive.counters.get("batches", 0),
             quarantined={"poison": counters.get("quarantined", 0), **refused},
             refused=[

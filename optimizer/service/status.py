@@ -179,7 +179,7 @@ class SoftenedLimitStatus(
     is_hard: Annotated[bool, _of("Whether it is no target that money may break.")]
 
 
-class TailScenario(msgspec.Struct, frozen=True, kw_only=True):
+class TailScenarioStatus(msgspec.Struct, frozen=True, kw_only=True):
     """One of the most expensive scenarios of a hedged plan."""
 
     scenario: str
@@ -197,7 +197,7 @@ class HedgeStatus(msgspec.Struct, frozen=True, kw_only=True):
     weight: Annotated[float, _of("Weight of the tail in the objective. [1]")]
     mean_eur: Annotated[float | None, _of("Mean cost. [EUR]")]
     tail_eur: Annotated[float | None, _of("Mean cost in the tail. [EUR]")]
-    tail: list[TailScenario]
+    tail: list[TailScenarioStatus]
     words: list[str]
 
 

@@ -10,7 +10,7 @@ const LEVELS = { // any other state is bad
   "FALLBACK: safe rule": "warn", "FALLBACK: earlier plan": "warn", "PLANT ENDED": "warn",
 };
 const PRIORITIES = [["high", "▲", "bad"], ["medium", "◆", "warn"], ["low", "●", "low"]];
-const OLD_S = 60; // the longest usual repetition of a heartbeat, several times
+const OLD_S = 60; // six periods of a heartbeat
 
 const part = (name) => document.getElementById(name);
 const say = (name, text) => { if (part(name).textContent !== text) part(name).textContent = text; };
